@@ -1,0 +1,7 @@
+//! Which app sent a packet, and how that is known.
+//!
+//! In: UIDs that came with packets, answers of the kernel, the app inventory. Out: an owner with
+//! its basis; unknown is a value.
+
+pub mod inventory;
+pub mod uid;

@@ -1,0 +1,1 @@
+//! Producers of inputs: NFLOG, packet socket, capture file.

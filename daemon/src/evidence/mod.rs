@@ -1,0 +1,1 @@
+//! The evidence store: records, their chain, the journal, verification.

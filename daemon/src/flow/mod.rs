@@ -1,0 +1,1 @@
+//! Flows: who talks to whom, how much, how far it got.

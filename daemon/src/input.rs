@@ -1,0 +1,379 @@
+//! The one port of the core: an ordered stream of inputs, live, from captures or from a journal.
+//!
+//! In: what a producer in `capture` or the supervisor learnt. Out: [`Batch`]es, which carry many
+//! inputs through one channel send, so that the hot path allocates nothing per packet.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{attribute::inventory::App, time::Timestamp};
+
+/// How the first byte of a packet is to be read (numbers of the tcpdump.org link-type registry,
+/// reduced to what we dissect).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkType {
+    /// Ethernet II or 802.3, VLAN tags included (1).
+    Ethernet,
+    /// IPv4 or IPv6, told by the version nibble (12, 14, 101, 228, 229), and what NFLOG gives live.
+    RawIp,
+    /// BSD loopback with a 4-byte family in the writer's byte order (0).
+    Null,
+    /// OpenBSD loopback, family in network byte order (108).
+    Loop,
+    /// Linux cooked capture v1 (113).
+    Sll,
+    /// Linux cooked capture v2 (276).
+    Sll2,
+    /// PPP with or without HDLC framing (9, 50).
+    Ppp,
+    /// Linux NFLOG: netlink attributes around an IP packet (239).
+    Nflog,
+    /// Any other number: counted by it, not dissected.
+    Other(u16),
+}
+
+/// Where a packet's time comes from; handshake times are computed from kernel times only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeBasis {
+    /// Stamped by the kernel when the packet passed.
+    Kernel,
+    /// Stamped by us when we received it from the kernel, up to a flush interval later.
+    Receive,
+    /// Read from a capture file.
+    File,
+}
+
+/// Where the packet was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Vantage {
+    /// The kernel's OUTPUT hook: sent by this handset, everything of its kind seen.
+    Output,
+    /// The kernel's INPUT hook through a narrow chain: received, only what names and proves.
+    Input,
+    /// A capture of both directions; the direction is concluded from addresses.
+    Both,
+}
+
+/// A packet as the kernel or a capture file gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packet<'a> {
+    /// When it passed.
+    pub at: Timestamp,
+    /// What `at` rests on.
+    pub time_basis: TimeBasis,
+    /// How `data` begins.
+    pub link: LinkType,
+    /// Where it was seen.
+    pub vantage: Vantage,
+    /// UID that came with it (`NFULA_UID`): the creator of the socket.
+    pub uid: Option<u32>,
+    /// Length before truncation, in bytes, counted like `data` (link header included).
+    pub original_len: u32,
+    /// Which source of the case it came from (index into the case's list of sources).
+    pub source: u16,
+    /// 1-based ordinal within that source.
+    pub frame: u64,
+    /// The bytes that were captured.
+    pub data: &'a [u8],
+}
+
+/// Transport protocol of a socket that the kernel can be asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SocketProto {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// What the kernel answered when it was asked who owns a socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerFact {
+    /// When the answer came.
+    pub at: Timestamp,
+    /// The socket's protocol.
+    pub proto: SocketProto,
+    /// The handset's side.
+    pub local: SocketAddr,
+    /// The other side.
+    pub remote: SocketAddr,
+    /// The owner, `fchown` included; none when no socket was found, or its inode was 0
+    /// (`TIME_WAIT` rows say uid 0 and mean nothing).
+    pub uid: Option<u32>,
+    /// Inode of the socket, 0 when unknown.
+    pub inode: u32,
+}
+
+/// The kernel closed a socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketClosed {
+    /// When we were told.
+    pub at: Timestamp,
+    /// The socket's protocol.
+    pub proto: SocketProto,
+    /// The handset's side.
+    pub local: SocketAddr,
+    /// The other side.
+    pub remote: SocketAddr,
+    /// Bytes the peer acknowledged, where the kernel says.
+    pub bytes_acked: Option<u64>,
+    /// Bytes received from the peer, where the kernel says.
+    pub bytes_received: Option<u64>,
+}
+
+/// The app inventory changed while we watched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryChange {
+    /// When we noticed.
+    pub at: Timestamp,
+    /// Apps that are new or differ, as they are now.
+    pub changed: Vec<App>,
+    /// Packages that are gone.
+    pub removed: Vec<String>,
+}
+
+/// The technician began a phase of the examination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseChange {
+    /// When it began.
+    pub at: Timestamp,
+    /// Its name.
+    pub name: String,
+}
+
+/// Why something was not seen. An open enumeration: readers must accept further values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum GapCause {
+    /// The kernel could not deliver packets to us (socket buffer full).
+    KernelLoss,
+    /// Our own bounded queue was full.
+    QueueFull,
+    /// Our rules were missing and had to be repaired.
+    RulesMissing,
+    /// The wall clock stepped.
+    ClockStep,
+    /// The daemon did not run between two sessions of the case.
+    NotRunning,
+    /// The previous session ended without a stop record.
+    UncleanStop,
+    /// A capture could not be read to its end.
+    CaptureDamaged,
+    /// A table of named bound was full.
+    TableFull,
+    /// A way of watching was not available, and a weaker one was used.
+    Degraded,
+}
+
+/// Something that was not seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// When it was noticed.
+    pub at: Timestamp,
+    /// Why.
+    pub cause: GapCause,
+    /// Start of the span in which it happened, where known.
+    pub from: Option<Timestamp>,
+    /// End of the span, where known.
+    pub to: Option<Timestamp>,
+    /// Packets not seen; none when it cannot be known (never 0 for unknown).
+    pub packets: Option<u64>,
+    /// Which part of the watch: a group, a chain, a file.
+    pub place: String,
+    /// In plain words, with the remedy where there is one.
+    pub detail: String,
+}
+
+/// A remark of the technician.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// When it was given.
+    pub at: Timestamp,
+    /// The remark.
+    pub text: String,
+}
+
+/// Everything the core learns that is not a packet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// The kernel was asked for a socket's owner.
+    OwnerFact(OwnerFact),
+    /// The kernel closed a socket.
+    SocketClosed(SocketClosed),
+    /// Apps came, went or changed.
+    InventoryChange(InventoryChange),
+    /// A phase began.
+    PhaseChange(PhaseChange),
+    /// Something was not seen.
+    Gap(Gap),
+    /// A remark.
+    Note(Note),
+    /// Time passed without a packet.
+    Tick(Timestamp),
+}
+
+/// One input of the core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input<'a> {
+    /// A packet.
+    Packet(Packet<'a>),
+    /// Anything else.
+    Event(&'a Event),
+}
+
+/// What a [`Batch`] remembers of a packet beside its bytes.
+#[derive(Debug, Clone, Copy)]
+struct PacketEntry {
+    packet: Packet<'static>,
+    start: usize,
+    end: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Entry {
+    Packet(PacketEntry),
+    Event(Event),
+}
+
+/// Many inputs in order, in two allocations that are reused from batch to batch.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+impl Batch {
+    /// A producer hands a batch on when it holds this many bytes, or sooner.
+    pub const BYTES_MAX: usize = 256 * 1024;
+    /// A producer hands a batch on when it holds this many inputs, or sooner.
+    pub const INPUTS_MAX: usize = 4096;
+
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends a packet, copying its bytes.
+    pub fn push_packet(&mut self, packet: &Packet<'_>) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(packet.data);
+        let end = self.bytes.len();
+        let Packet {
+            at,
+            time_basis,
+            link,
+            vantage,
+            uid,
+            original_len,
+            source,
+            frame,
+            data: _,
+        } = *packet;
+        let packet = Packet {
+            at,
+            time_basis,
+            link,
+            vantage,
+            uid,
+            original_len,
+            source,
+            frame,
+            data: &[],
+        };
+        self.entries
+            .push(Entry::Packet(PacketEntry { packet, start, end }));
+    }
+
+    /// Appends an event.
+    pub fn push_event(&mut self, event: Event) {
+        self.entries.push(Entry::Event(event));
+    }
+
+    /// How many inputs it holds.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many packets it holds.
+    pub fn packets(&self) -> usize {
+        self.entries
+            .iter()
+            .filter(|entry| matches!(entry, Entry::Packet(_)))
+            .count()
+    }
+
+    /// Whether a producer should hand it on now.
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() >= Self::BYTES_MAX || self.entries.len() >= Self::INPUTS_MAX
+    }
+
+    /// The inputs in the order in which they were appended.
+    pub fn iter(&self) -> impl Iterator<Item = Input<'_>> {
+        self.entries.iter().map(|entry| match entry {
+            Entry::Packet(kept) => Input::Packet(Packet {
+                data: &self.bytes[kept.start..kept.end],
+                ..kept.packet
+            }),
+            Entry::Event(event) => Input::Event(event),
+        })
+    }
+
+    /// Empties it and keeps its allocations.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.entries.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_order_and_bytes() {
+        let packet = Packet {
+            at: Timestamp::from_micros(1),
+            time_basis: TimeBasis::File,
+            link: LinkType::RawIp,
+            vantage: Vantage::Both,
+            uid: Some(10_050),
+            original_len: 9,
+            source: 0,
+            frame: 1,
+            data: &[1, 2, 3],
+        };
+        let tick = Event::Tick(Timestamp::from_micros(2));
+        let mut batch = Batch::new();
+        batch.push_packet(&packet);
+        batch.push_event(tick.clone());
+        batch.push_packet(&Packet {
+            data: &[4],
+            frame: 2,
+            ..packet
+        });
+        let inputs: Vec<Input<'_>> = batch.iter().collect();
+        assert_eq!(inputs[0], Input::Packet(packet));
+        assert_eq!(inputs[1], Input::Event(&tick));
+        assert_eq!(
+            inputs[2],
+            Input::Packet(Packet {
+                data: &[4],
+                frame: 2,
+                ..packet
+            })
+        );
+        assert_eq!((batch.len(), batch.packets()), (3, 2));
+    }
+}

@@ -1,0 +1,16 @@
+//! Sakshi: a witness of what a handset's apps send, and where.
+//!
+//! The core is a state machine without I/O and without a clock: one ordered stream of [`input`]
+//! goes in, records come out. `docs/ARCHITECTURE.md` in the repository tells the way of a packet
+//! and which room may import which.
+
+pub mod attribute;
+pub mod capture;
+pub mod evidence;
+pub mod flow;
+pub mod input;
+pub mod locate;
+pub mod name;
+pub mod packet;
+pub mod platform;
+pub mod time;

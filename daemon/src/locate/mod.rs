@@ -1,0 +1,1 @@
+//! Where an address is, with grade and basis.

@@ -1,0 +1,1 @@
+//! Names: functions from payload bytes to the names in them.

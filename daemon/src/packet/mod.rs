@@ -1,0 +1,124 @@
+//! A packet's borrowed view: addresses, transport and payload of what was captured.
+//!
+//! In: bytes and their [`LinkType`](crate::input::LinkType). Out: a [`View`], or [`Unparsed`] with
+//! the reason. Nothing is dropped in silence: what has no view has a reason that is counted.
+
+use std::net::IpAddr;
+
+/// A dissected packet. Lengths come from the headers, so that a truncated capture counts right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct View<'a> {
+    /// Source address (outermost IP header).
+    pub src: IpAddr,
+    /// Destination address (outermost IP header).
+    pub dst: IpAddr,
+    /// Bytes from the IP header on, by the header's own length (or the captured length of a GSO
+    /// packet whose header says 0).
+    pub ip_len: u32,
+    /// Protocol number after the extension headers.
+    pub protocol: u8,
+    /// What follows.
+    pub transport: Transport<'a>,
+    /// Offset in the packet's data at which the transport payload begins: a header-only copy keeps
+    /// the bytes before it.
+    pub headers_len: usize,
+}
+
+/// The transport layer of a [`View`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport<'a> {
+    /// TCP (RFC 9293).
+    Tcp(Tcp<'a>),
+    /// UDP (RFC 768).
+    Udp(Udp<'a>),
+    /// `ICMPv4` (RFC 792) or `ICMPv6` (RFC 4443).
+    Icmp(Icmp),
+    /// A fragment that is not the first: its ports stand in another packet.
+    Fragment {
+        /// Identification field that joins fragments.
+        id: u32,
+    },
+    /// Another protocol; see [`View::protocol`].
+    Other,
+}
+
+/// A TCP header and what was captured behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tcp<'a> {
+    /// Source port.
+    pub sport: u16,
+    /// Destination port.
+    pub dport: u16,
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledgement number, meaningful when `ack_flag`.
+    pub ack: u32,
+    /// SYN.
+    pub syn: bool,
+    /// ACK.
+    pub ack_flag: bool,
+    /// FIN.
+    pub fin: bool,
+    /// RST.
+    pub rst: bool,
+    /// Payload bytes on the wire.
+    pub payload_len: u32,
+    /// The payload bytes that were captured.
+    pub payload: &'a [u8],
+}
+
+/// A UDP header and what was captured behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Udp<'a> {
+    /// Source port.
+    pub sport: u16,
+    /// Destination port.
+    pub dport: u16,
+    /// Payload bytes on the wire.
+    pub payload_len: u32,
+    /// The payload bytes that were captured.
+    pub payload: &'a [u8],
+}
+
+/// An ICMP message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Icmp {
+    /// Type field.
+    pub kind: u8,
+    /// Code field.
+    pub code: u8,
+    /// Whether it reports an error about another packet.
+    pub error: bool,
+}
+
+/// Why a packet has no view. The reason's text is a key of summaries: it is stable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Unparsed {
+    /// The link type is not dissected.
+    LinkType,
+    /// A link header runs past the captured bytes.
+    LinkTruncated,
+    /// Not IP: ARP, LLDP, 802.2 and the like.
+    NotIp,
+    /// An IP header is cut off or contradicts itself.
+    IpMalformed,
+    /// A transport header is cut off or contradicts itself.
+    TransportMalformed,
+    /// No bytes were captured.
+    Empty,
+}
+
+impl Unparsed {
+    /// The stable key of the reason.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::LinkType => "link_type_unknown",
+            Self::LinkTruncated => "link_truncated",
+            Self::NotIp => "not_ip",
+            Self::IpMalformed => "ip_malformed",
+            Self::TransportMalformed => "transport_malformed",
+            Self::Empty => "empty",
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Moments, as packets and records carry them.
+//!
+//! In: nanoseconds since the Unix epoch, from a packet or an injected clock. Out: RFC 3339 text
+//! in UTC with microseconds. Nothing here reads a clock.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A moment: nanoseconds since 1970-01-01T00:00:00Z (UTC, no leap seconds).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// From nanoseconds since the Unix epoch.
+    pub const fn from_nanos(nanos: i64) -> Self {
+        Self(nanos)
+    }
+
+    /// From microseconds since the Unix epoch; saturates at the range's ends (years 1677 and 2262).
+    pub const fn from_micros(micros: i64) -> Self {
+        Self(micros.saturating_mul(1_000))
+    }
+
+    /// Nanoseconds since the Unix epoch.
+    pub const fn as_nanos(self) -> i64 {
+        self.0
+    }
+
+    /// Whole microseconds since the Unix epoch, rounded down.
+    pub const fn as_micros(self) -> i64 {
+        self.0.div_euclid(1_000)
+    }
+
+    /// Nanoseconds from `earlier` to `self`; negative when the clock went back.
+    pub const fn nanos_since(self, earlier: Self) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// This moment and `nanos` more; saturates.
+    #[must_use]
+    pub const fn plus_nanos(self, nanos: i64) -> Self {
+        Self(self.0.saturating_add(nanos))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// RFC 3339, UTC, six decimals: `2026-11-24T09:41:51.000000Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_microsecond(self.as_micros()) {
+            Ok(moment) => write!(f, "{moment:.6}"),
+            // Not reachable: an i64 of nanoseconds lies within jiff's range.
+            Err(_) => write!(f, "{}us", self.as_micros()),
+        }
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let moment: jiff::Timestamp = text.parse().map_err(de::Error::custom)?;
+        Ok(Self::from_micros(moment.as_microsecond()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_six_decimals_and_reads_them_back() {
+        let moment = Timestamp::from_micros(1_795_513_311_000_042);
+        assert_eq!(moment.to_string(), "2026-11-24T09:41:51.000042Z");
+        let json = serde_json::to_string(&moment).unwrap();
+        assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), moment);
+    }
+
+    #[test]
+    fn rounds_down_before_the_epoch() {
+        assert_eq!(
+            Timestamp::from_nanos(-1).to_string(),
+            "1969-12-31T23:59:59.999999Z"
+        );
+    }
+}
