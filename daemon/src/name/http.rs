@@ -280,6 +280,21 @@ mod tests {
     }
 
     #[test]
+    fn every_strict_prefix_is_not_yet() {
+        for head in [
+            &b"GET /a HTTP/1.1\r\nHost: a.example\r\nA: b\r\n\r\n"[..],
+            b"UPDATEREDIRECTREF http://a.example/ HTTP/1.1\nA: b\n\n",
+            b"POST / HTTP/1.0\r\nb(ad\r\n\r\n",
+        ] {
+            for end in 0..head.len() {
+                let prefix = &head[..end];
+                assert_eq!(request(prefix), Probe::NotYet, "{}", prefix.escape_ascii());
+            }
+            assert!(request(head).yes().is_some());
+        }
+    }
+
+    #[test]
     fn too_many_headers_leave_the_request_line() {
         let mut head = "GET / HTTP/1.1\r\nHost: a.example\r\n".to_owned();
         head.push_str(&"A: b\r\n".repeat(HEADERS_MAX));

@@ -46,7 +46,8 @@ pub struct Identified {
     pub app_protocol: AppProtocol,
     /// Names in it, in the order they stand there. TLS and HTTP name the endpoint, so only what
     /// the handset sends counts; a DNS question counts in both directions, since a response
-    /// repeats it. Questions of mDNS and LLMNR are in the content only.
+    /// repeats it. Questions of mDNS and LLMNR are in the content only. Before a proxy, an HTTP
+    /// host is not the endpoint's: see [`HttpRequest::target_is_absolute`].
     pub names: Vec<Name>,
     /// Whether the question is answered.
     pub outcome: Outcome,

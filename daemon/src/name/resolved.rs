@@ -70,7 +70,8 @@ struct Entry {
     names: Vec<ResolvedName>,
 }
 
-/// A bounded table from addresses to names.
+/// A bounded table from addresses to names. Its worst case, every bound reached by hostile names,
+/// is some 45 MiB; a phone's day takes a few.
 #[derive(Debug, Clone, Default)]
 pub struct ResolvedNames {
     /// Never iterated: its order is random.
@@ -89,19 +90,31 @@ impl ResolvedNames {
 
     /// Learns from a response to a standard query that succeeded; anything else teaches nothing.
     ///
-    /// Give it unicast DNS only: link-local names are another name space. Within the answer,
-    /// aliases are followed from each question for an address (A, AAAA, ANY) to the addresses at
-    /// their end, which get the *question's* name. A PTR answer names no address: whoever holds an
-    /// address writes its PTR as they like.
+    /// Give it unicast DNS only, and only responses to a query that was seen: link-local names are
+    /// another name space, and anybody can send a response nobody asked for. It has one question
+    /// (RFC 9619). From that, if it asks for addresses (A, AAAA, ANY), aliases are followed within
+    /// the answer to the addresses at their end, which get the *question's* name. A PTR answer
+    /// names no address: whoever holds an address writes its PTR as they like.
     pub fn learn(&mut self, message: &DnsMessage, at: Timestamp, asked_by: Option<u32>) {
-        if !message.response || message.opcode != 0 || message.rcode != 0 {
+        let [question] = message.questions.as_slice() else {
+            return;
+        };
+        let succeeded = message.response && message.opcode == 0 && message.rcode == 0;
+        if !succeeded || !asks_for_addresses(question) || question.name.len() > NAME_TEXT_MAX {
             return;
         }
-        for question in &message.questions {
-            if asks_for_addresses(question) {
-                self.learn_question(question, &message.answers, at, asked_by);
-            }
-        }
+        let name: Arc<str> = question.name.as_str().into();
+        for_each_address(&question.name, &message.answers, |addr, ttl| {
+            self.insert(
+                addr,
+                ResolvedName {
+                    name: Arc::clone(&name),
+                    at,
+                    expires: expiry(at, ttl),
+                    asked_by,
+                },
+            );
+        });
     }
 
     /// The names that are believed at a moment, the latest learnt first. A name appears once for
@@ -145,31 +158,6 @@ impl ResolvedNames {
     /// Whether none is remembered.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
-    }
-
-    fn learn_question(
-        &mut self,
-        question: &Question,
-        answers: &[Answer],
-        at: Timestamp,
-        asked_by: Option<u32>,
-    ) {
-        if question.name.len() > NAME_TEXT_MAX {
-            return;
-        }
-        let mut shared: Option<Arc<str>> = None;
-        for_each_address(&question.name, answers, |addr, ttl| {
-            let name = shared.get_or_insert_with(|| question.name.as_str().into());
-            self.insert(
-                addr,
-                ResolvedName {
-                    name: Arc::clone(name),
-                    at,
-                    expires: expiry(at, ttl),
-                    asked_by,
-                },
-            );
-        });
     }
 
     fn insert(&mut self, addr: IpAddr, resolved: ResolvedName) {

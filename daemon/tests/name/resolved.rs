@@ -167,6 +167,16 @@ fn only_a_successful_response_to_an_address_question_teaches() {
 }
 
 #[test]
+fn a_response_with_several_questions_teaches_nothing() {
+    let mut table = ResolvedNames::new();
+    let answer = [Record::a("a.example", 100, ADDR)];
+    let questions = [("a.example", 1), ("b.example", 1)];
+    learn(&mut table, &questions, &answer, 0, None);
+    learn(&mut table, &[], &answer, 0, None);
+    assert!(table.is_empty());
+}
+
+#[test]
 fn a_ptr_answer_names_no_address() {
     let mut table = ResolvedNames::new();
     let reverse = "1.2.0.192.in-addr.arpa";
