@@ -141,7 +141,8 @@ fn known_method(stream: &[u8]) -> Probe<&'static str> {
 /// The authority that a target carries, if its form has one (RFC 9112 section 3.2).
 fn target_authority<'a>(method: &str, target: &'a str) -> Option<&'a str> {
     if method == "CONNECT" {
-        return Some(target);
+        // Some clients send an origin-form here; then `Host` speaks.
+        return (!target.contains('/')).then_some(target);
     }
     let (scheme, rest) = target.split_once("://")?;
     let scheme_ok = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -239,6 +240,10 @@ mod tests {
             .unwrap();
         assert_eq!(connect.host.as_deref(), Some("far.example"));
         assert!(connect.target_is_absolute);
+        assert_eq!(
+            host("CONNECT / HTTP/1.1", "Host: far.example\r\n").as_deref(),
+            Some("far.example")
+        );
     }
 
     #[test]
