@@ -197,23 +197,9 @@ impl Given {
             };
         }
         let class = self.app_class.unwrap_or(AppClass::Preloaded);
-        let packages = match &self.packages {
-            Some(packages) => packages
-                .iter()
-                .map(|package| package.package(class))
-                .collect(),
-            None => {
-                let name = "com.example.app".into();
-                vec![
-                    GivenPackage {
-                        name,
-                        class: None,
-                        signers: Vec::new(),
-                    }
-                    .package(class),
-                ]
-            }
-        };
+        let absent = [GivenPackage::named("com.example.app")];
+        let given = self.packages.as_deref().unwrap_or(&absent);
+        let packages = given.iter().map(|package| package.package(class)).collect();
         Owner {
             uid: Some(self.uid.unwrap_or(UID_DEFAULT)),
             user: Some(self.user.unwrap_or(0)),
@@ -253,6 +239,14 @@ impl Given {
 }
 
 impl GivenPackage {
+    fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            class: None,
+            signers: Vec::new(),
+        }
+    }
+
     fn package(&self, class: AppClass) -> Package {
         Package {
             name: self.name.clone(),

@@ -13,7 +13,7 @@ use toml::value::Datetime;
 pub struct Day {
     year: u16,
     month: u8,
-    day: u8,
+    date: u8,
 }
 
 /// The text is not a day.
@@ -28,7 +28,7 @@ impl Day {
             (Some(date), None, None) => Ok(Self {
                 year: date.year,
                 month: date.month,
-                day: date.day,
+                date: date.day,
             }),
             _ => Err(NotADay),
         }
@@ -46,7 +46,7 @@ impl FromStr for Day {
 
 impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04}-{:02}-{:02}", self.year, self.month, self.day)
+        write!(f, "{:04}-{:02}-{:02}", self.year, self.month, self.date)
     }
 }
 

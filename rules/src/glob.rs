@@ -4,8 +4,6 @@
 //! `*` stands for any run of characters, dots included, and also for none. There is no other
 //! special character. Why by hand: `docs/decisions/0041-small-matchers-by-hand.md`.
 
-use std::fmt;
-
 /// Longest pattern, in bytes: a DNS name has at most 253.
 pub(crate) const PATTERN_BYTES_MAX: usize = 255;
 
@@ -53,12 +51,6 @@ impl Glob {
             }
         }
         pattern.iter().skip(p).all(|byte| *byte == b'*')
-    }
-}
-
-impl fmt::Display for Glob {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

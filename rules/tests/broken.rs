@@ -64,10 +64,8 @@ fn line_and_column_are_exact() {
 
 #[test]
 fn a_flood_of_problems_is_cut_and_counted() {
-    let mut text = "schema = 1\n".to_owned();
-    for index in 0..200 {
-        text.push_str(&format!("k{index} = 1\n"));
-    }
+    let keys: Vec<String> = (0..200).map(|index| format!("k{index} = 1\n")).collect();
+    let text = format!("schema = 1\n{}", keys.concat());
     let error = RuleSet::parse("f.toml", &text).expect_err("bad keys");
     assert_eq!(error.problems.len(), sakshi_rules::problem::PROBLEMS_MAX);
     assert!(error.more > 100, "{}", error.more);

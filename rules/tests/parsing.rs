@@ -9,14 +9,11 @@ const CASES: &str = include_str!("../sets/in-lab/cases.toml");
 
 /// Reads it as both kinds of file and shows what was wrong.
 fn check(text: &str) {
-    for error in [
-        RuleSet::parse("f.toml", text).err(),
-        parse_cases("f.toml", text).err(),
-    ] {
-        if let Some(error) = error {
-            assert!(!error.problems.is_empty());
-            assert!(error.to_string().starts_with("f.toml:"));
-        }
+    let set = RuleSet::parse("f.toml", text).err();
+    let cases = parse_cases("f.toml", text).err();
+    for error in set.into_iter().chain(cases) {
+        assert!(!error.problems.is_empty());
+        assert!(error.to_string().starts_with("f.toml:"));
     }
 }
 
@@ -67,4 +64,13 @@ fn deep_nesting_is_an_error() {
     check(&format!("home = {}", "[".repeat(100_000)));
     check(&format!("home = {}", "{a=".repeat(100_000)));
     check(&format!("{}a = 1", "a.".repeat(50_000)));
+}
+
+#[test]
+fn the_seeds_of_the_fuzzer_are_read() {
+    check(include_str!("../../tests/corpus/rule_set/broken.toml"));
+    check(include_str!("../../tests/corpus/rule_set/cut.toml"));
+    let whole = include_str!("../../tests/corpus/rule_set/whole.toml");
+    let set = RuleSet::parse("whole.toml", whole).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((set.max_place_age_days(), set.byte_bounds()), (30, vec![1]));
 }

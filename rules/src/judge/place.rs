@@ -61,9 +61,8 @@ pub(super) fn region(contact: &Contact, wanted: &BTreeSet<Glob>) -> Answer {
 /// known and this part is not, the address is in no provider's list: a *no*.
 fn known_or_located(contact: &Contact, part: Option<&str>, fits: impl Fn(&str) -> bool) -> Answer {
     match (part, located(contact)) {
-        (_, Ok(None)) => Answer::No,
+        (_, Ok(None)) | (None, Ok(Some(_))) => Answer::No,
         (Some(part), _) => Answer::yes_if(fits(part), || place_text(&contact.place)),
-        (None, Ok(Some(_))) => Answer::No,
         (None, Err(why)) => Answer::NotKnown(why),
     }
 }
