@@ -1,1 +1,3 @@
 //! Producers of inputs: NFLOG, packet socket, capture file.
+
+pub mod file;

@@ -112,15 +112,12 @@ mod tests {
 
     #[test]
     fn ports_families_and_protocols_are_told_apart() {
-        let (a, b) = (side("10.0.0.1", Some(0)), side("10.0.0.2", Some(0)));
-        let (c, d) = (side("10.0.0.1", None), side("10.0.0.2", None));
-        let (e, f) = (
-            side("::ffff:10.0.0.1", Some(0)),
-            side("::ffff:10.0.0.2", Some(0)),
-        );
-        let key = Key::new(17, a, b);
-        assert_ne!(key, Key::new(17, c, d));
-        assert_ne!(key, Key::new(17, e, f));
-        assert_ne!(key, Key::new(6, a, b));
+        let key =
+            |protocol, one, other, port| Key::new(protocol, side(one, port), side(other, port));
+        let base = key(17, "10.0.0.1", "10.0.0.2", Some(0));
+        let mapped = ("::ffff:10.0.0.1", "::ffff:10.0.0.2");
+        assert_ne!(base, key(17, "10.0.0.1", "10.0.0.2", None));
+        assert_ne!(base, key(17, mapped.0, mapped.1, Some(0)));
+        assert_ne!(base, key(6, "10.0.0.1", "10.0.0.2", Some(0)));
     }
 }

@@ -31,16 +31,7 @@ impl FlowId {
 
 /// How far a flow got.
 #[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    serde::Serialize,
-    serde::Deserialize,
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum FlowState {
@@ -240,8 +231,7 @@ impl<T> Flow<T> {
             self.tcp.syn_seq = Some(tcp.seq);
         }
         // A repeated SYN leaves open which one was answered.
-        self.tcp.awaited =
-            (first && outbound).then_some((packet.at, packet.time_basis, tcp.seq));
+        self.tcp.awaited = (first && outbound).then_some((packet.at, packet.time_basis, tcp.seq));
     }
 
     fn add_syn_ack(&mut self, packet: &Packet<'_>, tcp: &Tcp<'_>) {

@@ -128,15 +128,15 @@ impl<T, const LISTS: usize> Slab<T, LISTS> {
         let Some(ends) = self.lists.get_mut(list) else {
             return;
         };
-        let last = std::mem::replace(&mut ends.tail, at);
-        if last == NIL {
+        let before = std::mem::replace(&mut ends.tail, at);
+        if before == NIL {
             ends.head = at;
         }
-        if let Some(slot) = self.slot_mut(last) {
+        if let Some(slot) = self.slot_mut(before) {
             slot.next = at;
         }
         if let Some(slot) = self.slot_mut(at) {
-            (slot.prev, slot.next, slot.list) = (last, NIL, list);
+            (slot.prev, slot.next, slot.list) = (before, NIL, list);
         }
     }
 

@@ -124,7 +124,7 @@ struct Clock {
 impl Clock {
     fn advance(&mut self, at: Timestamp) {
         let step = self.latest.map_or(0, |latest| at.nanos_since(latest));
-        if self.latest.is_none() || step > 0 || step < -REORDER_NANOS_MAX {
+        if self.latest.is_none() || !(-REORDER_NANOS_MAX..=0).contains(&step) {
             self.latest = Some(at);
             self.now_nanos = self.now_nanos.saturating_add(step.max(0));
         }
@@ -184,7 +184,10 @@ impl<T: Default> FlowTable<T> {
     pub fn tick(&mut self, now: Timestamp) {
         self.clock.advance(now);
         for list in 0..CLASSES {
-            let deadline = self.clock.now_nanos.saturating_sub(self.timeouts_nanos[list]);
+            let deadline = self
+                .clock
+                .now_nanos
+                .saturating_sub(self.timeouts_nanos[list]);
             while let Some((at, touched)) = self.slab.idlest(list) {
                 if touched >= deadline {
                     break;

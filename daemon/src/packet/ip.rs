@@ -31,7 +31,7 @@ const ICMP_HEADER_LEN: usize = 8;
 struct Ip<'a> {
     src: IpAddr,
     dst: IpAddr,
-    ip_len: u32,
+    total_len: u32,
     protocol: u8,
     /// Identification and whether the first bytes of the payload are missing.
     fragment: Option<(u32, bool)>,
@@ -56,7 +56,7 @@ pub(super) fn dissect(network: Network<'_>) -> Result<View<'_>, Unparsed> {
     Ok(View {
         src: ip.src,
         dst: ip.dst,
-        ip_len: ip.ip_len,
+        ip_len: ip.total_len,
         protocol: ip.protocol,
         transport,
         fragment_id: ip.fragment.map(|(id, _)| id),
@@ -78,7 +78,7 @@ fn v4(network: Network<'_>) -> Result<Ip<'_>, Unparsed> {
     let mut ip = Ip {
         src: header.source_addr().into(),
         dst: header.destination_addr().into(),
-        ip_len,
+        total_len: ip_len,
         protocol: header.protocol().0,
         fragment: header.is_fragmenting_payload().then(|| {
             let later = header.fragments_offset().value() != 0;
@@ -113,7 +113,7 @@ fn v6(network: Network<'_>) -> Result<Ip<'_>, Unparsed> {
     let mut ip = Ip {
         src: header.source_addr().into(),
         dst: header.destination_addr().into(),
-        ip_len,
+        total_len: ip_len,
         protocol: header.next_header().0,
         fragment: None,
         bytes: network.bytes,
@@ -255,8 +255,24 @@ fn tcp_cut<'a>(ip: &Ip<'a>, needed: usize) -> Result<(Transport<'a>, usize), Unp
     if reason == Unparsed::TransportMalformed && ip.fragment.is_none() {
         return Err(reason);
     }
-    let Some(&[s0, s1, d0, d1, q0, q1, q2, q3, a0, a1, a2, a3, offset, flags]) =
-        ip.bytes.first_chunk::<TCP_FLAGS_END>()
+    let Some(
+        &[
+            s0,
+            s1,
+            d0,
+            d1,
+            q0,
+            q1,
+            q2,
+            q3,
+            a0,
+            a1,
+            a2,
+            a3,
+            offset,
+            flags,
+        ],
+    ) = ip.bytes.first_chunk::<TCP_FLAGS_END>()
     else {
         return Err(reason);
     };

@@ -67,6 +67,10 @@ pub enum Transport<'a> {
 
 /// A TCP header and what was captured behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one flag of the header"
+)]
 pub struct Tcp<'a> {
     /// Source port.
     pub sport: u16,

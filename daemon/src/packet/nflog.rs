@@ -77,9 +77,15 @@ pub fn nflog_attributes(data: &[u8]) -> Result<NflogAttributes<'_>, Unparsed> {
             break;
         };
         let (stated, kind) = if little {
-            (u16::from_le_bytes([*l0, *l1]), u16::from_le_bytes([*t0, *t1]))
+            (
+                u16::from_le_bytes([*l0, *l1]),
+                u16::from_le_bytes([*t0, *t1]),
+            )
         } else {
-            (u16::from_be_bytes([*l0, *l1]), u16::from_be_bytes([*t0, *t1]))
+            (
+                u16::from_be_bytes([*l0, *l1]),
+                u16::from_be_bytes([*t0, *t1]),
+            )
         };
         let stated = usize::from(stated);
         let value_len = stated.checked_sub(4).ok_or(Unparsed::LinkMalformed)?;
