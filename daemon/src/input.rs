@@ -30,7 +30,7 @@ pub enum LinkType {
     Ppp,
     /// Linux NFLOG: netlink attributes around an IP packet (239).
     Nflog,
-    /// Any other number: counted by it, not dissected.
+    /// Any other number: counted by it, and with few exceptions not dissected.
     Other(u16),
 }
 

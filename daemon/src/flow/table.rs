@@ -41,7 +41,8 @@ pub struct FlowTimeouts {
     pub tcp_answered_s: u32,
     /// TCP, closed: late segments and repetitions still belong to it.
     pub tcp_closed_s: u32,
-    /// UDP: longer than the two minutes that RFC 4787 asks of address translators.
+    /// UDP: longer than the five minutes that RFC 4787 advises to address translators, and than
+    /// the 15 minutes between announcements of SSDP, so that periodic traffic is one flow.
     pub udp_s: u32,
     /// ICMP, other protocols, fragments without a first one.
     pub other_s: u32,
@@ -53,8 +54,8 @@ impl Default for FlowTimeouts {
             tcp_attempted_s: 120,
             tcp_answered_s: 7_440,
             tcp_closed_s: 120,
-            udp_s: 180,
-            other_s: 180,
+            udp_s: 1_200,
+            other_s: 1_200,
         }
     }
 }
@@ -122,7 +123,11 @@ struct Clock {
 }
 
 impl Clock {
+    /// A packet without a time (the epoch) leaves the clock as it is.
     fn advance(&mut self, at: Timestamp) {
+        if at == Timestamp::default() {
+            return;
+        }
         let step = self.latest.map_or(0, |latest| at.nanos_since(latest));
         if self.latest.is_none() || !(-REORDER_NANOS_MAX..=0).contains(&step) {
             self.latest = Some(at);

@@ -14,6 +14,12 @@ const NESTED_MAX: usize = 16;
 
 /// Largest value of the length field of 802.3; from 0x600 on it is an `EtherType`.
 const LENGTH_802_3_MAX: u16 = 0x5ff;
+/// Cisco MetaData (security group tags): 6 bytes more per tag of length 1, then an `EtherType`.
+const CISCO_METADATA: u16 = 0x8909;
+/// Link type of FDDI: frame control, two addresses, then LLC.
+const FDDI: u16 = 10;
+/// Link type of Cisco HDLC: address, control, then an `EtherType`.
+const CISCO_HDLC: u16 = 104;
 /// `EtherType` of the older double tags (0x9200 is a further one seen in the field).
 const VLAN_9200: u16 = 0x9200;
 /// MPLS, unicast and multicast (RFC 5332).
@@ -63,6 +69,8 @@ pub(super) fn network(
         LinkType::Null | LinkType::Loop => (loopback(data)?, 4),
         LinkType::Ppp => ppp(data, 0, NESTED_MAX)?,
         LinkType::Nflog => return nflog::network(data),
+        LinkType::Other(FDDI) => ethertype(data, snap(data, 13)?, NESTED_MAX)?,
+        LinkType::Other(CISCO_HDLC) => ethertype(data, 2, NESTED_MAX)?,
         LinkType::Other(_) => return Err(Unparsed::LinkType),
     };
     let bytes = data.get(offset..).ok_or(Unparsed::LinkTruncated)?;
@@ -97,7 +105,11 @@ fn ethertype(data: &[u8], at: usize, steps: usize) -> Result<(Version, usize), U
             {
                 at += 4;
             }
-            _ if MPLS.contains(&kind) => return mpls(data, at + 2),
+            CISCO_METADATA => {
+                let words = *data.get(at + 3).ok_or(Unparsed::LinkTruncated)?;
+                at += 4 + usize::from(words) * 4;
+            }
+            _ if MPLS.contains(&kind) => return mpls(data, at + 2, left),
             PPPOE_SESSION => return ppp(data, at + 8, left),
             0..=LENGTH_802_3_MAX => at = snap(data, at + 2)?,
             _ => return Err(Unparsed::NotIp),
@@ -118,8 +130,9 @@ fn snap(data: &[u8], at: usize) -> Result<usize, Unparsed> {
     }
 }
 
-/// Labels from `at` to the bottom of the stack (RFC 3032); below it, IP is told by its nibble.
-fn mpls(data: &[u8], at: usize) -> Result<(Version, usize), Unparsed> {
+/// Labels from `at` to the bottom of the stack (RFC 3032). Below it, IP is told by its nibble, and
+/// nibble 0 is the control word of an Ethernet pseudowire (RFC 4448).
+fn mpls(data: &[u8], at: usize, steps: usize) -> Result<(Version, usize), Unparsed> {
     for step in 0..NESTED_MAX {
         let label = at + step * 4;
         let low = be16(data, label + 2)?;
@@ -128,6 +141,7 @@ fn mpls(data: &[u8], at: usize) -> Result<(Version, usize), Unparsed> {
             return match data.get(payload).map(|byte| byte >> 4) {
                 Some(4) => Ok((Version::V4, payload)),
                 Some(6) => Ok((Version::V6, payload)),
+                Some(0) => ethertype(data, payload + 16, steps),
                 Some(_) => Err(Unparsed::NotIp),
                 None => Err(Unparsed::LinkTruncated),
             };
@@ -153,20 +167,24 @@ fn ppp(data: &[u8], at: usize, steps: usize) -> Result<(Version, usize), Unparse
     match protocol {
         0x0021 => Ok((Version::V4, payload)),
         0x0057 => Ok((Version::V6, payload)),
-        0x0281 | 0x0283 => mpls(data, payload),
+        0x0281 | 0x0283 => mpls(data, payload, steps),
         _ => Err(Unparsed::NotIp),
     }
 }
 
 /// The address family of BSD loopback captures; each system has its own number for IPv6, and the
-/// byte order is the writer's.
+/// byte order is the writer's. Some writers put an `EtherType` into the last two bytes.
 fn loopback(data: &[u8]) -> Result<Version, Unparsed> {
     let family = data.first_chunk::<4>().ok_or(Unparsed::LinkTruncated)?;
     let big = u32::from_be_bytes(*family);
     match big.min(big.swap_bytes()) {
         2 => Ok(Version::V4),
         10 | 23 | 24 | 26 | 28 | 30 => Ok(Version::V6),
-        _ => Err(Unparsed::NotIp),
+        _ => match u16::from_be_bytes([family[2], family[3]]) {
+            number if number == ether_type::IPV4.0 => Ok(Version::V4),
+            number if number == ether_type::IPV6.0 => Ok(Version::V6),
+            _ => Err(Unparsed::NotIp),
+        },
     }
 }
 
@@ -193,7 +211,7 @@ fn sll2(data: &[u8]) -> Result<(Version, usize), Unparsed> {
         {
             ethertype(data, 22, NESTED_MAX)
         }
-        _ if MPLS.contains(&protocol) => mpls(data, 20),
+        _ if MPLS.contains(&protocol) => mpls(data, 20, NESTED_MAX),
         PPPOE_SESSION => ppp(data, 26, NESTED_MAX),
         SLL_LLC => ethertype(data, snap(data, 20)?, NESTED_MAX),
         _ => Err(Unparsed::NotIp),

@@ -13,6 +13,10 @@ use crate::input::LinkType;
 
 pub use nflog::{Hook, NflogAttributes, nflog_attributes};
 
+/// Link type of a record that a capture file numbers among its packets though it is none, so that
+/// frame numbers agree with those that Wireshark shows.
+pub const NOT_A_PACKET: LinkType = LinkType::Other(u16::MAX);
+
 /// Dissects one packet down to its transport header.
 ///
 /// `original_len` is the length before truncation, counted like `data`; it is the fallback where
@@ -20,6 +24,9 @@ pub use nflog::{Hook, NflogAttributes, nflog_attributes};
 /// `payload_len`. Encapsulated packets (IP in IP, GRE, VXLAN) are not opened: flows are those of
 /// the outermost addresses, the ones that the network saw.
 pub fn dissect(link: LinkType, data: &[u8], original_len: u32) -> Result<View<'_>, Unparsed> {
+    if link == NOT_A_PACKET {
+        return Err(Unparsed::NotAPacket);
+    }
     if data.is_empty() {
         return Err(Unparsed::Empty);
     }
@@ -140,6 +147,8 @@ pub enum Unparsed {
     TransportMalformed,
     /// No bytes were captured.
     Empty,
+    /// A record of a capture file that is no packet, such as a pcapng custom block.
+    NotAPacket,
 }
 
 impl Unparsed {
@@ -155,6 +164,7 @@ impl Unparsed {
             Self::TransportTruncated => "transport_truncated",
             Self::TransportMalformed => "transport_malformed",
             Self::Empty => "empty",
+            Self::NotAPacket => "not_a_packet",
         }
     }
 }

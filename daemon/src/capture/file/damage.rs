@@ -70,6 +70,12 @@ pub enum DamageKind {
     /// A section header has no valid byte-order magic.
     #[error("a section has byte-order magic {0:02x?}")]
     ByteOrder([u8; 4]),
+    /// A section of a version whose blocks are not known.
+    #[error("a section is of pcapng version {major}; version 1 is known")]
+    Version {
+        /// Major version.
+        major: u16,
+    },
     /// A packet names an interface that its section does not describe.
     #[error("a packet names interface {0}, which its section does not describe")]
     Interface(u32),

@@ -29,7 +29,7 @@ use self::{
 };
 use crate::{
     input::{Batch, LinkType, Packet, TimeBasis, Vantage},
-    packet::{Hook, nflog_attributes},
+    packet::{Hook, NOT_A_PACKET, nflog_attributes},
     time::Timestamp,
 };
 
@@ -108,7 +108,7 @@ fn link_type(number: u32) -> LinkType {
         113 => LinkType::Sll,
         239 => LinkType::Nflog,
         276 => LinkType::Sll2,
-        other => LinkType::Other(u16::try_from(other).unwrap_or(u16::MAX)),
+        other => LinkType::Other(u16::try_from(other).unwrap_or(u16::MAX - 1)),
     }
 }
 
@@ -222,8 +222,15 @@ impl CaptureFile {
             interfaces.clear();
             return Ok(());
         }
-        if prefix.check()? == BlockKind::Passed {
-            return pass(&mut self.window, prefix, *order);
+        let kind = prefix.check()?;
+        if kind != BlockKind::Parsed {
+            pass(&mut self.window, prefix, *order)?;
+            if kind == BlockKind::Numbered {
+                self.frames += 1;
+                let record = no_packet(self.source, self.frames, self.last_at, prefix.length);
+                batch.push_packet(&record);
+            }
+            return Ok(());
         }
         let length = usize::try_from(prefix.length).unwrap_or(usize::MAX);
         let bytes = match self.window.peek(length) {
@@ -247,12 +254,21 @@ impl CaptureFile {
 }
 
 /// A packet of a pcapng block. A simple packet block has no time: `at` is then that of the packet
-/// before it.
+/// before it, or the epoch where there was none.
 fn of_block<'a>(source: u16, frame: u64, at: Timestamp, block: &PacketBlock<'a>) -> Packet<'a> {
     Packet {
         at,
         original_len: block.original_len,
         ..packet(source, frame, block.link, block.data)
+    }
+}
+
+/// A record that is numbered like a packet, without its content.
+fn no_packet(source: u16, frame: u64, at: Timestamp, original_len: u32) -> Packet<'static> {
+    Packet {
+        at,
+        original_len,
+        ..packet(source, frame, NOT_A_PACKET, &[])
     }
 }
 
@@ -320,6 +336,7 @@ fn header_error(short: Short, offset: u64) -> CaptureError {
 fn section<R: Read>(window: &mut Window<R>) -> Result<Order, Stop> {
     let head: [u8; pcapng::SECTION_PREFIX_LEN] = window.peek_array()?;
     let order = pcapng::section_order(head)?;
+    pcapng::section_version(window.peek_array()?, order)?;
     let prefix = BlockPrefix::parse(window.peek_array()?, order);
     prefix.check()?;
     pass(window, prefix, order)?;

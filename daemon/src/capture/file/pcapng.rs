@@ -16,6 +16,13 @@ const INTERFACE_DESCRIPTION: u32 = 1;
 const OBSOLETE_PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
 const ENHANCED_PACKET: u32 = 6;
+/// Custom blocks and systemd journal entries: no packets, but Wireshark numbers them as frames,
+/// and the frame numbers of evidence must lead to the right packet there.
+const CUSTOM: u32 = 0x0bad;
+const CUSTOM_NOT_COPIED: u32 = 0x4000_0bad;
+const JOURNAL: u32 = 9;
+/// Major version of the sections that are read.
+const VERSION_MAJOR: u16 = 1;
 /// Bytes of a section header block up to and including its byte-order magic.
 pub(super) const SECTION_PREFIX_LEN: usize = 12;
 /// Type and length at a block's beginning.
@@ -39,6 +46,8 @@ pub(super) enum BlockKind {
     Section,
     /// Its body is to be parsed.
     Parsed,
+    /// It is passed over, whatever its length, but has a frame number.
+    Numbered,
     /// It is passed over, whatever its length.
     Passed,
 }
@@ -66,6 +75,7 @@ impl BlockPrefix {
             INTERFACE_DESCRIPTION | OBSOLETE_PACKET | SIMPLE_PACKET | ENHANCED_PACKET => {
                 (BlockKind::Parsed, BLOCK_LEN_MIN)
             }
+            CUSTOM | CUSTOM_NOT_COPIED | JOURNAL => (BlockKind::Numbered, BLOCK_LEN_MIN),
             _ => (BlockKind::Passed, BLOCK_LEN_MIN),
         };
         if self.length < length_min || !self.length.is_multiple_of(4) {
@@ -89,6 +99,15 @@ pub(super) const fn section_order(bytes: [u8; SECTION_PREFIX_LEN]) -> Result<Ord
         [0x1a, 0x2b, 0x3c, 0x4d] => Ok(Order::Big),
         [0x4d, 0x3c, 0x2b, 0x1a] => Ok(Order::Little),
         other => Err(DamageKind::ByteOrder(other)),
+    }
+}
+
+/// Checks a section's version by the first 16 bytes of its header block.
+pub(super) const fn section_version(bytes: [u8; 16], order: Order) -> Result<(), DamageKind> {
+    let [.., v0, v1, _, _] = bytes;
+    match order.u16([v0, v1]) {
+        VERSION_MAJOR => Ok(()),
+        major => Err(DamageKind::Version { major }),
     }
 }
 
