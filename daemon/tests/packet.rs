@@ -246,6 +246,21 @@ fn what_has_no_view_has_a_reason() {
     );
 }
 
+#[test]
+fn the_seed_corpus_has_views() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/corpus/dissect/");
+    for (name, link) in [
+        ("ethernet-mpls-udp", LinkType::Ethernet),
+        ("ethernet-pppoe-udp", LinkType::Ethernet),
+        ("ethernet-qinq-udp", LinkType::Ethernet),
+        ("raw-fragment6", LinkType::RawIp),
+        ("raw-tcp6", LinkType::RawIp),
+    ] {
+        let data = std::fs::read(format!("{folder}{name}")).unwrap();
+        whole(link, &data[1..]).unwrap_or_else(|reason| panic!("{name}: {reason:?}"));
+    }
+}
+
 fn link() -> impl Strategy<Value = LinkType> {
     prop_oneof![
         Just(LinkType::Ethernet),

@@ -14,7 +14,7 @@ const NESTED_MAX: usize = 16;
 
 /// Largest value of the length field of 802.3; from 0x600 on it is an `EtherType`.
 const LENGTH_802_3_MAX: u16 = 0x5ff;
-/// Cisco MetaData (security group tags): 6 bytes more per tag of length 1, then an `EtherType`.
+/// Cisco metadata (security group tags): version, length in words, options, then an `EtherType`.
 const CISCO_METADATA: u16 = 0x8909;
 /// Link type of FDDI: frame control, two addresses, then LLC.
 const FDDI: u16 = 10;

@@ -33,6 +33,29 @@ pub fn dissect(link: LinkType, data: &[u8], original_len: u32) -> Result<View<'_
     link::network(link, data, original_len).and_then(ip::dissect)
 }
 
+/// Entry for fuzzing: the first byte picks the link type, the rest is the packet.
+pub fn fuzz_dissect(data: &[u8]) {
+    const LINKS: [LinkType; 10] = [
+        LinkType::RawIp,
+        LinkType::Ethernet,
+        LinkType::Null,
+        LinkType::Loop,
+        LinkType::Sll,
+        LinkType::Sll2,
+        LinkType::Ppp,
+        LinkType::Nflog,
+        LinkType::Other(10),
+        LinkType::Other(104),
+    ];
+    let Some((first, packet)) = data.split_first() else {
+        return;
+    };
+    if let Some(link) = LINKS.get(usize::from(*first)) {
+        let captured_len = u32::try_from(packet.len()).unwrap_or(u32::MAX);
+        let _ = dissect(*link, packet, captured_len);
+    }
+}
+
 /// A dissected packet. Lengths come from the headers, so that a truncated capture counts right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View<'a> {

@@ -253,6 +253,17 @@ impl CaptureFile {
     }
 }
 
+/// Entry for fuzzing: reads `data` as a capture to its end.
+pub fn fuzz_capture_file(data: &[u8]) {
+    let Ok(mut file) = CaptureFile::open(std::io::Cursor::new(data.to_vec()), 0) else {
+        return;
+    };
+    let mut batch = Batch::new();
+    while file.next(&mut batch) == Next::More {
+        batch.clear();
+    }
+}
+
 /// A packet of a pcapng block. A simple packet block has no time: `at` is then that of the packet
 /// before it, or the epoch where there was none.
 fn of_block<'a>(source: u16, frame: u64, at: Timestamp, block: &PacketBlock<'a>) -> Packet<'a> {
