@@ -113,6 +113,9 @@ impl Damage {
             DamageKind::Read(_) => {
                 "copy the file again, or decompress it apart to see how far it is good"
             }
+            DamageKind::Version { .. } => {
+                "convert it with a program that knows this version, such as `editcap -F pcapng`"
+            }
             _ => "copy the file again from where it was made and compare its SHA-256",
         }
     }
