@@ -132,10 +132,9 @@ impl<'a> Reader<'a> {
         self.open.push(name.clone());
         self.seen_element = true;
         let mut attributes = Vec::new();
-        while let Some(&token) = self.bytes.get(self.at) {
-            if token & 0x0f != event::ATTRIBUTE {
-                break;
-            }
+        // Something must follow: a file cut short between attributes must not pass for an element
+        // that has fewer of them.
+        while self.peek()? & 0x0f == event::ATTRIBUTE {
             if attributes.len() >= ATTRIBUTES_MAX {
                 let fault = Fault::Attributes;
                 return Err(Stop { at: self.at, fault });
@@ -230,6 +229,13 @@ impl<'a> Reader<'a> {
         let length = usize::from(u16::from_be_bytes(self.array()?));
         let start = self.at;
         self.take(length).map(|bytes| (start, bytes))
+    }
+
+    fn peek(&self) -> Result<u8, Stop> {
+        self.bytes.get(self.at).copied().ok_or(Stop {
+            at: self.at,
+            fault: Fault::Truncated { needed: 1, had: 0 },
+        })
     }
 
     fn byte(&mut self) -> Result<u8, Stop> {
@@ -382,7 +388,9 @@ mod tests {
             (b"\x2a\0\x01x", 0, Fault::DocumentType),
             (b"\x2f\0\0\0\x02\xc3\x28", 5, Fault::Encoding),
             (b"\x14\x1f", 1, Fault::StrayAttribute),
-            (b"", 0, Fault::NotClosed { open: 1 }),
+            (b"", 0, Fault::Truncated { needed: 1, had: 0 }),
+            (b"\xcf\0\0", 3, Fault::Truncated { needed: 1, had: 0 }),
+            (b"\x14", 1, Fault::NotClosed { open: 1 }),
             (b"\x11", 0, Fault::NotClosed { open: 1 }),
             (b"\x33\0\0\x11more", 4, Fault::Trailing(4)),
         ] {

@@ -76,6 +76,17 @@ impl Inventory {
     pub fn read_device(root: &Path) -> Result<(Self, Vec<InventoryProblem>), InventoryError> {
         read(&root.join("data/system"), Some(root))
     }
+
+    /// The same from files in memory, each with its name within the folder.
+    pub fn from_files(files: &[(&str, &[u8])]) -> (Self, Vec<InventoryProblem>) {
+        let open = |name: &str| {
+            let found = files.iter().find(|(file, _)| *file == name);
+            found
+                .map(|(_, bytes)| Some(bytes.to_vec()))
+                .ok_or(io::Error::from(io::ErrorKind::NotFound))
+        };
+        read_all(&open, &[], None)
+    }
 }
 
 fn read(
@@ -86,14 +97,25 @@ fn read(
         let path = dir.to_owned();
         return Err(InventoryError { path, cause });
     }
+    let open = |name: &str| read_file(&dir.join(name));
+    Ok(read_all(&open, &user_folders(dir), device))
+}
+
+fn read_all(
+    open: &dyn Fn(&str) -> io::Result<Option<Vec<u8>>>,
+    user_folders: &[u32],
+    device: Option<&Path>,
+) -> (Inventory, Vec<InventoryProblem>) {
     let mut folder = Folder {
-        dir,
+        open,
         sources: Vec::new(),
         problems: Vec::new(),
     };
     let list = folder.packages_list();
     let xml = folder.packages_xml();
-    let users = folder.users(&list);
+    let mut users = folder.users();
+    users.extend(list.apps.iter().map(|app| app.user));
+    users.extend(user_folders);
     let preloads = match device {
         Some(root) => Some(folder.scan_preloads(root)),
         None => folder.listed_preloads(),
@@ -104,12 +126,14 @@ fn read(
         ..
     } = folder;
     let (apps, without_uid) = assemble(&list, &xml, preloads.as_ref(), &mut problems);
-    Ok((Inventory::new(apps, users, without_uid, sources), problems))
+    let inventory = Inventory::new(apps, users, without_uid, sources);
+    (inventory, problems)
 }
 
 /// A folder that is being read.
 struct Folder<'a> {
-    dir: &'a Path,
+    /// The content of a file; none if it is too large.
+    open: &'a dyn Fn(&str) -> io::Result<Option<Vec<u8>>>,
     sources: Vec<Source>,
     problems: Vec<InventoryProblem>,
 }
@@ -138,7 +162,7 @@ impl Folder<'_> {
         xml
     }
 
-    fn users(&mut self, list: &PackagesList) -> Vec<u32> {
+    fn users(&mut self) -> Vec<u32> {
         let lost = "which Android users exist; user 0 and those with a folder are taken";
         let mut users = vec![0];
         if let Some(bytes) = self.file(&USER_LISTS, lost) {
@@ -148,10 +172,6 @@ impl Folder<'_> {
             self.damaged(&name, found.stopped, found.users.len());
             users.extend(found.users);
         }
-        users.extend(list.apps.iter().map(|app| app.user));
-        users.extend(user_folders(self.dir));
-        users.sort_unstable();
-        users.dedup();
         users
     }
 
@@ -185,7 +205,7 @@ impl Folder<'_> {
         let lost = lost.to_owned();
         for name in names {
             let file = (*name).to_owned();
-            match read_file(&self.dir.join(name)) {
+            match (self.open)(name) {
                 Ok(Some(bytes)) => return Some(self.keep(name, bytes)),
                 Ok(None) => {
                     let max = FILE_BYTES_MAX;
