@@ -355,8 +355,8 @@ mod tests {
                 "packages.xml, line 3 (byte 36): a has neither userId nor sharedUserId, and is not used",
                 "packages.xml, line 4 (byte 56): userId of <package> is not an integer",
                 "packages.xml, line 4 (byte 56): b has neither userId nor sharedUserId, and is not used",
-                "packages.xml, line 6 (byte 125): certificate 4 is referred to before it is given",
-                "packages.xml, line 7 (byte 166): d has user id 123456, expected less than 100000",
+                "packages.xml, line 6 (byte 130): certificate 4 is referred to before it is given",
+                "packages.xml, line 7 (byte 165): d has user id 123456, expected less than 100000",
             ]
         );
     }
