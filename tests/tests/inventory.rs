@@ -1,6 +1,6 @@
 //! The app inventory, read from the files that Android writes, whole and broken.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fmt::Write as _, fs};
 
 use proptest::prelude::*;
 use sakshi::attribute::inventory::{AppClass, Inventory, InventoryProblem};
@@ -87,6 +87,14 @@ fn from_xml(xml: &[u8]) -> (Inventory, Vec<InventoryProblem>) {
     Inventory::from_files(&[("packages.xml", xml)])
 }
 
+fn sha256(bytes: &[u8]) -> String {
+    let mut hex = String::new();
+    for byte in Sha256::digest(bytes) {
+        write!(hex, "{byte:02x}").unwrap();
+    }
+    hex
+}
+
 /// What stopped the reading of `packages.xml`.
 fn damage(problems: &[InventoryProblem]) -> Option<String> {
     problems
@@ -146,8 +154,7 @@ fn each_app_has_its_class_and_says_why() {
 #[test]
 fn a_certificate_given_by_index_is_the_one_given_in_full() {
     let (inventory, _) = read(&handset(), Encoding::Text);
-    let digest = Sha256::digest(b"vendor certificate");
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = sha256(b"vendor certificate");
     for name in ["android", "com.oppo.market", "com.oppo.a"] {
         assert_eq!(
             inventory.app(name).unwrap().signers,
@@ -190,9 +197,7 @@ fn sources_are_what_was_read() {
     );
     let xml = &inventory.sources()[1];
     assert_eq!(xml.bytes, write_abx(&handset()));
-    let digest = Sha256::digest(&xml.bytes);
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(xml.sha256, hex);
+    assert_eq!(xml.sha256, sha256(&xml.bytes));
     let json = serde_json::to_string(&inventory).unwrap();
     assert_eq!(serde_json::from_str::<Inventory>(&json).unwrap(), inventory);
 }

@@ -62,8 +62,10 @@ const FLAG_UPDATED_SYSTEM_APP: i64 = 0x80;
 pub(super) struct Evidence<'a> {
     pub(super) code_path: Option<&'a str>,
     pub(super) flags: Option<i64>,
-    /// Whether `packages.xml` has an `updated-package` entry, and the path in it.
-    pub(super) updated: Option<Option<&'a str>>,
+    /// Whether `packages.xml` has an `updated-package` entry.
+    pub(super) updated: bool,
+    /// The path in that entry.
+    pub(super) shipped_path: Option<&'a str>,
     /// Whether `packages.list` names the system as its installer.
     pub(super) listed_as_system: bool,
     /// Its copy in a preload folder.
@@ -144,11 +146,14 @@ fn by_partition_or_entry<'a>(
         let reason = format!("code path {path} is on the system partition {partition}");
         return Some(verdict(AppClass::Preloaded, reason, Some(path)));
     }
-    let shipped = evidence.updated?;
-    let reason = match shipped {
+    if !evidence.updated {
+        return None;
+    }
+    let reason = match evidence.shipped_path {
         Some(path) => format!("an updated-package entry keeps the shipped version at {path}"),
         None => "an updated-package entry stands for the shipped version".to_owned(),
     };
+    let shipped = evidence.shipped_path;
     Some(verdict(AppClass::UpdatedPreload, reason, shipped))
 }
 
@@ -218,7 +223,8 @@ mod tests {
         let by_entry = Evidence {
             code_path: path,
             flags: Some(FLAG_SYSTEM | FLAG_UPDATED_SYSTEM_APP),
-            updated: Some(Some("/product/app/A")),
+            updated: true,
+            shipped_path: Some("/product/app/A"),
             ..Evidence::default()
         };
         let (class, reason, preload) = of(&by_entry);
@@ -226,7 +232,7 @@ mod tests {
         assert!(reason.contains("/product/app/A"), "{reason}");
         assert_eq!(preload.as_deref(), Some("/product/app/A"));
         let by_flag = Evidence {
-            updated: None,
+            updated: false,
             ..by_entry
         };
         let (class, reason, preload) = of(&by_flag);

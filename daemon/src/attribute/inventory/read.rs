@@ -409,7 +409,10 @@ fn app(
     let verdict = classify(&Evidence {
         code_path: package.and_then(|package| package.code_path.as_deref()),
         flags: package.and_then(|package| package.flags),
-        updated: entries.updated.map(|updated| updated.code_path.as_deref()),
+        updated: entries.updated.is_some(),
+        shipped_path: entries
+            .updated
+            .and_then(|updated| updated.code_path.as_deref()),
         listed_as_system: listed.is_some_and(|listed| listed.system),
         preload: preloads.and_then(|preloads| preloads.find(name)),
         preloads_listed: preloads.is_some(),
