@@ -350,6 +350,12 @@ fn assemble(
             None => without_uid.push(name.to_owned()),
         }
     }
+    report(contradictions, problems);
+    (apps, without_uid)
+}
+
+/// Keeps the first [`PROBLEMS_MAX`] and counts the rest.
+fn report(contradictions: Vec<InventoryProblem>, problems: &mut Vec<InventoryProblem>) {
     let more = contradictions.len().saturating_sub(PROBLEMS_MAX);
     problems.extend(contradictions.into_iter().take(PROBLEMS_MAX));
     if more > 0 {
@@ -358,7 +364,6 @@ fn assemble(
             count: more as u64,
         });
     }
-    (apps, without_uid)
 }
 
 /// As the package manager does with packages of the same name.
