@@ -198,11 +198,9 @@ impl Case {
         let entries = files.entries()?;
         make_folder(dir)?;
         let lock = CaseLock::exclusive(dir)?;
-        let mut metadata = serde_json::to_vec_pretty(&meta).map_err(|error| {
-            StoreError::Io {
-                path: dir.join(METADATA_FILE),
-                source: error.into(),
-            }
+        let mut metadata = serde_json::to_vec_pretty(&meta).map_err(|error| StoreError::Io {
+            path: dir.join(METADATA_FILE),
+            source: error.into(),
         })?;
         metadata.push(b'\n');
         write_file(dir, METADATA_FILE, &metadata)?;

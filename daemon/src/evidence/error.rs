@@ -155,7 +155,9 @@ pub enum StoreError {
         source: rusqlite::Error,
     },
     /// The store's thread ended by a defect of ours.
-    #[error("the store's thread ended without a reason; this is a defect, what was acknowledged is kept")]
+    #[error(
+        "the store's thread ended without a reason; this is a defect, what was acknowledged is kept"
+    )]
     ThreadLost,
 }
 

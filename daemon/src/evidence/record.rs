@@ -144,9 +144,8 @@ impl Serialize for Hash {
 impl<'de> Deserialize<'de> for Hash {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        parse_hex(&text).ok_or_else(|| {
-            serde::de::Error::custom("a SHA-256 value has 64 lower-case hex digits")
-        })
+        parse_hex(&text)
+            .ok_or_else(|| serde::de::Error::custom("a SHA-256 value has 64 lower-case hex digits"))
     }
 }
 

@@ -145,7 +145,8 @@ impl Store {
         })()
         .map_err(|error| StoreError::sqlite(&self.path, error))?;
         for (draft, seq) in drafts.iter().zip(head.seq + 1..) {
-            self.sessions.note(draft.kind().as_str(), draft.body(), seq, self.head);
+            self.sessions
+                .note(draft.kind().as_str(), draft.body(), seq, self.head);
         }
         Ok(self.head)
     }
@@ -266,16 +267,19 @@ impl Sessions {
 
 /// Opens for reading and writing, hardened against a hostile file, with every commit on the disk.
 fn connect(path: &Path, more: OpenFlags) -> Result<Connection, StoreError> {
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
     Connection::open_with_flags(path, flags)
         .and_then(|connection| {
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
             connection.pragma_update(None, "synchronous", "FULL")?;
             connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-            connection
-                .pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_MAX, |_| Ok(()))?;
+            connection.pragma_update_and_check(
+                None,
+                "journal_size_limit",
+                WAL_BYTES_MAX,
+                |_| Ok(()),
+            )?;
             Ok(connection)
         })
         .map_err(|error| StoreError::sqlite(path, error))
@@ -335,7 +339,9 @@ fn read_head(connection: &Connection, path: &Path) -> Result<Head, StoreError> {
         return Ok(Head::EMPTY);
     };
     let (Some(prev), Some(hash)) = (Hash::from_slice(&prev), Hash::from_slice(&hash)) else {
-        return Err(corrupt(format!("record {seq} has a hash that is not 32 bytes")));
+        return Err(corrupt(format!(
+            "record {seq} has a hash that is not 32 bytes"
+        )));
     };
     let computed = record_hash(
         &prev,

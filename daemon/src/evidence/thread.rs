@@ -329,7 +329,8 @@ impl Batcher<'_> {
             (self.options.on_commit)(head);
         }
         for waiting in self.waiting.drain(..) {
-            let seq = |index: usize| before.seq + i64::try_from(index).unwrap_or(i64::MAX - before.seq);
+            let seq =
+                |index: usize| before.seq + i64::try_from(index).unwrap_or(i64::MAX - before.seq);
             // Nobody waits any more when the receipt was dropped.
             let _ = waiting.sender.send(Committed {
                 first: seq(waiting.from) + 1,

@@ -32,7 +32,11 @@ impl DecodedBlock {
     /// Compares the block with what its record's body says, `first` excepted.
     pub fn check(&self, declared: &JournalBody) -> Result<(), JournalError> {
         let numbers = [
-            ("version", declared.version.into(), self.found.version.into()),
+            (
+                "version",
+                declared.version.into(),
+                self.found.version.into(),
+            ),
             ("inputs", declared.inputs, self.found.inputs),
             ("packets", declared.packets, self.found.packets),
             ("raw_len", declared.raw_len, self.found.raw_len),
@@ -160,10 +164,10 @@ impl<'a> Cursor<'a> {
         if flags & !(0x0f | FLAG_UID) != 0 {
             return Err(self.malformed("unknown flag"));
         }
-        let time_basis = value_of(&TIME_BASES, flags & 3)
-            .ok_or_else(|| self.malformed("unknown time basis"))?;
-        let vantage = value_of(&VANTAGES, flags >> 2 & 3)
-            .ok_or_else(|| self.malformed("unknown vantage"))?;
+        let time_basis =
+            value_of(&TIME_BASES, flags & 3).ok_or_else(|| self.malformed("unknown time basis"))?;
+        let vantage =
+            value_of(&VANTAGES, flags >> 2 & 3).ok_or_else(|| self.malformed("unknown vantage"))?;
         let link = match self.byte()? {
             LINK_OTHER => LinkType::Other(self.integer("link type beyond 16 bits")?),
             code => value_of(&LINKS, code).ok_or_else(|| self.malformed("unknown link type"))?,

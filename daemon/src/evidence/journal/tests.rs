@@ -32,8 +32,14 @@ fn link() -> impl Strategy<Value = LinkType> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let owner = (time(), address(), address(), any::<Option<u32>>(), any::<u32>()).prop_map(
-        |(at, local, remote, uid, inode)| {
+    let owner = (
+        time(),
+        address(),
+        address(),
+        any::<Option<u32>>(),
+        any::<u32>(),
+    )
+        .prop_map(|(at, local, remote, uid, inode)| {
             Event::OwnerFact(OwnerFact {
                 at,
                 proto: SocketProto::Udp,
@@ -42,8 +48,7 @@ fn event() -> impl Strategy<Value = Event> {
                 uid,
                 inode,
             })
-        },
-    );
+        });
     let closed = (time(), address(), address(), any::<Option<u64>>()).prop_map(
         |(at, local, remote, bytes_acked)| {
             Event::SocketClosed(SocketClosed {
@@ -78,7 +83,8 @@ fn event() -> impl Strategy<Value = Event> {
         closed,
         gap,
         time().prop_map(Event::Tick),
-        (time(), any::<String>()).prop_map(|(at, name)| Event::PhaseChange(PhaseChange { at, name })),
+        (time(), any::<String>())
+            .prop_map(|(at, name)| Event::PhaseChange(PhaseChange { at, name })),
         (time(), any::<String>()).prop_map(|(at, text)| Event::Note(Note { at, text })),
     ]
 }

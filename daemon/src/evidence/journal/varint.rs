@@ -20,7 +20,10 @@ pub(super) fn write(out: &mut Vec<u8>, value: u64) {
 
 /// Appends a signed integer: 0, -1, 1, -2 … become 0, 1, 2, 3 ….
 pub(super) fn write_signed(out: &mut Vec<u8>, value: i64) {
-    write(out, (value.cast_unsigned() << 1) ^ (value >> 63).cast_unsigned());
+    write(
+        out,
+        (value.cast_unsigned() << 1) ^ (value >> 63).cast_unsigned(),
+    );
 }
 
 /// Undoes the zigzag of [`write_signed`].

@@ -250,8 +250,7 @@ impl Chain {
     }
 
     fn check_journal(&mut self, record: &Typed<'_>) -> Result<(), Flaw> {
-        let body: JournalBody =
-            serde_json::from_str(record.body).map_err(JournalError::Body)?;
+        let body: JournalBody = serde_json::from_str(record.body).map_err(JournalError::Body)?;
         let attachment = record.attachment.ok_or(JournalError::Missing)?;
         journal::read_block(attachment)?.check(&body)?;
         if let Some(expected) = self.next_input.filter(|expected| *expected != body.first) {

@@ -12,9 +12,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{
-    case::Case, error::StoreError, record::Head, schema, snapshot::Snapshot,
-};
+use super::{case::Case, error::StoreError, record::Head, schema, snapshot::Snapshot};
 use chain::Chain;
 pub use damage::{Damage, Flaw, Subject};
 
@@ -67,15 +65,15 @@ pub struct Damaged {
 }
 
 /// Verifies the case in `dir`. An error means that it could not be told; damage is a result.
-pub fn verify(
-    dir: &Path,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Verification, StoreError> {
+pub fn verify(dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Verification, StoreError> {
     let mut damages = Damages::default();
     let case = match Case::open(dir) {
         Ok(case) => Some(case),
         Err(StoreError::Metadata { detail, .. }) => {
-            damages.add(Subject::File("case.json".to_owned()), Flaw::Unreadable(detail));
+            damages.add(
+                Subject::File("case.json".to_owned()),
+                Flaw::Unreadable(detail),
+            );
             None
         }
         Err(error) => return Err(error),
@@ -209,7 +207,9 @@ fn check_schema(connection: &Connection, damages: &mut Damages) -> bool {
     if !readable {
         damages.add(
             Subject::Database,
-            Flaw::Unreadable("the table of records is defined otherwise, so it was not read".into()),
+            Flaw::Unreadable(
+                "the table of records is defined otherwise, so it was not read".into(),
+            ),
         );
     }
     readable
