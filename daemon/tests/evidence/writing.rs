@@ -207,7 +207,7 @@ fn the_thread_acknowledges_and_batches() {
         Arc::new(move |head| seen.lock().unwrap().push(head)),
     );
     // Only what asks for it is committed within this test.
-    options.interval = Duration::from_secs(3600);
+    options.interval = Duration::from_hours(1);
     let thread = StoreThread::spawn(create(&case), options).unwrap();
     let sender = thread.sender();
     sender.append(vec![session(1)], Urgency::Batched).unwrap();
@@ -262,6 +262,35 @@ fn the_thread_tells_why_it_ended() {
         StoreError::TooLarge { .. }
     ));
     assert!(sender.flush().unwrap_err().reason.is_some());
+}
+
+#[test]
+fn a_reader_sees_a_whole_state_while_the_log_is_moved_and_reused() {
+    let dir = folder();
+    let case = dir.path().join("case");
+    let mut store = create(&case);
+    store.append(&[session(1)]).unwrap();
+    let writer = std::thread::spawn(move || {
+        // Big enough that the log is moved into the database every forty commits or so.
+        for round in 0..300_u32 {
+            let bytes = round.to_be_bytes().repeat(25_000);
+            store.append(&[note("big").with_attachment(bytes)]).unwrap();
+        }
+        store
+    });
+    let mut last = 0;
+    while !writer.is_finished() {
+        match sakshi::evidence::verify(&case, &mut |_| ()) {
+            Ok(sakshi::evidence::Verification::Intact(found)) => {
+                assert!(found.head.seq >= last);
+                last = found.head.seq;
+            }
+            Err(StoreError::Busy(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    drop(writer.join().unwrap());
+    assert_eq!(intact(&case).records, 302);
 }
 
 /// What the killed process does; started by the next test only.

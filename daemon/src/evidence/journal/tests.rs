@@ -302,3 +302,49 @@ fn an_input_too_long_leaves_the_block_as_it_was() {
     assert_eq!((block.body.inputs, block.body.packets), (1, 0));
     assert_eq!(read_block(&block.attachment).unwrap().inputs.len(), 1);
 }
+
+/// Blocks that a script wrote from the text of docs/evidence-format.md.
+#[test]
+fn the_corpus_reads_as_the_format_says() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/corpus/journal");
+    let read = |name: &str| read_block(&std::fs::read(format!("{corpus}/{name}.bin")).unwrap());
+    let block = read("packets_and_tick").unwrap();
+    let at = Timestamp::from_nanos(1_795_513_311_000_000_123);
+    let first = Packet {
+        at,
+        time_basis: TimeBasis::Kernel,
+        link: LinkType::RawIp,
+        vantage: Vantage::Output,
+        uid: Some(10_050),
+        original_len: 60,
+        source: 0,
+        frame: 1,
+        data: &[0x45, 0],
+    };
+    let second = Packet {
+        at: at.plus_nanos(1000),
+        time_basis: TimeBasis::File,
+        link: LinkType::Other(147),
+        vantage: Vantage::Both,
+        uid: None,
+        original_len: 9,
+        source: 3,
+        frame: 0,
+        data: &[0],
+    };
+    let tick = Event::Tick(at.plus_nanos(500));
+    assert_eq!(
+        block.inputs.iter().collect::<Vec<_>>(),
+        [
+            Input::Packet(first),
+            Input::Packet(second),
+            Input::Event(&tick)
+        ]
+    );
+    assert_eq!((block.cut, block.found.to), (1, at.plus_nanos(1000)));
+    assert_eq!(read("note").unwrap().inputs.len(), 1);
+    assert_eq!(read("empty").unwrap().inputs.len(), 0);
+    for name in ["cut_entry", "long_varint", "tag", "version", "header"] {
+        assert!(read(&format!("bad_{name}")).is_err(), "{name}");
+    }
+}
