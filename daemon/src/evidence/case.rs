@@ -210,8 +210,10 @@ impl Case {
             named.push(FileEntry::of(&path, bytes));
         }
         sync_folder(dir)?;
-        if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            sync_folder(parent)?;
+        match dir.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => sync_folder(Path::new("."))?,
+            Some(parent) => sync_folder(parent)?,
+            None => {}
         }
         let body = CaseBody {
             case: meta.clone(),

@@ -76,6 +76,7 @@ impl Case {
         let (case, lock, first) = Self::lay_out(dir, meta, files)?;
         let path = case.database();
         let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_CREATE)?;
+        make_durable(&connection, &path)?;
         let head = (|| {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -113,6 +114,7 @@ impl Store {
         }
         let connection = connect(&path, OpenFlags::empty())?;
         check_identity(&connection, &path, dir)?;
+        make_durable(&connection, &path)?;
         let head = read_head(&connection, &path)?;
         if head == Head::EMPTY {
             return Err(StoreError::Interrupted(dir.to_owned()));
@@ -265,24 +267,26 @@ impl Sessions {
     }
 }
 
-/// Opens for reading and writing, hardened against a hostile file, with every commit on the disk.
+/// Opens for reading and writing, hardened against a hostile file.
 fn connect(path: &Path, more: OpenFlags) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
     Connection::open_with_flags(path, flags)
         .and_then(|connection| {
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-            connection.pragma_update(None, "synchronous", "FULL")?;
-            connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-            connection.pragma_update_and_check(
-                None,
-                "journal_size_limit",
-                WAL_BYTES_MAX,
-                |_| Ok(()),
-            )?;
             Ok(connection)
         })
         .map_err(|error| StoreError::sqlite(path, error))
+}
+
+/// Puts every commit on the disk. It changes the file, so it comes after it was found to be ours.
+fn make_durable(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    (|| {
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_MAX, |_| Ok(()))
+    })()
+    .map_err(|error| StoreError::sqlite(path, error))
 }
 
 /// Checks that the file is an evidence database of a version that we know.

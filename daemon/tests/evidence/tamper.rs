@@ -19,7 +19,7 @@ fn alter(dir: &Path, sql: &str) {
         let connection = Connection::open(&path).unwrap();
         connection
             .execute_batch(&format!(
-                "PRAGMA writable_schema = ON; \
+                "PRAGMA synchronous = OFF; PRAGMA writable_schema = ON; \
                  UPDATE sqlite_schema SET sql = replace(sql, '{from}', '{to}') WHERE name = 'record'"
             ))
             .unwrap();
@@ -28,6 +28,9 @@ fn alter(dir: &Path, sql: &str) {
     let loose = table.replace(" STRICT", "").replace(" NOT NULL", "");
     loosen(table, &loose);
     let connection = Connection::open(&path).unwrap();
+    connection
+        .execute_batch("PRAGMA synchronous = OFF")
+        .unwrap();
     for trigger in triggers() {
         connection
             .execute(&format!("DROP TRIGGER {}", trigger.name), [])

@@ -73,6 +73,25 @@ fn an_interrupted_creation_is_told() {
 }
 
 #[test]
+fn a_foreign_database_is_told_and_left_alone() {
+    let dir = folder();
+    let case = dir.path().join("case");
+    drop(create(&case));
+    let database = case.join("evidence.db");
+    fs::remove_file(&database).unwrap();
+    Connection::open(&database)
+        .unwrap()
+        .execute_batch("CREATE TABLE cookies(value)")
+        .unwrap();
+    let before = fs::read(&database).unwrap();
+    assert!(matches!(
+        Store::open(&case),
+        Err(StoreError::Foreign { .. })
+    ));
+    assert_eq!(fs::read(&database).unwrap(), before);
+}
+
+#[test]
 fn sessions_and_their_files_follow_each_other() {
     let dir = folder();
     let case = dir.path().join("case");
