@@ -162,7 +162,7 @@ fn prefixes(
             varint(out, odd);
         }
         last = prefix.start();
-        out.push(prefix.len());
+        out.push(prefix.bits());
         varint(out, u128::from(owner));
         varint(out, u128::from(flags));
     }

@@ -89,17 +89,21 @@ pub fn decode_payload(payload: &[u8]) -> Result<Dataset, LocateError> {
     if services.len() > SERVICES_MAX {
         return Err(reader.damaged("at most 64 services"));
     }
-    let cloud = reader.prefixes(locations.len(), services.len(), |prefix, location, services| {
-        CloudPrefix {
+    let cloud = reader.prefixes(
+        locations.len(),
+        services.len(),
+        |prefix, location, services| CloudPrefix {
             prefix,
             location,
             services,
-        }
-    })?;
+        },
+    )?;
     let organisations = reader.list(Reader::organisation)?;
-    let spread = reader.prefixes(organisations.len(), 0, |prefix, organisation, _| SpreadPrefix {
-        prefix,
-        organisation,
+    let spread = reader.prefixes(organisations.len(), 0, |prefix, organisation, _| {
+        SpreadPrefix {
+            prefix,
+            organisation,
+        }
     })?;
     if !reader.rest.is_empty() {
         return Err(reader.damaged("the end of the data"));
@@ -369,13 +373,16 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn hex(bytes: [u8; 32]) -> String {
+/// Lower-case hex.
+pub(super) fn hex(bytes: [u8; 32]) -> String {
     use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 #[cfg(test)]
@@ -383,7 +390,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{
-        super::{encode, sample},
+        super::{Atlas, encode, sample},
         *,
     };
 
@@ -397,7 +404,10 @@ mod tests {
     fn says_what_is_wrong_with_the_header() {
         let file = encode::encode(&sample::dataset()).unwrap();
         assert!(matches!(decode(b""), Err(LocateError::NotOurs)));
-        assert!(matches!(decode(b"PK\x03\x04 not ours"), Err(LocateError::NotOurs)));
+        assert!(matches!(
+            decode(b"PK\x03\x04 not ours"),
+            Err(LocateError::NotOurs)
+        ));
         let mut newer = file.clone();
         newer[8] = 9;
         assert!(matches!(decode(&newer), Err(LocateError::Version(9))));
@@ -406,7 +416,10 @@ mod tests {
         assert!(matches!(decode(&long), Err(LocateError::TooLong(u32::MAX))));
         let mut short = file.clone();
         short[10..14].copy_from_slice(&7_u32.to_le_bytes());
-        assert!(matches!(decode(&short), Err(LocateError::Length { expected: 7, .. })));
+        assert!(matches!(
+            decode(&short),
+            Err(LocateError::Length { expected: 7, .. })
+        ));
         let cut = &file[..file.len() - 1];
         assert!(matches!(decode(cut), Err(LocateError::Inflate(_))));
     }
@@ -435,7 +448,12 @@ mod tests {
             }
             if let Ok(data) = decode_payload(&payload) {
                 let again = encode::payload(&data).unwrap();
-                prop_assert_eq!(decode_payload(&again).unwrap(), data);
+                prop_assert_eq!(&decode_payload(&again).unwrap(), &data);
+                let atlas = Atlas::new(data);
+                for addr in ["20.1.1.1", "30.1.1.1", "40.1.1.1", "2600::1", "64:ff9b::1e01:1"] {
+                    let place = atlas.locate(addr.parse().unwrap(), Timestamp::default(), 180);
+                    prop_assert_eq!(place.asn, None);
+                }
             }
             let cut = cut.index(payload.len());
             prop_assert!(decode_payload(&payload[..cut]).is_err());

@@ -77,7 +77,11 @@ impl Query<'_> {
     /// What the cloud's own list says: the narrowest prefix, and the narrowest that is an edge
     /// network's.
     fn cloud(&self, key: u128) -> Option<Cloud<'_>> {
-        let mut around = self.atlas.cloud.around(key).map(|(prefix, &entry)| (prefix, entry));
+        let mut around = self
+            .atlas
+            .cloud
+            .around(key)
+            .map(|(prefix, &entry)| (prefix, entry));
         let entry = around.next()?;
         let is_edge =
             |(_, entry): &(Prefix, CloudEntry)| entry.services & self.atlas.edge_services != 0;
@@ -121,9 +125,13 @@ impl Query<'_> {
             && (cloud.edge.is_some() || cloud.location.country == NO_COUNTRY)
         {
             place.provider.get_or_insert_with(|| CLOUD.to_owned());
-            place.organisation.get_or_insert_with(|| CLOUD_NAME.to_owned());
+            place
+                .organisation
+                .get_or_insert_with(|| CLOUD_NAME.to_owned());
             let (prefix, entry) = cloud.edge.unwrap_or(cloud.entry);
-            let group = self.location(entry).map_or("", |at| at.border_group.as_str());
+            let group = self
+                .location(entry)
+                .map_or("", |at| at.border_group.as_str());
             let says = format!("{group} ({})", self.service_names(entry));
             place.basis.push(self.basis(cloud_list, prefix, says));
         }
@@ -193,7 +201,9 @@ impl Query<'_> {
         let [database, ..] = &self.atlas.sources;
         let (code, prefix) = self.atlas.database_country(addr)?;
         let country = country(code);
-        let says = country.clone().unwrap_or_else(|| format!("{}, which is no country", text(code)));
+        let says = country
+            .clone()
+            .unwrap_or_else(|| format!("{}, which is no country", text(code)));
         Some((country, self.basis(database, prefix, says)))
     }
 
@@ -204,7 +214,10 @@ impl Query<'_> {
             sha256: source.sha256.clone(),
             prefix: prefix.to_string(),
             says,
-            age_days: self.at.nanos_since(source.published).div_euclid(NANOS_PER_DAY),
+            age_days: self
+                .at
+                .nanos_since(source.published)
+                .div_euclid(NANOS_PER_DAY),
         }
     }
 }

@@ -113,7 +113,9 @@ impl Atlas {
             .iter()
             .zip(0_u32..)
             .filter(|(name, _)| ladder::EDGE_SERVICES.contains(&name.as_str()))
-            .fold(0, |bits, (_, bit)| bits | 1_u64.checked_shl(bit).unwrap_or(0));
+            .fold(0, |bits, (_, bit)| {
+                bits | 1_u64.checked_shl(bit).unwrap_or(0)
+            });
         let cloud = data.cloud.into_iter().map(|entry| {
             let value = CloudEntry {
                 location: entry.location,
@@ -133,7 +135,9 @@ impl Atlas {
             cloud: PrefixTable::new(cloud.collect()),
             organisations: data.organisations,
             spread: PrefixTable::new(
-                spread.map(|entry| (entry.prefix, entry.organisation)).collect(),
+                spread
+                    .map(|entry| (entry.prefix, entry.organisation))
+                    .collect(),
             ),
             special: special::blocks(),
         }
@@ -166,12 +170,15 @@ impl Atlas {
             }
             IpAddr::V6(addr) => {
                 let (index, first, next) = span(&self.ipv6, addr.to_bits())?;
-                (index, first, next.map_or(u128::MAX, |next| next.saturating_sub(1)))
+                (
+                    index,
+                    first,
+                    next.map_or(u128::MAX, |next| next.saturating_sub(1)),
+                )
             }
         };
         let code = *self.countries.get(usize::from(code))?;
-        (code != NO_COUNTRY)
-            .then(|| (code, Prefix::largest_within(prefix::key(addr), first, last)))
+        (code != NO_COUNTRY).then(|| (code, Prefix::largest_within(prefix::key(addr), first, last)))
     }
 
     /// How many ranges and prefixes the tables hold: IPv4 ranges, IPv6 ranges, cloud prefixes,

@@ -56,8 +56,13 @@ impl Prefix {
 
     /// An IPv6 prefix; bits behind `len` (at most 128) are cleared.
     pub const fn v6(segments: [u16; 8], len: u8) -> Self {
-        let [a, b, c, d, e, f, g, h] = segments;
-        Self::clamped(Ipv6Addr::new(a, b, c, d, e, f, g, h).to_bits(), len)
+        let mut rest: &[u16] = &segments;
+        let mut start = 0_u128;
+        while let Some((segment, after)) = rest.split_first() {
+            start = start << 16 | *segment as u128;
+            rest = after;
+        }
+        Self::clamped(start, len)
     }
 
     /// Reads `10.0.0.0/8` or `2001:db8::/32`; none when it is not in CIDR notation, or bits behind
@@ -113,7 +118,7 @@ impl Prefix {
     }
 
     /// Length in the common space (an IPv4 length and 96).
-    pub const fn len(self) -> u8 {
+    pub const fn bits(self) -> u8 {
         self.len
     }
 
@@ -224,6 +229,11 @@ impl<T> PrefixTable<T> {
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
 }
 
 #[cfg(test)]
@@ -285,21 +295,24 @@ mod tests {
         assert_eq!(decoded("64:ff9b:0:1::d53:104"), None);
     }
 
+    /// Within 10.0.0.0/16.
+    fn near(bits: u16, len: u8) -> Prefix {
+        let [c, d] = bits.to_be_bytes();
+        Prefix::v4([10, 0, c, d], 16 + len)
+    }
+
     proptest! {
         #[test]
         fn finds_what_a_scan_finds(
             blocks in proptest::collection::vec((any::<u16>(), 0u8..=16), 0..40),
             probe in any::<u16>(),
         ) {
-            let blocks: Vec<Prefix> = blocks
-                .iter()
-                .map(|&(bits, len)| Prefix::v4([10, 0, (bits >> 8) as u8, bits as u8], 16 + len))
-                .collect();
+            let blocks: Vec<Prefix> = blocks.iter().map(|&(bits, len)| near(bits, len)).collect();
             let table = PrefixTable::new(blocks.iter().map(|&block| (block, block)).collect());
-            let probe = key(IpAddr::from([10, 0, (probe >> 8) as u8, probe as u8]));
+            let probe = near(probe, 16).start();
             let mut expected: Vec<Prefix> =
                 blocks.into_iter().filter(|block| block.contains(probe)).collect();
-            expected.sort_by_key(|block| std::cmp::Reverse(block.len()));
+            expected.sort_by_key(|block| std::cmp::Reverse(block.bits()));
             expected.dedup();
             let found: Vec<Prefix> = table.around(probe).map(|(block, _)| block).collect();
             prop_assert_eq!(found, expected);

@@ -43,9 +43,13 @@ pub fn dataset() -> Dataset {
     };
     Dataset {
         sources: names.map(source),
-        countries: vec![NO_COUNTRY, *b"IN", *b"EU", *b"XK", *b"HK", *b"AP", *b"ZZ", *b"SG"],
+        countries: vec![
+            NO_COUNTRY, *b"IN", *b"EU", *b"XK", *b"HK", *b"AP", *b"ZZ", *b"SG",
+        ],
         ipv4: Ranges {
-            starts: [0, 20, 21, 22, 23, 24, 25, 26, 30, 31].map(|n| n << 24).to_vec(),
+            starts: [0, 20, 21, 22, 23, 24, 25, 26, 30, 31]
+                .map(|n| n << 24)
+                .to_vec(),
             countries: vec![0, 1, 2, 3, 4, 5, 6, 0, 7, 0],
         },
         ipv6: Ranges {

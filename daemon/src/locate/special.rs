@@ -49,12 +49,7 @@ const BLOCKS_V4: &[V4] = &[
     ([203, 0, 113, 0], 24, "RFC 5737", "documentation"),
     ([224, 0, 0, 0], 4, "RFC 5771", "multicast"),
     ([240, 0, 0, 0], 4, "RFC 1112", "reserved"),
-    (
-        [255, 255, 255, 255],
-        32,
-        "RFC 8190",
-        "limited broadcast",
-    ),
+    ([255, 255, 255, 255], 32, "RFC 8190", "limited broadcast"),
 ];
 
 const BLOCKS_V6: &[V6] = &[
@@ -76,22 +71,52 @@ const BLOCKS_V6: &[V6] = &[
         "IETF protocol assignments",
     ),
     ([0x2001, 0, 0, 0, 0, 0, 0, 0], 32, "RFC 4380", "Teredo"),
-    ([0x2001, 2, 0, 0, 0, 0, 0, 0], 48, "RFC 5180", "benchmarking"),
+    (
+        [0x2001, 2, 0, 0, 0, 0, 0, 0],
+        48,
+        "RFC 5180",
+        "benchmarking",
+    ),
     (
         [0x2001, 0xdb8, 0, 0, 0, 0, 0, 0],
         32,
         "RFC 3849",
         "documentation",
     ),
-    ([0x2001, 0x10, 0, 0, 0, 0, 0, 0], 28, "RFC 4843", "ORCHID, deprecated"),
+    (
+        [0x2001, 0x10, 0, 0, 0, 0, 0, 0],
+        28,
+        "RFC 4843",
+        "ORCHID, deprecated",
+    ),
     ([0x2001, 0x20, 0, 0, 0, 0, 0, 0], 28, "RFC 7343", "ORCHIDv2"),
-    ([0x2001, 0x30, 0, 0, 0, 0, 0, 0], 28, "RFC 9374", "drone remote ID"),
+    (
+        [0x2001, 0x30, 0, 0, 0, 0, 0, 0],
+        28,
+        "RFC 9374",
+        "drone remote ID",
+    ),
     ([0x2002, 0, 0, 0, 0, 0, 0, 0], 16, "RFC 3056", "6to4"),
-    ([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20, "RFC 9637", "documentation"),
-    ([0x5f00, 0, 0, 0, 0, 0, 0, 0], 16, "RFC 9602", "SRv6 segment identifiers"),
+    (
+        [0x3fff, 0, 0, 0, 0, 0, 0, 0],
+        20,
+        "RFC 9637",
+        "documentation",
+    ),
+    (
+        [0x5f00, 0, 0, 0, 0, 0, 0, 0],
+        16,
+        "RFC 9602",
+        "SRv6 segment identifiers",
+    ),
     ([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7, "RFC 4193", "unique local"),
     ([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10, "RFC 4291", "link-local"),
-    ([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10, "RFC 3879", "site-local, deprecated"),
+    (
+        [0xfec0, 0, 0, 0, 0, 0, 0, 0],
+        10,
+        "RFC 3879",
+        "site-local, deprecated",
+    ),
     ([0xff00, 0, 0, 0, 0, 0, 0, 0], 8, "RFC 4291", "multicast"),
 ];
 
@@ -128,7 +153,13 @@ mod tests {
         ] {
             assert_eq!(of(addr), Some((prefix.to_owned(), rfc)), "{addr}");
         }
-        for addr in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2001:4860::1", "2400:cb00::1"] {
+        for addr in [
+            "8.8.8.8",
+            "172.32.0.1",
+            "100.128.0.1",
+            "2001:4860::1",
+            "2400:cb00::1",
+        ] {
             assert_eq!(of(addr), None, "{addr}");
         }
     }

@@ -62,10 +62,9 @@ pub fn read(
         Some(path) => path,
         None => in_crate()?,
     };
-    let bytes =
-        std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let list: List = serde_json::from_slice(&bytes)
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+    let bytes = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let list: List =
+        serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
     if from_crate && list.sync_token != aws_ip_ranges::IP_RANGES.sync_token {
         return Err("the crate's file is not the one that it was compiled from".into());
     }
@@ -81,8 +80,7 @@ pub fn read(
         },
         sha256: lists::sha256(&bytes),
         url: "https://ip-ranges.amazonaws.com/ip-ranges.json".to_owned(),
-        licence: "published by Amazon without a licence; the crate is MIT OR Apache-2.0"
-            .to_owned(),
+        licence: "published by Amazon without a licence; the crate is MIT OR Apache-2.0".to_owned(),
         attribution: "AWS IP address ranges, Amazon Web Services, Inc.".to_owned(),
     };
     tables(source, &list, countries)
@@ -105,7 +103,9 @@ fn tables(
         let prefix = Prefix::parse(&entry.prefix)
             .ok_or_else(|| format!("expected a CIDR prefix, found {:?}", entry.prefix))?;
         let place = (entry.region.as_str(), entry.network_border_group.as_str());
-        let location = places.binary_search(&place).map_err(|_| "a place got lost")?;
+        let location = places
+            .binary_search(&place)
+            .map_err(|_| "a place got lost")?;
         let service = services
             .binary_search(&entry.service.as_str())
             .map_err(|_| "a service got lost")?;
@@ -162,7 +162,13 @@ struct Package {
 fn in_crate() -> Result<PathBuf, Error> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--locked", "--all-features"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--locked",
+            "--all-features",
+        ])
         .output()?;
     let metadata: Metadata = serde_json::from_slice(&output.stdout)?;
     let package = metadata
@@ -170,5 +176,8 @@ fn in_crate() -> Result<PathBuf, Error> {
         .into_iter()
         .find(|package| package.name == "aws-ip-ranges")
         .ok_or("cargo metadata does not know the crate aws-ip-ranges")?;
-    Ok(package.manifest_path.with_file_name("data").join("ip-ranges.json"))
+    Ok(package
+        .manifest_path
+        .with_file_name("data")
+        .join("ip-ranges.json"))
 }

@@ -61,7 +61,9 @@ pub fn run(args: &[String]) -> Result<(), Error> {
     let atlas = Atlas::from_bytes(&file)?;
     let [ipv4, ipv6, cloud, spread] = atlas.sizes();
     println!("{} bytes, SHA-256 {}", file.len(), lists::sha256(&file));
-    println!("{ipv4} IPv4 ranges, {ipv6} IPv6 ranges, {cloud} cloud prefixes, {spread} not locatable");
+    println!(
+        "{ipv4} IPv4 ranges, {ipv6} IPv6 ranges, {cloud} cloud prefixes, {spread} not locatable"
+    );
     for source in atlas.manifest() {
         println!(
             "{} {} ({}): {}",

@@ -35,7 +35,10 @@ pub fn compare(atlas: &Atlas, database: &Database) -> Result<(), Error> {
         let bits = bits >> 3 | 1 << 125;
         same(atlas, database, Ipv6Addr::from_bits(bits).into())?;
     }
-    println!("{edges} ends of networks and {} random addresses: the same country", 2 * RANDOM);
+    println!(
+        "{edges} ends of networks and {} random addresses: the same country",
+        2 * RANDOM
+    );
     Ok(())
 }
 

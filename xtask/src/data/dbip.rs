@@ -102,9 +102,7 @@ impl Database {
             let block = network.network()?;
             match block.ip() {
                 IpAddr::V4(addr) => {
-                    let last = u32::MAX
-                        .checked_shr(u32::from(block.prefix()))
-                        .unwrap_or(0);
+                    let last = u32::MAX.checked_shr(u32::from(block.prefix())).unwrap_or(0);
                     ipv4.push((addr.to_bits(), addr.to_bits() | last, code));
                 }
                 IpAddr::V6(addr) => {

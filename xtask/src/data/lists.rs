@@ -33,9 +33,8 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 fn source(name: &str, version: &str, file: &str, bytes: &[u8]) -> Result<Source, Error> {
-    let published: Timestamp =
-        serde_json::from_value(format!("{version}T00:00:00Z").into())
-            .map_err(|error| format!("{file}: version {version:?} is not a date: {error}"))?;
+    let published: Timestamp = serde_json::from_value(format!("{version}T00:00:00Z").into())
+        .map_err(|error| format!("{file}: version {version:?} is not a date: {error}"))?;
     Ok(Source {
         name: name.to_owned(),
         version: version.to_owned(),
