@@ -167,8 +167,13 @@ impl<'a> Reader<'a> {
 
     /// Unsigned LEB128 of up to 128 bits.
     fn varint(&mut self) -> Result<u128, LocateError> {
-        let mut value = 0_u128;
-        let mut shift = 0_u32;
+        // Nine of ten numbers in the file have one byte.
+        let first = self.byte()?;
+        let mut value = u128::from(first & 0x7f);
+        if first & 0x80 == 0 {
+            return Ok(value);
+        }
+        let mut shift = 7_u32;
         loop {
             let byte = self.byte()?;
             let bits = u128::from(byte & 0x7f);

@@ -78,7 +78,7 @@ struct CloudEntry {
     services: u64,
 }
 
-/// The tables, ready for look-ups. About 10 MB; immutable, so threads may share it.
+/// The tables, ready for look-ups. About 8 MB; immutable, so threads may share it.
 #[derive(Debug)]
 pub struct Atlas {
     sources: [Source; SOURCES],

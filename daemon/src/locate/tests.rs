@@ -1,6 +1,6 @@
 //! Places of known addresses, from a small dataset and from the embedded one.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::LazyLock};
 
 use proptest::prelude::*;
 use sakshi_rules::contact::{Grade, Place};
@@ -170,9 +170,12 @@ fn ipv6_is_exact_to_the_address() {
     assert_eq!(small("2601::", 1), unknown_place());
 }
 
+/// Read once: it takes a while without optimisation.
+static EMBEDDED: LazyLock<Atlas> = LazyLock::new(|| Atlas::embedded().unwrap());
+
 /// 100 days after the embedded cloud list was published.
 fn embedded(text: &str) -> Place {
-    let atlas = Atlas::embedded().unwrap();
+    let atlas = &*EMBEDDED;
     let [_, list, ..] = &atlas.sources;
     atlas.locate(addr(text), list.published.plus_nanos(100 * DAY), MAX_AGE)
 }
@@ -225,7 +228,7 @@ fn known_addresses_are_where_their_sources_say() {
 
 #[test]
 fn the_embedded_cloud_list_grows_old() {
-    let atlas = Atlas::embedded().unwrap();
+    let atlas = &*EMBEDDED;
     let [_, list, ..] = &atlas.sources;
     let at = list.published.plus_nanos(389 * DAY);
     let place = atlas.locate(addr("13.250.0.10"), at, MAX_AGE);
@@ -236,7 +239,7 @@ fn the_embedded_cloud_list_grows_old() {
 
 #[test]
 fn the_manifest_names_every_source() {
-    let atlas = Atlas::embedded().unwrap();
+    let atlas = &*EMBEDDED;
     let names: Vec<&str> = atlas
         .manifest()
         .iter()
@@ -261,7 +264,7 @@ fn the_manifest_names_every_source() {
 #[test]
 fn the_committed_lists_are_the_ones_in_the_data() {
     use sha2::{Digest, Sha256};
-    let atlas = Atlas::embedded().unwrap();
+    let atlas = &*EMBEDDED;
     let [.., spread, regions, groups] = &atlas.sources;
     for (source, bytes) in [
         (
