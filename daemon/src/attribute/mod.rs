@@ -4,4 +4,5 @@
 //! its basis; unknown is a value.
 
 pub mod inventory;
+pub mod sock_diag;
 pub mod uid;
