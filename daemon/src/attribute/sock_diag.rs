@@ -1,4 +1,4 @@
-//! Asks the kernel who owns a socket (sock_diag(7), `NETLINK_SOCK_DIAG`).
+//! Asks the kernel who owns a socket (`sock_diag(7)`, `NETLINK_SOCK_DIAG`).
 //!
 //! In: a socket's protocol and both its ends. Out: its owner as it is now, `fchown` included, or
 //! nothing. Unlike NFLOG's UID, which is the creator's, this one is the app for which netd opened
@@ -313,6 +313,8 @@ mod tests {
         os::unix::fs::MetadataExt,
     };
 
+    use netlink_packet_core::Parseable;
+
     use super::*;
 
     fn my_uid() -> u32 {
@@ -401,21 +403,12 @@ mod tests {
     }
 
     fn row(local: &str) -> InetResponse {
-        let mut socket_id = SocketId::new_v4();
-        socket_id.source_address = local.parse().unwrap();
-        InetResponse {
-            header: netlink_packet_sock_diag::inet::InetResponseHeader {
-                family: AF_INET,
-                state: 7,
-                timer: None,
-                socket_id,
-                recv_queue: 0,
-                send_queue: 0,
-                uid: 0,
-                inode: 0,
-            },
-            nlas: Default::default(),
-        }
+        // `struct inet_diag_msg` with nothing in it but the family and the state.
+        let mut bytes = [0; 72];
+        bytes[..2].copy_from_slice(&[AF_INET, 7]);
+        let mut row = InetResponse::parse(&bytes[..]).unwrap();
+        row.header.socket_id.source_address = local.parse().unwrap();
+        row
     }
 
     fn with_port(mut response: InetResponse, port: u16) -> InetResponse {

@@ -35,7 +35,7 @@ pub fn kernel_release() -> String {
 
 /// Whether this network namespace has IPv6 at all.
 pub fn has_ipv6() -> bool {
-    std::path::Path::new("/proc/self/net/if_inet6").exists()
+    std::path::Path::new("/proc/thread-self/net/if_inet6").exists()
 }
 
 /// A network interface, as far as capture needs it.
