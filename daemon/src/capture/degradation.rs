@@ -26,6 +26,8 @@ pub enum Weakness {
     NoFirstReplies,
     /// The kernel granted a smaller receive buffer than asked for.
     SmallReceiveBuffer,
+    /// A rule of somebody else accepts packets before ours see them.
+    EarlierAccept,
     /// An interface could not be watched.
     InterfaceNotWatched,
     /// Sockets cannot be asked for their owner.

@@ -50,6 +50,8 @@ pub(crate) struct Watch {
     repairs: u64,
     /// Whether the last look failed, so that a lasting failure is told once.
     blind: bool,
+    /// Whether somebody's rules stand behind ours, so that this is told once.
+    behind: bool,
 }
 
 impl Watch {
@@ -69,6 +71,7 @@ impl Watch {
             clock,
             repairs: 0,
             blind: false,
+            behind: false,
         }
     }
 
@@ -138,16 +141,21 @@ impl Watch {
 
     fn mend(&mut self, finding: &Finding) -> Result<(), RulesError> {
         match finding {
-            Finding::Intact => return Ok(()),
+            Finding::Intact => {
+                self.behind = false;
+                return Ok(());
+            }
             Finding::JumpNotLast => {
-                self.rules.mend_jumps()?;
-                self.tell(
-                    GapCause::RulesMissing,
-                    Some(0),
-                    PLACE.into(),
-                    "another program added rules behind ours; ours were moved to the end again, \
-                     and nothing was missed",
-                );
+                if !std::mem::replace(&mut self.behind, true) {
+                    self.tell(
+                        GapCause::Degraded,
+                        Some(0),
+                        PLACE.into(),
+                        "another program added rules behind ours; nothing was missed, but what \
+                         they drop is still seen here as sent",
+                    );
+                }
+                return Ok(());
             }
             Finding::JumpsWrong => {
                 self.rules.mend_jumps()?;

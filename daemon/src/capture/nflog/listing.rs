@@ -90,6 +90,21 @@ impl Listing {
         })
     }
 
+    /// Rules in front of our jumps that accept packets of the network.
+    pub fn earlier_accepts(&self) -> impl Iterator<Item = &ListedRule> {
+        JUMPS.into_iter().flat_map(|(hook, chain)| {
+            let ours = format!("-j {chain}");
+            self.rules
+                .iter()
+                .filter(move |rule| rule.chain == hook)
+                .take_while(move |rule| rule.text != ours)
+                .filter(|rule| {
+                    let mut words = rule.text.split(' ');
+                    rule.text.ends_with("-j ACCEPT") && !words.any(|word| word == "lo")
+                })
+        })
+    }
+
     /// Whether anything of ours is there.
     pub fn has_ours(&self) -> bool {
         self.our_chains().next().is_some() || self.jumps().iter().any(|jump| jump.count > 0)
@@ -220,6 +235,22 @@ mod tests {
                 }
             ]
         );
+    }
+
+    #[test]
+    fn finds_accepts_before_ours() {
+        let text = "-A INPUT -i lo -c 0 0 -j ACCEPT
+-A INPUT -c 0 0 -j sakshi_in
+-A OUTPUT -p tcp -c 1 1 -j ACCEPT
+-A OUTPUT -c 0 0 -j sakshi_out
+-A OUTPUT -c 0 0 -j ACCEPT
+";
+        let listing = Listing::parse(text);
+        let accepts: Vec<&str> = listing
+            .earlier_accepts()
+            .map(|rule| rule.text.as_str())
+            .collect();
+        assert_eq!(accepts, ["-p tcp -j ACCEPT"]);
     }
 
     #[test]

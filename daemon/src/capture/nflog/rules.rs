@@ -96,7 +96,8 @@ pub enum RulesError {
 pub enum Finding {
     /// All is in place.
     Intact,
-    /// A jump stands before other rules: nothing was missed.
+    /// Somebody's rules stand behind a jump of ours: nothing is missed, and moving ours behind an
+    /// ACCEPT would miss much, so it stays.
     JumpNotLast,
     /// A jump is missing, or there are several; our chains are as they were.
     JumpsWrong,
@@ -177,11 +178,23 @@ impl Rules {
             }
             self.set(family, &features)?;
         }
-        let weaker = plan::weaknesses(&features, family);
+        let mut weaker = plan::weaknesses(&features, family);
+        let baseline = list(&self.commands, family)?;
+        let name = self.commands.name(family);
+        weaker.extend(baseline.earlier_accepts().map(|rule| {
+            Degradation::new(
+                Weakness::EarlierAccept,
+                format!(
+                    "{name}: the rule `-A {} {}` accepts packets before ours see them, so those \
+                     are missing",
+                    rule.chain, rule.text
+                ),
+            )
+        }));
         self.installed.push(Installed {
             family,
             features,
-            baseline: list(&self.commands, family)?,
+            baseline,
         });
         Ok(weaker)
     }
@@ -235,11 +248,12 @@ impl Rules {
         Ok(check)
     }
 
-    /// Puts each jump once at the end of its chain; our chains and their counters stay.
+    /// Puts each jump that is missing or repeated once at the end of its chain; our chains and their
+    /// counters stay.
     pub fn mend_jumps(&self) -> Result<(), RulesError> {
         for installed in &self.installed {
             let jumps = list(&self.commands, installed.family)?.jumps();
-            if jumps.iter().all(|jump| jump.count == 1 && jump.last) {
+            if jumps.iter().all(|jump| jump.count == 1) {
                 continue;
             }
             let mut lines = drop_jumps(jumps.map(|jump| jump.count));
