@@ -52,6 +52,16 @@ static LABS: AtomicU32 = AtomicU32::new(0);
 impl Lab {
     /// None, with a line that says why, where this cannot be tested.
     fn new(test: &str) -> Option<Self> {
+        Self::build(test, true)
+    }
+
+    /// A lab in which the kernel sends nothing of its own: no neighbour discovery, no multicast
+    /// reports.
+    fn without_ipv6(test: &str) -> Option<Self> {
+        Self::build(test, false)
+    }
+
+    fn build(test: &str, ipv6: bool) -> Option<Self> {
         let able = rustix::process::geteuid().is_root()
             && TOOLS
                 .iter()
@@ -69,19 +79,24 @@ impl Lab {
             peer: name("p"),
         };
         let Self { handset, peer } = &lab;
-        run("ip", &["netns", "add", handset]);
-        run("ip", &["netns", "add", peer]);
+        for namespace in [handset, peer] {
+            run("ip", &["netns", "add", namespace]);
+            if !ipv6 {
+                inside(namespace, silence);
+            }
+        }
         let link = format!("link add v0 netns {handset} type veth peer name v0 netns {peer}");
         run("ip", &link.split(' ').collect::<Vec<_>>());
         for (namespace, v4, v6) in [
             (handset, "10.77.0.2/24", "fd77::2/64"),
             (peer, "10.77.0.1/24", "fd77::1/64"),
         ] {
+            let v6 = format!("addr add {v6} dev v0 nodad");
             for line in [
-                "link set lo up".to_owned(),
-                format!("addr add {v4} dev v0"),
-                format!("addr add {v6} dev v0 nodad"),
-                "link set v0 up".to_owned(),
+                "link set lo up",
+                &format!("addr add {v4} dev v0"),
+                if ipv6 { &v6 } else { "link set lo up" },
+                "link set v0 up",
             ] {
                 let mut args = vec!["-n", namespace];
                 args.extend(line.split(' '));
@@ -142,7 +157,7 @@ fn run(program: &str, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// No IPv6 in this namespace, so that the kernel sends nothing of its own.
+/// No IPv6 on what will be made in this namespace.
 fn silence() {
     for which in ["all", "default"] {
         run(
@@ -334,7 +349,7 @@ fn a_chowned_resolver_socket_is_its_app_s() {
 
 #[test]
 fn overload_is_counted_to_the_last_packet() {
-    let Some(lab) = Lab::new("overload_is_counted_to_the_last_packet") else {
+    let Some(lab) = Lab::without_ipv6("overload_is_counted_to_the_last_packet") else {
         return;
     };
     for variant in VARIANTS {
@@ -343,7 +358,6 @@ fn overload_is_counted_to_the_last_packet() {
             ..config(variant)
         };
         let (stream, totals) = lab.on_handset(|| {
-            silence();
             capture(&config, |_| {
                 as_uid(10_050, || send_udp(NOBODY, FLOOD));
                 as_uid(1000, || send_udp(NOBODY, FLOOD));
@@ -367,7 +381,7 @@ fn overload_is_counted_to_the_last_packet() {
 
 #[test]
 fn the_buffers_that_are_used_hold_a_flood_or_count_it() {
-    let Some(lab) = Lab::new("the_buffers_that_are_used_hold_a_flood_or_count_it") else {
+    let Some(lab) = Lab::without_ipv6("the_buffers_that_are_used_hold_a_flood_or_count_it") else {
         return;
     };
     let (stream, totals) = lab.on_handset(|| {
@@ -384,14 +398,13 @@ fn the_buffers_that_are_used_hold_a_flood_or_count_it() {
 
 #[test]
 fn rules_that_vanish_are_set_anew_with_a_gap() {
-    let Some(lab) = Lab::new("rules_that_vanish_are_set_anew_with_a_gap") else {
+    let Some(lab) = Lab::without_ipv6("rules_that_vanish_are_set_anew_with_a_gap") else {
         return;
     };
     for variant in VARIANTS {
         let iptables = format!("iptables-{variant}");
         let probe = |count| as_uid(10_050, || send_udp(NOBODY, count));
         let (stream, totals) = lab.on_handset(|| {
-            silence();
             capture(&config(variant), |capture| {
                 probe(10);
                 assert_eq!(capture.check().unwrap(), Some(Finding::Intact));
@@ -506,6 +519,58 @@ fn works_without_iptables_restore() {
     });
 }
 
+/// A command that refuses a match, as on a kernel that lacks it, and else passes on to the real one.
+fn without_match(folder: &std::path::Path, name: &str, lacking: &str) -> String {
+    use std::os::unix::fs::PermissionsExt;
+
+    for suffix in ["", "-restore"] {
+        let script = format!(
+            "#!/bin/sh\ninput=$(mktemp)\ntrap 'rm -f \"$input\"' EXIT\n\
+             if [ -n '{suffix}' ]; then cat > \"$input\"; fi\n\
+             if grep -q '{lacking}' \"$input\"; then\n\
+             echo \"Couldn't load match {lacking}\" >&2; exit 2\nfi\n\
+             {name}-legacy{suffix} \"$@\" < \"$input\"\n"
+        );
+        let path = folder.join(format!("{name}{suffix}"));
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    folder.join(name).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_match_that_the_kernel_lacks_is_told() {
+    let Some(lab) = Lab::new("a_match_that_the_kernel_lacks_is_told") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let config = LiveConfig {
+        commands: Commands {
+            v4: without_match(folder.path(), "iptables", "hashlimit"),
+            v6: without_match(folder.path(), "ip6tables", "m owner"),
+        },
+        ..config("legacy")
+    };
+    lab.on_handset(|| {
+        let started = LiveCapture::start(&config, &clock()).unwrap();
+        let weaknesses: Vec<Weakness> = started
+            .degradations
+            .iter()
+            .map(|degradation| degradation.weakness)
+            .collect();
+        assert_eq!(
+            weaknesses,
+            [Weakness::NoFirstReplies, Weakness::NoOwnerMatch],
+            "{:?}",
+            started.degradations
+        );
+        let rules = saved("legacy");
+        assert!(rules.contains("-m bpf") && !rules.contains("sakshi_probe"));
+        started.capture.stop().unwrap();
+        assert!(!saved("legacy").contains("sakshi"));
+    });
+}
+
 #[test]
 fn a_taken_group_is_stepped_over() {
     let Some(lab) = Lab::new("a_taken_group_is_stepped_over") else {
@@ -616,12 +681,11 @@ fn sent_by_interface() -> u64 {
 
 #[test]
 fn the_daemon_sends_nothing() {
-    let Some(lab) = Lab::new("the_daemon_sends_nothing") else {
+    let Some(lab) = Lab::without_ipv6("the_daemon_sends_nothing") else {
         return;
     };
     for way in [CaptureWay::Nflog, CaptureWay::Packet] {
         let sent = lab.on_handset(|| {
-            silence();
             let before = sent_by_interface();
             let config = LiveConfig {
                 way,

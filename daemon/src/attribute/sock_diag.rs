@@ -353,6 +353,23 @@ mod tests {
     }
 
     #[test]
+    fn finds_a_v4_connection_of_a_v6_socket() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mapped = Ipv4Addr::LOCALHOST.to_ipv6_mapped();
+        let Ok(stream) = TcpStream::connect((mapped, port)) else {
+            return;
+        };
+        // The packet on the wire is an IPv4 one.
+        let local = canonical(stream.local_addr().unwrap());
+        assert!(local.is_ipv4());
+        let remote = listener.local_addr().unwrap();
+        let mut diag = SockDiag::open().unwrap();
+        let found = diag.owner(SocketProto::Tcp, local, remote).unwrap();
+        assert_eq!(found.map(|socket| socket.uid), Some(my_uid()));
+    }
+
+    #[test]
     fn finds_a_connected_udp_socket() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.connect("127.0.0.1:53").unwrap();

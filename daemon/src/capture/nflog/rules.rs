@@ -482,6 +482,46 @@ mod tests {
         );
     }
 
+    /// What `leftovers` says when iptables ends like this.
+    fn told(script: &str) -> String {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("iptables");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let name = path.to_str().unwrap().to_owned();
+        let commands = Commands {
+            v4: name.clone(),
+            v6: name,
+        };
+        leftovers(&commands).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn tells_a_held_lock_from_a_missing_right() {
+        let held = told(
+            "echo 'Another app is currently holding the xtables lock; still 0s 0us time ahead' \
+             >&2; exit 4",
+        );
+        assert!(
+            held.starts_with("another program has held the lock"),
+            "{held}"
+        );
+        let denied = told(
+            "echo 'Could not fetch rule set: Permission denied (you must be root)' >&2; exit 4",
+        );
+        assert!(
+            denied.starts_with("packet filter rules need root"),
+            "{denied}"
+        );
+        let other = told("echo 'can not initialize iptables table `filter`' >&2; exit 3");
+        assert!(
+            other.contains("(exit 3)") && other.contains("NFLOG target"),
+            "{other}"
+        );
+    }
+
     #[test]
     fn drops_every_jump_that_was_found() {
         let lines: Vec<String> = drop_jumps([2, 0])
