@@ -33,7 +33,7 @@ fn inbound(lab: &Lab, variant: &str, v6: bool, port: u16, first_byte: u8, count:
         let socket = UdpSocket::bind(own).unwrap();
         let to = socket.local_addr().unwrap();
         capture(&config(variant), |_| {
-            answer(lab, &peer, to, first_byte, count)
+            answer(lab, &peer, to, first_byte, count);
         })
     });
     check_sums(&stream, &totals);

@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::unix::fs::fchown,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
 };
 
@@ -99,8 +100,11 @@ fn overload_is_counted_to_the_last_packet() {
         };
         let (stream, totals) = lab.on_handset(|| {
             capture(&config, |_| {
-                as_uid(10_050, || send_udp(NOBODY, FLOOD));
-                as_uid(1000, || send_udp(NOBODY, FLOOD));
+                // At once, so that the groups compete to the last packet.
+                thread::scope(|scope| {
+                    scope.spawn(|| as_uid(10_050, || send_udp(NOBODY, FLOOD)));
+                    scope.spawn(|| as_uid(1000, || send_udp(NOBODY, FLOOD)));
+                });
             })
         });
         check_sums(&stream, &totals);
@@ -116,6 +120,53 @@ fn overload_is_counted_to_the_last_packet() {
         assert_eq!(received + lost, 2 * FLOOD);
         let of_kernel = |gap: &Gap| gap.cause == GapCause::KernelLoss;
         assert!(stream.gaps.iter().all(of_kernel));
+    }
+}
+
+/// Ends the senders, also when the test fails.
+struct EndsSenders<'a>(&'a AtomicBool);
+
+impl Drop for EndsSenders<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_stop_under_load_adds_up() {
+    let Some(lab) = Lab::without_ipv6("a_stop_under_load_adds_up") else {
+        return;
+    };
+    for variant in VARIANTS {
+        let ended = AtomicBool::new(false);
+        lab.on_handset(|| {
+            thread::scope(|scope| {
+                let _ends = EndsSenders(&ended);
+                for uid in [10_050, 10_051] {
+                    let ended = &ended;
+                    scope.spawn(move || {
+                        as_uid(uid, || {
+                            while !ended.load(Ordering::Relaxed) {
+                                send_udp(NOBODY, 100);
+                            }
+                        });
+                    });
+                }
+                for receive_buffer_bytes in [8192, 16 * 1024 * 1024] {
+                    let config = LiveConfig {
+                        receive_buffer_bytes,
+                        ..config(variant)
+                    };
+                    let (stream, totals) = capture(&config, |_| send_udp(NOBODY, FLOOD));
+                    println!(
+                        "{variant}: {} lost, {} received",
+                        totals.lost, totals.received
+                    );
+                    // Packets that were received but not counted would make this underflow.
+                    check_sums(&stream, &totals);
+                }
+            });
+        });
     }
 }
 
