@@ -6,7 +6,7 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::Arc,
     thread,
     time::Duration,
@@ -94,8 +94,9 @@ fn serve_discard(mut stream: TcpStream, _: &Context) -> io::Result<()> {
     io::copy(&mut stream, &mut io::sink()).map(drop)
 }
 
-fn serve_http(stream: TcpStream, _: &Context) -> io::Result<()> {
-    answer_request(stream)
+fn serve_http(mut stream: TcpStream, _: &Context) -> io::Result<()> {
+    answer_request(&mut stream)?;
+    part(stream)
 }
 
 fn serve_tls(stream: TcpStream, context: &Context) -> io::Result<()> {
@@ -103,11 +104,19 @@ fn serve_tls(stream: TcpStream, context: &Context) -> io::Result<()> {
     let mut stream = StreamOwned::new(connection, stream);
     answer_request(&mut stream)?;
     stream.conn.send_close_notify();
-    stream.flush()
+    stream.flush()?;
+    part(stream.sock)
 }
 
-/// Reads an HTTP request's head and answers it; the connection then ends.
-fn answer_request(mut stream: impl io::Read + io::Write) -> io::Result<()> {
+/// Says that no more will come, and waits for the app to do the same: a connection that is closed
+/// with unread bytes would be reset.
+fn part(mut stream: TcpStream) -> io::Result<()> {
+    stream.shutdown(Shutdown::Write)?;
+    io::copy(&mut stream, &mut io::sink()).map(drop)
+}
+
+/// Reads an HTTP request's head and answers it.
+fn answer_request(stream: &mut (impl io::Read + io::Write)) -> io::Result<()> {
     let mut request = Vec::new();
     let mut byte = [0];
     while !request.ends_with(b"\r\n\r\n") && request.len() < MESSAGE_MAX {

@@ -71,24 +71,22 @@ impl Network {
         for name in [&self.handset, &self.internet] {
             run("ip", &["netns", "add", name])?;
         }
-        self.in_both(|| {
-            for (key, value) in [
-                ("net/ipv6/conf/default/accept_ra", "0"),
-                ("net/ipv6/conf/default/accept_dad", "0"),
-                ("net/ipv6/conf/default/router_solicitations", "0"),
-                (
-                    "net/ipv6/conf/default/mldv2_unsolicited_report_interval",
-                    "1",
-                ),
-                ("net/ipv6/conf/all/disable_ipv6", "0"),
-                ("net/ipv4/conf/all/rp_filter", "0"),
-                ("net/ipv4/conf/default/rp_filter", "0"),
-            ] {
-                std::fs::write(format!("/proc/sys/{key}"), value)
-                    .map_err(Error::io(format!("setting {key} (is IPv6 switched off?)")))?;
-            }
-            Ok(())
-        })
+        let quiet = [
+            ("net/ipv6/conf/default/accept_ra", "0"),
+            ("net/ipv6/conf/default/accept_dad", "0"),
+            ("net/ipv6/conf/default/router_solicitations", "0"),
+            (
+                "net/ipv6/conf/default/mldv2_unsolicited_report_interval",
+                "1",
+            ),
+        ];
+        // A router answers that a destination is unreachable, instead of saying nothing.
+        let router = [
+            ("net/ipv4/ip_forward", "1"),
+            ("net/ipv6/conf/all/forwarding", "1"),
+        ];
+        self.in_handset(|| settings(&quiet))??;
+        self.in_internet(|| settings(&quiet).and_then(|()| settings(&router)))?
     }
 
     fn join(&self) -> Result<()> {
@@ -159,11 +157,6 @@ impl Network {
     /// Runs `work` in a thread that lives in the internet's namespace; what it spawns lives there.
     pub fn in_internet<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
         inside(&self.internet, work)
-    }
-
-    fn in_both(&self, work: impl Fn() -> Result<()> + Sync) -> Result<()> {
-        self.in_handset(&work)??;
-        self.in_internet(&work)?
     }
 
     /// Packets that the handset's interfaces, loopback included, have sent so far: whatever path
@@ -237,6 +230,15 @@ fn remove_leftovers() -> Result<()> {
 fn owner_pid(name: &str) -> Option<u32> {
     let rest = name.strip_prefix(PREFIX)?.strip_prefix('-')?;
     rest.split('-').next()?.parse().ok()
+}
+
+/// Sets kernel parameters of the calling thread's namespace.
+fn settings(values: &[(&str, &str)]) -> Result<()> {
+    for (key, value) in values {
+        std::fs::write(format!("/proc/sys/{key}"), value)
+            .map_err(Error::io(format!("setting {key} (is IPv6 switched off?)")))?;
+    }
+    Ok(())
 }
 
 fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> Result<T> {
