@@ -182,8 +182,12 @@ fn examine(case: &Path, expected: &Path, options: Options, steps: &Steps) -> Res
         expectation::write(expected, &found)?;
         steps.done(&format!("{} rows written as expected", found.len()));
     }
+    if found.is_empty() {
+        steps.failed("nothing was found at all");
+        return Ok(false);
+    }
     let difference = Difference::between(&expectation::read(expected)?, &found);
-    if difference.is_empty() && !found.is_empty() {
+    if difference.is_empty() {
         steps.done(&format!(
             "all {} rows are as expected, none extra",
             found.len()
