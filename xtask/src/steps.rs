@@ -75,6 +75,7 @@ fn lints() -> Outcome {
 fn advisories() -> Outcome {
     let mut fetch = Command::new("cargo");
     fetch.args(["deny", "fetch", "db"]);
+    fetch.env("GIT_TERMINAL_PROMPT", "0");
     fetch.stdout(Stdio::null()).stderr(Stdio::null());
     if !ends_well_within(&mut fetch, FETCH_MAX) {
         println!("note: the advisory database could not be fetched: advisories were not checked");
