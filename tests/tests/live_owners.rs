@@ -122,7 +122,8 @@ fn short_flows_have_their_owners() {
     }
     let comparison = compare(&truth, &recorded);
     println!(
-        "flows made {}, not recorded {}, owned {}, wrong owners {}",
+        "sockets {}, distinct flows {}, not recorded {}, owned {}, wrong owners {}",
+        truth.len(),
         comparison.made,
         comparison.unrecorded.len(),
         comparison.owned,
