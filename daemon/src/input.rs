@@ -30,7 +30,7 @@ pub enum LinkType {
     Ppp,
     /// Linux NFLOG: netlink attributes around an IP packet (239).
     Nflog,
-    /// Any other number: counted by it, not dissected.
+    /// Any other number: counted by it, and with few exceptions not dissected.
     Other(u16),
 }
 
@@ -217,6 +217,8 @@ pub enum Event {
     Note(Note),
     /// Time passed without a packet.
     Tick(Timestamp),
+    /// A capture file has ended, at its last packet's time: its flows end with it.
+    SourceEnd(Timestamp),
 }
 
 /// One input of the core.

@@ -6,11 +6,17 @@
 
 pub mod attribute;
 pub mod capture;
+pub mod cli;
+pub mod control;
 pub mod evidence;
+pub mod finding;
 pub mod flow;
 pub mod input;
 pub mod locate;
 pub mod name;
 pub mod packet;
+pub mod pipeline;
 pub mod platform;
+pub mod report;
+pub mod session;
 pub mod time;

@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The program `sakshi`: arguments in, exit code out.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sakshi::cli::main()
+}

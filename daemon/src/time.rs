@@ -37,6 +37,19 @@ impl Timestamp {
         self.0.saturating_sub(earlier.0)
     }
 
+    /// In the zone of the machine that shows it, with its offset: for reading, not for records that
+    /// must be the same everywhere.
+    pub fn local(self) -> String {
+        jiff::Timestamp::from_microsecond(self.as_micros()).map_or_else(
+            |_| self.to_string(),
+            |moment| {
+                let zone = jiff::tz::TimeZone::system();
+                let local = moment.to_zoned_datetime(zone);
+                local.strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
+            },
+        )
+    }
+
     /// This moment and `nanos` more; saturates.
     #[must_use]
     pub const fn plus_nanos(self, nanos: i64) -> Self {

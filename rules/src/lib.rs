@@ -1,5 +1,25 @@
 //! Sakshi's rule engine: rule sets and contacts go in, verdicts come out.
 //!
-//! Pure: no I/O, no clock, and no dependency on any other room.
+//! Pure: no I/O, no clock, and no dependency on any other room. A rule set is a TOML file with a
+//! closed vocabulary ([`rule_set`], [`parse`]); a contact is what the daemon concluded
+//! ([`contact`]); [`judge()`] answers with a [`Verdict`] for each rule that has something to say.
+//! The handbook for people who write rules is `docs/rules.md`.
 
+pub mod cases;
 pub mod contact;
+pub mod day;
+mod glob;
+pub mod judge;
+pub mod parse;
+pub mod problem;
+pub mod rule_set;
+pub mod vocabulary;
+
+pub use judge::{Outcome, Verdict, judge};
+pub use problem::{Problem, RuleError};
+pub use rule_set::RuleSet;
+
+/// The rule sets that are built in, by name: those that apply when no other is given.
+pub fn embedded() -> &'static [(&'static str, &'static str)] {
+    &[("in-lab", include_str!("../sets/in-lab/set.toml"))]
+}

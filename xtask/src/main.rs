@@ -1,2 +1,52 @@
-//! x
-fn main() {}
+//! The project's own commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask data`.
+//!
+//! In: the workspace, on a machine as fresh as can be. Out: exit code 0 when all is well, 1 when
+//! something is not, 2 for wrong use. It depends on nothing (`data`
+//! apart), so that it is built in a moment.
+
+mod data;
+mod prerequisites;
+mod steps;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+The project's own commands.
+
+Usage: cargo xtask <command>
+
+  demo [--keep] [--record] [--bless]   see the real daemon find what a virtual handset's apps send
+  test                                 everything that must pass before a change goes in
+  data DBIP.tgz [--aws FILE] [--check] rebuild the embedded location data (docs/data.md)
+  help                                 this text
+
+What is missing (cargo-nextest, cargo-deny; as root on Debian: iproute2, iptables) is installed.
+Where CI is set, a missing prerequisite fails; elsewhere a line says what did not run and why.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["demo", options @ ..] => steps::demo(options),
+        ["test"] => steps::test(),
+        ["data", ..] => {
+            data::run(arguments.get(1..).unwrap_or_default()).map_err(|error| error.to_string())
+        }
+        [] | ["help" | "--help" | "-h", ..] => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprintln!("xtask: unknown command `{}`\n\n{HELP}", words.join(" "));
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("xtask: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -4,4 +4,6 @@
 //! its basis; unknown is a value.
 
 pub mod inventory;
+pub mod owner;
+pub mod sock_diag;
 pub mod uid;

@@ -1,1 +1,28 @@
 //! The evidence store: records, their chain, the journal, verification.
+//!
+//! In: [`Draft`]s from the pipeline. Out: a case folder that anybody can check, and its records
+//! for exports. `docs/evidence-format.md` specifies what is written. SQL stands in `schema`,
+//! `store`, `reader` and `verify`, and nowhere else in the project.
+
+pub mod body;
+pub mod canonical;
+mod case;
+mod error;
+pub mod journal;
+mod reader;
+mod record;
+pub mod schema;
+mod snapshot;
+mod store;
+pub mod thread;
+pub mod verify;
+
+pub use case::{Case, CaseBody, CaseFiles, CaseMeta, FileEntry, FilesBody};
+pub use error::StoreError;
+pub use reader::{Reader, Records};
+pub use record::{
+    ATTACHMENT_MAX, BODY_MAX, Draft, Hash, Head, KIND_MAX, Kind, RECORD_TAG, Record, record_hash,
+};
+pub use store::{LastSession, Store};
+pub use thread::{Committed, Receipt, StoreGone, StoreOptions, StoreSender, StoreThread, Urgency};
+pub use verify::{Verification, verify};

@@ -3,7 +3,58 @@
 //! In: bytes and their [`LinkType`](crate::input::LinkType). Out: a [`View`], or [`Unparsed`] with
 //! the reason. Nothing is dropped in silence: what has no view has a reason that is counted.
 
+mod ip;
+mod link;
+mod nflog;
+
 use std::net::IpAddr;
+
+use crate::input::LinkType;
+
+pub use nflog::{Hook, NflogAttributes, nflog_attributes};
+
+/// Link type of a record that a capture file numbers among its packets though it is none, so that
+/// frame numbers agree with those that Wireshark shows.
+pub const NOT_A_PACKET: LinkType = LinkType::Other(u16::MAX);
+
+/// Dissects one packet down to its transport header.
+///
+/// `original_len` is the length before truncation, counted like `data`; it is the fallback where
+/// an IP header says length 0. Truncated payload is no error: what is missing shows in
+/// `payload_len`. Encapsulated packets (IP in IP, GRE, VXLAN) are not opened: flows are those of
+/// the outermost addresses, the ones that the network saw.
+pub fn dissect(link: LinkType, data: &[u8], original_len: u32) -> Result<View<'_>, Unparsed> {
+    if link == NOT_A_PACKET {
+        return Err(Unparsed::NotAPacket);
+    }
+    if data.is_empty() {
+        return Err(Unparsed::Empty);
+    }
+    link::network(link, data, original_len).and_then(ip::dissect)
+}
+
+/// Entry for fuzzing: the first byte picks the link type, the rest is the packet.
+pub fn fuzz_dissect(data: &[u8]) {
+    const LINKS: [LinkType; 10] = [
+        LinkType::RawIp,
+        LinkType::Ethernet,
+        LinkType::Null,
+        LinkType::Loop,
+        LinkType::Sll,
+        LinkType::Sll2,
+        LinkType::Ppp,
+        LinkType::Nflog,
+        LinkType::Other(10),
+        LinkType::Other(104),
+    ];
+    let Some((first, packet)) = data.split_first() else {
+        return;
+    };
+    if let Some(link) = LINKS.get(usize::from(*first)) {
+        let captured_len = u32::try_from(packet.len()).unwrap_or(u32::MAX);
+        let _ = dissect(*link, packet, captured_len);
+    }
+}
 
 /// A dissected packet. Lengths come from the headers, so that a truncated capture counts right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +70,8 @@ pub struct View<'a> {
     pub protocol: u8,
     /// What follows.
     pub transport: Transport<'a>,
+    /// Identification when the packet is one of several fragments, the first included.
+    pub fragment_id: Option<u32>,
     /// Offset in the packet's data at which the transport payload begins: a header-only copy keeps
     /// the bytes before it.
     pub headers_len: usize,
@@ -44,6 +97,10 @@ pub enum Transport<'a> {
 
 /// A TCP header and what was captured behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one flag of the header"
+)]
 pub struct Tcp<'a> {
     /// Source port.
     pub sport: u16,
@@ -99,14 +156,22 @@ pub enum Unparsed {
     LinkType,
     /// A link header runs past the captured bytes.
     LinkTruncated,
+    /// A link header contradicts itself, or nests deeper than is read.
+    LinkMalformed,
     /// Not IP: ARP, LLDP, 802.2 and the like.
     NotIp,
-    /// An IP header is cut off or contradicts itself.
+    /// The capture ends within an IP header or its extension headers.
+    IpTruncated,
+    /// An IP header contradicts itself.
     IpMalformed,
-    /// A transport header is cut off or contradicts itself.
+    /// The capture ends within the part of a transport header that is needed.
+    TransportTruncated,
+    /// A transport header contradicts itself or the IP header.
     TransportMalformed,
     /// No bytes were captured.
     Empty,
+    /// A record of a capture file that is no packet, such as a pcapng custom block.
+    NotAPacket,
 }
 
 impl Unparsed {
@@ -115,10 +180,14 @@ impl Unparsed {
         match self {
             Self::LinkType => "link_type_unknown",
             Self::LinkTruncated => "link_truncated",
+            Self::LinkMalformed => "link_malformed",
             Self::NotIp => "not_ip",
+            Self::IpTruncated => "ip_truncated",
             Self::IpMalformed => "ip_malformed",
+            Self::TransportTruncated => "transport_truncated",
             Self::TransportMalformed => "transport_malformed",
             Self::Empty => "empty",
+            Self::NotAPacket => "not_a_packet",
         }
     }
 }

@@ -10,6 +10,17 @@ pub trait Clock: Send + Sync {
     fn monotonic_nanos(&self) -> i64;
 }
 
+/// When the machine was started, by its own account: `now` less the time since boot, suspension
+/// included.
+pub fn boot_time(now: Timestamp) -> Option<Timestamp> {
+    let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let nanos = up
+        .tv_sec
+        .checked_mul(1_000_000_000)?
+        .checked_add(up.tv_nsec)?;
+    Some(now.plus_nanos(-nanos))
+}
+
 /// The kernel's clocks.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;

@@ -1,0 +1,125 @@
+//! A bounded window on a stream of bytes.
+//!
+//! In: any [`Read`]. Out: the next `n` bytes, or how many there are. The window never grows
+//! beyond [`WINDOW_BYTES_MAX`]; whoever asks for more gets [`Short::TooLong`].
+
+use std::io::{self, Read};
+
+/// Most bytes that can be looked at together: the largest pcapng block that is parsed.
+pub(super) const WINDOW_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes asked of the reader at least.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Why fewer bytes are there than asked for.
+#[derive(Debug)]
+pub(super) enum Short {
+    /// The stream ended, and nothing was left.
+    End,
+    /// The stream ended too early.
+    Truncated,
+    /// More than [`WINDOW_BYTES_MAX`] bytes were asked for.
+    TooLong,
+    /// The reader failed.
+    Failed(io::Error),
+}
+
+/// Bytes read but not consumed yet.
+pub(super) struct Window<R> {
+    reader: R,
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+    consumed: u64,
+}
+
+impl<R: Read> Window<R> {
+    pub(super) fn new(reader: R) -> Self {
+        Self {
+            reader,
+            bytes: vec![0; READ_BYTES],
+            start: 0,
+            end: 0,
+            consumed: 0,
+        }
+    }
+
+    /// Offset of the window's first byte in the stream.
+    pub(super) const fn offset(&self) -> u64 {
+        self.consumed
+    }
+
+    /// The next `n` bytes.
+    pub(super) fn peek(&mut self, n: usize) -> Result<&[u8], Short> {
+        if n > WINDOW_BYTES_MAX {
+            return Err(Short::TooLong);
+        }
+        while self.end - self.start < n {
+            if self.fill(n)? == 0 {
+                return Err(if self.start == self.end {
+                    Short::End
+                } else {
+                    Short::Truncated
+                });
+            }
+        }
+        Ok(self
+            .bytes
+            .get(self.start..self.start + n)
+            .unwrap_or_default())
+    }
+
+    /// The next `N` bytes, as an array.
+    pub(super) fn peek_array<const N: usize>(&mut self) -> Result<[u8; N], Short> {
+        let bytes = self.peek(N)?;
+        Ok(*bytes.first_chunk().ok_or(Short::Truncated)?)
+    }
+
+    /// Drops `n` bytes that were peeked at.
+    pub(super) fn consume(&mut self, n: usize) {
+        let n = n.min(self.end - self.start);
+        self.start += n;
+        self.consumed += n as u64;
+    }
+
+    /// Drops `n` bytes of any number, reading on where needed.
+    pub(super) fn skip(&mut self, n: u64) -> Result<(), Short> {
+        let mut left = n;
+        while left > 0 {
+            if self.start == self.end && self.fill(1)? == 0 {
+                return Err(Short::Truncated);
+            }
+            let step = usize::try_from(left)
+                .unwrap_or(usize::MAX)
+                .min(self.end - self.start);
+            self.consume(step);
+            left -= step as u64;
+        }
+        Ok(())
+    }
+
+    /// Reads more behind what is there, making room for `n` bytes in all.
+    fn fill(&mut self, n: usize) -> Result<usize, Short> {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+        if self.start + n > self.bytes.len() {
+            self.bytes.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+            if n > self.bytes.len() {
+                self.bytes.resize(n.next_multiple_of(READ_BYTES), 0);
+            }
+        }
+        let free = self.bytes.get_mut(self.end..).unwrap_or_default();
+        loop {
+            match self.reader.read(free) {
+                Ok(read) => {
+                    let read = read.min(free.len());
+                    self.end += read;
+                    return Ok(read);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Short::Failed(error)),
+            }
+        }
+    }
+}

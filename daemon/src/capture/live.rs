@@ -1,0 +1,460 @@
+//! Live capture: what this machine sends, as it sends it.
+//!
+//! In: a [`LiveConfig`] and a clock. Out: a stream of [`Batch`]es with packets, owner facts and
+//! gaps, and at the end the totals. Two named threads: `capture` reads, stamps and hands on, and
+//! asks for owners at once; `rules` watches our packet filter rules, mends them, and does the sums.
+//! Nothing here sends a packet.
+//!
+//! Loss is exact: the rules' own counters minus what was received. Holes in the sequence numbers
+//! say where; what no hole shows is found at the stop, when the jumps are gone, the counters read
+//! and the sockets drained.
+
+pub(crate) mod clock_step;
+pub(crate) mod ledger;
+pub(crate) mod lookup;
+pub(crate) mod outbox;
+pub(crate) mod receive;
+pub(crate) mod watch;
+
+use std::{
+    io,
+    ops::RangeInclusive,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+pub use clock_step::CLOCK_STEP_NANOS;
+pub use outbox::{BATCH_NANOS_MAX, QUEUE_BATCHES_MAX};
+
+use self::{
+    lookup::OwnerLookup,
+    outbox::Outbox,
+    receive::{Capture, Command, LoopTotals},
+    watch::{Request, Watch},
+};
+use super::{
+    degradation::{Degradation, Weakness},
+    nflog::{
+        plan::{Groups, Plan},
+        rules::{self, Commands, Finding, Rules, RulesError},
+        socket::{Delivery, GroupSocket, SocketError},
+    },
+    packet_socket::{PacketCapture, PacketSocketError},
+};
+use crate::{input::Batch, platform::clock::Clock};
+
+/// Packets that the kernel gathers for a batched group.
+const BATCHED_THRESHOLD: u32 = 64;
+/// Bytes that it gathers.
+const GATHER_BYTES: u32 = 64 * 1024;
+/// How long it gathers, in hundredths of a second.
+const FLUSH_HUNDREDTHS: u32 = 2;
+/// The receive buffer that is asked for; measured to lose nothing at 280,000 packets a second.
+const RECEIVE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
+/// Groups that are tried. netd has 0 to 3.
+const GROUPS: RangeInclusive<u16> = 100..=130;
+/// How often the rules are looked at.
+const CHECK_EVERY: Duration = Duration::from_secs(3);
+
+/// The way of capturing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CaptureWay {
+    /// NFLOG, or else a packet socket, which is then said as a weakness.
+    #[default]
+    Auto,
+    /// NFLOG or nothing.
+    Nflog,
+    /// A packet socket.
+    Packet,
+}
+
+/// How to capture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveConfig {
+    /// Numbers of the Android users, so that each one's system UIDs are known.
+    pub users: Vec<u32>,
+    /// The way.
+    pub way: CaptureWay,
+    /// The commands that set rules.
+    pub commands: Commands,
+    /// Receive buffer of each socket, in bytes.
+    pub receive_buffer_bytes: usize,
+    /// NFLOG groups that may be used; the first two that are free are.
+    pub groups: RangeInclusive<u16>,
+    /// How often the rules are looked at.
+    pub check_every: Duration,
+}
+
+impl Default for LiveConfig {
+    fn default() -> Self {
+        Self {
+            users: vec![0],
+            way: CaptureWay::Auto,
+            commands: Commands::default(),
+            receive_buffer_bytes: RECEIVE_BUFFER_BYTES,
+            groups: GROUPS,
+            check_every: CHECK_EVERY,
+        }
+    }
+}
+
+/// Why capture did not start or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    /// The rules.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    /// A group's socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The packet socket.
+    #[error(transparent)]
+    Packet(#[from] PacketSocketError),
+    /// Too many groups are taken.
+    #[error(
+        "two free NFLOG groups are needed and groups {} to {} are taken by other processes; end \
+         those that listen there",
+        groups.start(),
+        groups.end()
+    )]
+    NoGroupFree {
+        /// The groups that were tried.
+        groups: RangeInclusive<u16>,
+    },
+    /// Neither way works.
+    #[error("capture by NFLOG failed: {nflog}; by packet socket: {packet}")]
+    NoWay {
+        /// Why not NFLOG.
+        nflog: Box<LiveError>,
+        /// Why not a packet socket.
+        packet: Box<LiveError>,
+    },
+    /// A thread could not be started.
+    #[error("thread `{name}` could not be started: {source}")]
+    Thread {
+        /// Its name.
+        name: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A thread ended before its time.
+    #[error("thread `{name}` ended unexpectedly; this is a defect, please report it")]
+    ThreadGone {
+        /// Its name.
+        name: &'static str,
+    },
+}
+
+/// The receiving end: batches in order, and the way back for empty ones.
+#[derive(Debug)]
+pub struct LiveBatches {
+    batches: Receiver<Batch>,
+    returns: SyncSender<Batch>,
+}
+
+impl LiveBatches {
+    /// The next batch; none when capture has ended and all was read.
+    pub fn recv(&self) -> Option<Batch> {
+        self.batches.recv().ok()
+    }
+
+    /// The next batch within `timeout`.
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Batch, RecvTimeoutError> {
+        self.batches.recv_timeout(timeout)
+    }
+
+    /// Hands a batch back, so that its memory is used again.
+    pub fn give_back(&self, mut batch: Batch) {
+        batch.clear();
+        // With the way back full or closed it is simply freed.
+        let _ = self.returns.try_send(batch);
+    }
+}
+
+/// One group's sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupTotals {
+    /// Its number.
+    pub group: u16,
+    /// Packets received.
+    pub received: u64,
+    /// Packets that the rules counted; none when the counters could not be read at the end.
+    pub counted: Option<u64>,
+    /// Packets told to be lost.
+    pub lost: u64,
+}
+
+/// What a capture came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveTotals {
+    /// The way that was used: never [`CaptureWay::Auto`].
+    pub way: CaptureWay,
+    /// Per NFLOG group; empty for a packet socket, which has no counters.
+    pub groups: Vec<GroupTotals>,
+    /// Packets received.
+    pub received: u64,
+    /// Packets told to be lost in the kernel.
+    pub lost: u64,
+    /// Packets dropped because the pipeline did not keep up.
+    pub queue_dropped: u64,
+    /// Repairs of our rules.
+    pub repairs: u64,
+    /// Times that the kernel said it lost packets (`ENOBUFS`).
+    pub overruns: u64,
+    /// Messages that could not be read; their packets are in `lost`.
+    pub malformed: u64,
+    /// Owner lookups that failed.
+    pub lookup_errors: u64,
+}
+
+/// A running capture. Stop it with [`LiveCapture::stop`]; dropping it stops it too.
+pub struct LiveCapture {
+    way: CaptureWay,
+    runner: Option<Runner>,
+}
+
+enum Runner {
+    Nflog {
+        requests: Sender<Request>,
+        watch: JoinHandle<Result<LiveTotals, LiveError>>,
+    },
+    Packet {
+        commands: Sender<Command>,
+        capture: JoinHandle<LoopTotals>,
+    },
+}
+
+/// What [`LiveCapture::start`] gives.
+pub struct Started {
+    /// The capture.
+    pub capture: LiveCapture,
+    /// Its stream.
+    pub batches: LiveBatches,
+    /// What is weaker than it should be.
+    pub degradations: Vec<Degradation>,
+}
+
+impl LiveCapture {
+    /// Starts capturing in the network namespace of the calling thread.
+    pub fn start(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, LiveError> {
+        match config.way {
+            CaptureWay::Nflog => start_nflog(config, clock),
+            CaptureWay::Packet => start_packet(config, clock),
+            CaptureWay::Auto => start_nflog(config, clock)
+                .or_else(|nflog| start_packet_instead(config, clock, nflog)),
+        }
+    }
+
+    /// The way that is used: never [`CaptureWay::Auto`].
+    pub const fn way(&self) -> CaptureWay {
+        self.way
+    }
+
+    /// Looks at the rules now instead of at the next turn; none when they could not be read, or
+    /// there are none.
+    pub fn check(&self) -> Result<Option<Finding>, LiveError> {
+        let Some(Runner::Nflog { requests, .. }) = &self.runner else {
+            return Ok(None);
+        };
+        let (reply, answer) = mpsc::sync_channel(1);
+        let gone = || LiveError::ThreadGone {
+            name: watch::THREAD,
+        };
+        requests.send(Request::Check(reply)).map_err(|_| gone())?;
+        answer.recv().map_err(|_| gone())
+    }
+
+    /// Removes the rules, drains what is under way, does the sums, and ends the threads.
+    pub fn stop(mut self) -> Result<LiveTotals, LiveError> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<LiveTotals, LiveError> {
+        match self.runner.take() {
+            Some(Runner::Nflog { requests, watch }) => {
+                drop(requests);
+                watch.join().unwrap_or(Err(LiveError::ThreadGone {
+                    name: watch::THREAD,
+                }))
+            }
+            Some(Runner::Packet { commands, capture }) => {
+                drop(commands);
+                let totals = capture.join().map_err(|_| LiveError::ThreadGone {
+                    name: receive::THREAD,
+                })?;
+                Ok(totals.to_live(CaptureWay::Packet))
+            }
+            None => Err(LiveError::ThreadGone {
+                name: receive::THREAD,
+            }),
+        }
+    }
+}
+
+impl Drop for LiveCapture {
+    fn drop(&mut self) {
+        if self.runner.is_some() {
+            // Who wants to know how it ended calls `stop`.
+            let _ = self.end();
+        }
+    }
+}
+
+/// Removes rules that an earlier run left. Says whether there were any.
+pub fn clean(commands: &Commands) -> Result<bool, LiveError> {
+    Ok(rules::remove(commands)?)
+}
+
+fn channels() -> (Outbox, LiveBatches) {
+    let (batches, received) = mpsc::sync_channel(QUEUE_BATCHES_MAX);
+    let (returns, returned) = mpsc::sync_channel(QUEUE_BATCHES_MAX);
+    let stream = LiveBatches {
+        batches: received,
+        returns,
+    };
+    (Outbox::new(batches, returned), stream)
+}
+
+fn open_lookup(degradations: &mut Vec<Degradation>) -> Option<OwnerLookup> {
+    OwnerLookup::open()
+        .map_err(|error| {
+            degradations.push(Degradation::new(
+                Weakness::NoSocketLookup,
+                format!("{error}; packets that netd sends for an app are booked to netd"),
+            ));
+        })
+        .ok()
+}
+
+fn spawn<T: Send + 'static>(
+    name: &'static str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, LiveError> {
+    thread::Builder::new()
+        .name(name.into())
+        .spawn(body)
+        .map_err(|source| LiveError::Thread { name, source })
+}
+
+fn start_packet_instead(
+    config: &LiveConfig,
+    clock: &Arc<dyn Clock>,
+    nflog: LiveError,
+) -> Result<Started, LiveError> {
+    match start_packet(config, clock) {
+        Ok(mut started) => {
+            let reason = format!("NFLOG cannot be used: {nflog}");
+            started
+                .degradations
+                .insert(0, Degradation::new(Weakness::PacketSocket, reason));
+            Ok(started)
+        }
+        Err(packet) => Err(LiveError::NoWay {
+            nflog: Box::new(nflog),
+            packet: Box::new(packet),
+        }),
+    }
+}
+
+fn start_packet(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, LiveError> {
+    let mut degradations = Vec::new();
+    let owners = open_lookup(&mut degradations);
+    let (outbox, batches) = channels();
+    let (commands, received) = mpsc::channel();
+    let (capture, weaker) = PacketCapture::open(
+        config.receive_buffer_bytes,
+        outbox,
+        owners,
+        received,
+        Arc::clone(clock),
+    )?;
+    degradations.extend(weaker);
+    let capture = spawn(receive::THREAD, move || capture.run())?;
+    Ok(Started {
+        capture: LiveCapture {
+            way: CaptureWay::Packet,
+            runner: Some(Runner::Packet { commands, capture }),
+        },
+        batches,
+        degradations,
+    })
+}
+
+fn start_nflog(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, LiveError> {
+    let mut degradations = Vec::new();
+    let sockets = open_groups(config)?;
+    for socket in &sockets {
+        if socket.granted_bytes() < config.receive_buffer_bytes {
+            degradations.push(Degradation::new(
+                Weakness::SmallReceiveBuffer,
+                format!(
+                    "the kernel granted {} of {} bytes of receive buffer to NFLOG group {}, so a \
+                     burst loses packets sooner; each loss is counted",
+                    socket.granted_bytes(),
+                    config.receive_buffer_bytes,
+                    socket.group()
+                ),
+            ));
+        }
+    }
+    let groups = sockets.each_ref().map(GroupSocket::group);
+    let [system, apps] = groups;
+    let plan = Plan {
+        users: config.users.clone(),
+        groups: Groups { system, apps },
+        threshold: BATCHED_THRESHOLD,
+    };
+    let owners = open_lookup(&mut degradations);
+    let (outbox, batches) = channels();
+    let (commands, received) = mpsc::channel();
+    let capture = Capture::new(sockets, outbox, owners, received, Arc::clone(clock));
+    // The threads are started before the rules, so that whatever fails leaves no rule behind.
+    let capture = spawn(receive::THREAD, move || capture.run())?;
+    let (rules, weaker) = Rules::install(config.commands.clone(), plan)?;
+    degradations.extend(weaker);
+    let (requests, asked) = mpsc::channel();
+    let watch = Watch::new(rules, groups, (commands, capture), Arc::clone(clock));
+    let every = config.check_every;
+    let watch = match spawn(watch::THREAD, move || watch.run(&asked, every)) {
+        Ok(watch) => watch,
+        Err(error) => {
+            rules::remove(&config.commands)?;
+            return Err(error);
+        }
+    };
+    Ok(Started {
+        capture: LiveCapture {
+            way: CaptureWay::Nflog,
+            runner: Some(Runner::Nflog { requests, watch }),
+        },
+        batches,
+        degradations,
+    })
+}
+
+/// The system's and the apps' group, at the first free numbers.
+fn open_groups(config: &LiveConfig) -> Result<[GroupSocket; 2], LiveError> {
+    let mut numbers = config.groups.clone();
+    let mut open = |threshold| -> Result<GroupSocket, LiveError> {
+        let delivery = Delivery {
+            threshold,
+            flush_hundredths: FLUSH_HUNDREDTHS,
+            gather_bytes: GATHER_BYTES,
+            receive_buffer_bytes: config.receive_buffer_bytes,
+        };
+        for number in numbers.by_ref() {
+            match GroupSocket::open(number, &delivery) {
+                Err(SocketError::GroupTaken { .. }) => {}
+                opened => return Ok(opened?),
+            }
+        }
+        Err(LiveError::NoGroupFree {
+            groups: config.groups.clone(),
+        })
+    };
+    Ok([open(1)?, open(BATCHED_THRESHOLD)?])
+}

@@ -1,0 +1,351 @@
+//! The capture thread: reads two NFLOG groups, stamps what it reads, and hands it on.
+//!
+//! In: datagrams of the groups; commands of the `rules` thread. Out: packets, owner facts and gaps
+//! in an [`Outbox`]. It never waits for anything but packets.
+
+use std::{
+    os::fd::AsFd,
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, TryRecvError},
+    },
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::{
+    CaptureWay, LiveTotals,
+    clock_step::ClockWatch,
+    ledger::{Hole, Ledger, Standing},
+    lookup::{self, OwnerLookup},
+    outbox::Outbox,
+};
+use crate::{
+    capture::nflog::{
+        message::{Hook, Message, NflogPacket, messages},
+        socket::{DATAGRAM_BYTES_MAX, GroupSocket, Received, SocketError},
+    },
+    input::{Event, Gap, GapCause, LinkType, Packet, TimeBasis, Vantage},
+    platform::clock::Clock,
+    time::Timestamp,
+};
+
+/// Name of the thread.
+pub(crate) const THREAD: &str = "capture";
+/// Datagrams read from one group before the others have their turn.
+const DATAGRAMS_PER_TURN_MAX: usize = 64;
+/// Index of the group of system UIDs.
+const SYSTEM: usize = 0;
+/// Index of the group of all other packets.
+const APPS: usize = 1;
+/// How long the thread sleeps when nothing comes.
+const IDLE_NANOS: i64 = 100_000_000;
+/// How long it sleeps while something is due soon.
+const BUSY_NANOS: i64 = 5_000_000;
+/// A group is drained when nothing came for three times the kernel's flush interval (20 ms).
+const QUIET_NANOS: i64 = 60_000_000;
+/// Draining ends after this long, come what may.
+const SETTLE_NANOS_MAX: i64 = 10_000_000_000;
+
+/// What the `rules` thread asks of the capture thread. A closed channel means: end.
+pub(crate) enum Command {
+    /// Say how the groups stand once nothing is under way any more.
+    Settle(SyncSender<[Standing; 2]>),
+    /// Put this into the stream.
+    Event(Event),
+}
+
+/// Sums of the thread.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct LoopTotals {
+    pub(crate) received: u64,
+    pub(crate) queue_dropped: u64,
+    pub(crate) overruns: u64,
+    pub(crate) malformed: u64,
+    pub(crate) lookup_errors: u64,
+}
+
+impl LoopTotals {
+    pub(crate) const fn to_live(self, way: CaptureWay) -> LiveTotals {
+        LiveTotals {
+            way,
+            groups: Vec::new(),
+            received: self.received,
+            lost: 0,
+            queue_dropped: self.queue_dropped,
+            repairs: 0,
+            overruns: self.overruns,
+            malformed: self.malformed,
+            lookup_errors: self.lookup_errors,
+        }
+    }
+}
+
+/// One group as the thread sees it.
+struct Group {
+    socket: GroupSocket,
+    ledger: Ledger,
+    /// Whether owners are asked for at once.
+    unbatched: bool,
+    /// Set when the socket fails for good.
+    broken: bool,
+}
+
+struct Settling {
+    since: i64,
+    reply: SyncSender<[Standing; 2]>,
+}
+
+/// The thread's state.
+pub(crate) struct Capture {
+    groups: [Group; 2],
+    outbox: Outbox,
+    owners: Option<OwnerLookup>,
+    commands: Receiver<Command>,
+    clock: Arc<dyn Clock>,
+    clock_watch: ClockWatch,
+    settling: Option<Settling>,
+    last_datagram: i64,
+    totals: LoopTotals,
+}
+
+impl Capture {
+    /// The groups in the order system (unbatched), apps.
+    pub(crate) fn new(
+        sockets: [GroupSocket; 2],
+        outbox: Outbox,
+        owners: Option<OwnerLookup>,
+        commands: Receiver<Command>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let mut unbatched = true;
+        let groups = sockets.map(|socket| Group {
+            socket,
+            ledger: Ledger::default(),
+            unbatched: std::mem::take(&mut unbatched),
+            broken: false,
+        });
+        Self {
+            groups,
+            outbox,
+            owners,
+            commands,
+            clock_watch: ClockWatch::new(&*clock),
+            clock,
+            settling: None,
+            last_datagram: 0,
+            totals: LoopTotals::default(),
+        }
+    }
+
+    /// Runs until the command channel is closed.
+    pub(crate) fn run(mut self) -> LoopTotals {
+        let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+        let mut system_buffer = vec![0; DATAGRAM_BYTES_MAX];
+        loop {
+            self.wait();
+            self.read_system(&mut system_buffer);
+            self.read_apps(&mut buffer, &mut system_buffer);
+            if let Some(gap) = self.clock_watch.look(&*self.clock) {
+                self.outbox.push_event(Event::Gap(gap), &*self.clock);
+            }
+            let open = self.obey();
+            self.settle();
+            self.outbox.flush_if_due(&*self.clock);
+            if !open {
+                break;
+            }
+        }
+        self.totals.lookup_errors = self.owners.as_ref().map_or(0, OwnerLookup::errors);
+        self.totals.queue_dropped = self.outbox.finish(&*self.clock);
+        self.totals
+    }
+
+    /// Sleeps until a packet comes or something is due.
+    fn wait(&self) {
+        let nanos = match (&self.settling, self.outbox.nanos_left(&*self.clock)) {
+            (Some(_), _) => BUSY_NANOS,
+            (None, Some(left)) => left.max(BUSY_NANOS),
+            (None, None) => IDLE_NANOS,
+        };
+        let timeout = Timespec {
+            tv_sec: 0,
+            tv_nsec: nanos,
+        };
+        let mut waiting = self
+            .groups
+            .each_ref()
+            .map(|group| PollFd::from_borrowed_fd(group.socket.as_fd(), flags(group)));
+        // An interrupted or failed poll only means an early look.
+        let _ = poll(&mut waiting, Some(&timeout));
+    }
+
+    /// Reads what waits of the system's packets, up to a turn's worth.
+    fn read_system(&mut self, buffer: &mut [u8]) {
+        for _ in 0..DATAGRAMS_PER_TURN_MAX {
+            match self.receive(SYSTEM, buffer) {
+                None => return,
+                Some(len) => self.read_datagram(SYSTEM, buffer.get(..len).unwrap_or_default()),
+            }
+        }
+    }
+
+    /// Reads what waits of the apps' and the inbound packets, up to a turn's worth. Before each
+    /// datagram is looked at, the system's packets are: a question of theirs was handed over before
+    /// the kernel could gather its answer, and stays before it.
+    fn read_apps(&mut self, buffer: &mut [u8], system_buffer: &mut [u8]) {
+        for _ in 0..DATAGRAMS_PER_TURN_MAX {
+            let Some(len) = self.receive(APPS, buffer) else {
+                return;
+            };
+            self.read_system(system_buffer);
+            self.read_datagram(APPS, buffer.get(..len).unwrap_or_default());
+        }
+    }
+
+    /// The length of the next datagram of a group; none when nothing waits. An overrun counts as an
+    /// empty one.
+    fn receive(&mut self, at: usize, buffer: &mut [u8]) -> Option<usize> {
+        let group = self.groups.get_mut(at).filter(|group| !group.broken)?;
+        match group.socket.receive(buffer) {
+            Ok(Received::Nothing) => return None,
+            Ok(Received::Datagram(len)) => return Some(len),
+            Ok(Received::Overrun) => self.totals.overruns += 1,
+            Ok(Received::TooLong) => self.totals.malformed += 1,
+            Err(error) => {
+                self.give_up_group(at, &error);
+                return None;
+            }
+        }
+        Some(0)
+    }
+
+    fn read_datagram(&mut self, at: usize, datagram: &[u8]) {
+        let now = self.clock.now();
+        let monotonic = self.clock.monotonic_nanos();
+        self.last_datagram = monotonic;
+        for read in messages(datagram) {
+            match read {
+                Ok(Message::Packet(packet)) => self.take(at, &packet, now, monotonic),
+                Ok(Message::Overrun) => self.totals.overruns += 1,
+                Ok(Message::Answer { .. } | Message::Other(_)) => {}
+                Err(_) => self.totals.malformed += 1,
+            }
+        }
+    }
+
+    fn take(&mut self, at: usize, logged: &NflogPacket<'_>, now: Timestamp, monotonic: i64) {
+        let Some(group) = self.groups.get_mut(at) else {
+            return;
+        };
+        let number = group.socket.group();
+        let unbatched = group.unbatched;
+        if let Some(hole) = group.ledger.take(logged.seq, now) {
+            self.outbox
+                .push_event(hole_event(number, hole, now), &*self.clock);
+        }
+        self.totals.received += 1;
+        let (at, time_basis) = logged
+            .timestamp
+            .map_or((now, TimeBasis::Receive), |time| (time, TimeBasis::Kernel));
+        let copied = u32::try_from(logged.payload.len()).unwrap_or(u32::MAX);
+        let vantage = match logged.hook {
+            Some(Hook::Input) => Vantage::Input,
+            _ => Vantage::Output,
+        };
+        let packet = Packet {
+            at,
+            time_basis,
+            link: LinkType::RawIp,
+            vantage,
+            uid: logged.uid,
+            original_len: lookup::ip_len(logged.payload).map_or(copied, |len| len.max(copied)),
+            source: 0,
+            frame: self.totals.received,
+            data: logged.payload,
+        };
+        self.outbox.push_packet(&packet, &*self.clock);
+        if unbatched
+            && let Some(owners) = &mut self.owners
+            && let Some(ends) = lookup::ends(logged.payload)
+            && let Some(fact) = owners.ask(&ends, now, monotonic)
+        {
+            self.outbox.push_event(Event::OwnerFact(fact), &*self.clock);
+        }
+    }
+
+    fn give_up_group(&mut self, at: usize, error: &SocketError) {
+        let Some(group) = self.groups.get_mut(at) else {
+            return;
+        };
+        group.broken = true;
+        let now = self.clock.now();
+        let gap = Gap {
+            at: now,
+            cause: GapCause::Degraded,
+            from: group.ledger.standing().last_at,
+            to: None,
+            packets: None,
+            place: place(group.socket.group()),
+            detail: format!("{error}; nothing more is read from this group: start anew"),
+        };
+        self.outbox.push_event(Event::Gap(gap), &*self.clock);
+    }
+
+    /// Does what was asked. False when nobody can ask any more.
+    fn obey(&mut self) -> bool {
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Event(event)) => self.outbox.push_event(event, &*self.clock),
+                Ok(Command::Settle(reply)) => {
+                    self.settling = Some(Settling {
+                        since: self.clock.monotonic_nanos(),
+                        reply,
+                    });
+                }
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    /// Answers once the groups are drained.
+    fn settle(&mut self) {
+        let now = self.clock.monotonic_nanos();
+        let last = self.last_datagram;
+        let Some(settling) = self.settling.take_if(|settling| {
+            now.saturating_sub(settling.since.max(last)) >= QUIET_NANOS
+                || now.saturating_sub(settling.since) >= SETTLE_NANOS_MAX
+        }) else {
+            return;
+        };
+        let standings = self.groups.each_ref().map(|group| group.ledger.standing());
+        // Who asked and went away needs no answer.
+        let _ = settling.reply.try_send(standings);
+    }
+}
+
+fn flags(group: &Group) -> PollFlags {
+    if group.broken {
+        PollFlags::empty()
+    } else {
+        PollFlags::IN
+    }
+}
+
+/// How gaps name a group.
+pub(crate) fn place(group: u16) -> String {
+    format!("nflog group {group}")
+}
+
+fn hole_event(group: u16, hole: Hole, now: Timestamp) -> Event {
+    Event::Gap(Gap {
+        at: now,
+        cause: GapCause::KernelLoss,
+        from: hole.from,
+        to: Some(now),
+        packets: Some(hole.packets),
+        place: place(group),
+        detail: "the kernel's buffer was full; its sequence numbers show the hole".into(),
+    })
+}

@@ -1,0 +1,262 @@
+//! What may be typed, and what it means.
+//!
+//! In: the command line. Out: [`Cli`]. Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 could
+//! not.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A witness of what a handset's apps send, and where.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sakshi",
+    version,
+    about,
+    after_help = "Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 could not.\n\n\
+        Examples:\n  \
+        sakshi run --case /data/sakshi/case-17        watch this handset (as root) until stopped\n  \
+        sakshi phase idle                             tell the running daemon that a phase begins\n  \
+        sakshi stop                                   end the watch in order\n  \
+        sakshi findings /data/sakshi/case-17          show what was found\n  \
+        sakshi verify /data/sakshi/case-17            is the evidence intact?"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch this machine's packets live (as root).
+    #[command(after_help = "Examples:\n  \
+        sakshi run --case /data/sakshi/case-17\n  \
+        sakshi run --case case-17 --rules lab.toml --inventory inventory/ --capture nflog")]
+    Run(RunArgs),
+    /// Judge capture files, or another case's journal, as if they were seen live.
+    #[command(after_help = "Examples:\n  \
+        sakshi inspect gateway.pcapng --handset 192.168.7.23 --case case-18\n  \
+        zcat day1.pcap.gz | sakshi inspect - --dry-run --format json\n  \
+        sakshi inspect case-17 --case case-17-again        feed a case's journal through again")]
+    Inspect(InspectArgs),
+    /// Show what was found.
+    #[command(
+        visible_alias = "leaks",
+        after_help = "Example:\n  sakshi findings case-17"
+    )]
+    Findings(FindingsArgs),
+    /// Write what a case holds as JSON Lines or CSV.
+    #[command(after_help = "Examples:\n  \
+        sakshi export case-17 --what findings --format jsonl\n  \
+        sakshi export case-17 --what flows --format csv -o flows.csv")]
+    Export(ExportArgs),
+    /// Check that a case's evidence is intact; changes nothing. Exit code 1: it is not.
+    #[command(after_help = "Example:\n  sakshi verify case-17")]
+    Verify(VerifyArgs),
+    /// Say how a running daemon is doing. Exit code 1: none runs.
+    #[command(after_help = "Examples:\n  sakshi status\n  sakshi status --follow --format json")]
+    Status(StatusArgs),
+    /// End a running daemon in order.
+    #[command(after_help = "Example:\n  sakshi stop")]
+    Stop(Target),
+    /// Give a running daemon a remark for the record.
+    #[command(after_help = "Example:\n  sakshi note 'consent screen refused'")]
+    Note(NoteArgs),
+    /// Tell a running daemon that a phase of the examination begins.
+    #[command(after_help = "Example:\n  sakshi phase idle-without-sim")]
+    Phase(PhaseArgs),
+    /// Remove what a daemon that crashed has left behind: packet rules, sockets.
+    #[command(after_help = "Example:\n  sakshi clean")]
+    Clean(CleanArgs),
+}
+
+/// How packets are watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CaptureChoice {
+    /// NFLOG where the kernel has it, else the packet socket.
+    Auto,
+    /// The kernel's NFLOG target: the owner comes with the packet.
+    Nflog,
+    /// A packet socket: owners are best effort.
+    Packet,
+}
+
+/// How a summary is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TextOrJson {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// `sakshi run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Folder of the case: a new one, or one to be continued.
+    #[arg(long, value_name = "DIR")]
+    pub case: PathBuf,
+    /// Rule set to judge by; may be repeated. Without it, the built-in set for an Indian lab.
+    #[arg(long, value_name = "FILE")]
+    pub rules: Vec<PathBuf>,
+    /// How to watch packets.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub capture: CaptureChoice,
+    /// Folder with packages.list and packages.xml, instead of /data/system.
+    #[arg(long, value_name = "DIR")]
+    pub inventory: Option<PathBuf>,
+    /// How the closing summary is shown on standard output.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: TextOrJson,
+    /// Receive buffer of the capture sockets in bytes (for tests of overload).
+    #[arg(long, value_name = "BYTES", hide = true)]
+    pub receive_buffer: Option<usize>,
+    /// The iptables command; its IPv6 twin is named after it.
+    #[arg(long, value_name = "NAME", hide = true, default_value = "iptables")]
+    pub iptables: String,
+}
+
+/// `sakshi inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// Capture files (pcap, pcapng, gzip, zstd), `-` for standard input, or a case's folder.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Folder of a new case that the result is kept in.
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "dry_run",
+        conflicts_with = "dry_run"
+    )]
+    pub case: Option<PathBuf>,
+    /// Keep nothing; only count and judge.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Address of the handset; may be repeated. Without it, who sends the SYN, or speaks first.
+    #[arg(long, value_name = "ADDR")]
+    pub handset: Vec<IpAddr>,
+    /// Folder with the handset's packages.list and packages.xml.
+    #[arg(long, value_name = "DIR")]
+    pub inventory: Option<PathBuf>,
+    /// Rule set to judge by; may be repeated. Without it, the built-in set for an Indian lab.
+    #[arg(long, value_name = "FILE")]
+    pub rules: Vec<PathBuf>,
+    /// How the closing summary is shown on standard output.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: TextOrJson,
+}
+
+/// `sakshi findings`.
+#[derive(Debug, Args)]
+pub struct FindingsArgs {
+    /// Folder of the case.
+    #[arg(value_name = "CASE")]
+    pub case: PathBuf,
+}
+
+/// What to export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WhatChoice {
+    /// Findings of every outcome.
+    Findings,
+    /// Contacts.
+    Contacts,
+    /// Flows.
+    Flows,
+    /// What was not seen.
+    Gaps,
+    /// Every record as stored.
+    Records,
+}
+
+/// Form of an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FormatChoice {
+    /// One JSON object a line.
+    Jsonl,
+    /// CSV with a header line.
+    Csv,
+}
+
+/// `sakshi export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Folder of the case.
+    #[arg(value_name = "CASE")]
+    pub case: PathBuf,
+    /// What to export.
+    #[arg(long, value_enum)]
+    pub what: WhatChoice,
+    /// In which form.
+    #[arg(long, value_enum, default_value = "jsonl")]
+    pub format: FormatChoice,
+    /// File to write; standard output without it.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `sakshi verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Folder of the case.
+    #[arg(value_name = "CASE")]
+    pub case: PathBuf,
+    /// How the result is shown.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: TextOrJson,
+}
+
+/// Which daemon is meant.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// Folder of its case; needed only when several daemons run.
+    #[arg(long, value_name = "DIR")]
+    pub case: Option<PathBuf>,
+}
+
+/// `sakshi status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Which daemon.
+    #[command(flatten)]
+    pub target: Target,
+    /// Go on and print each commit's sequence number and hash.
+    #[arg(long)]
+    pub follow: bool,
+    /// How it is shown.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: TextOrJson,
+}
+
+/// `sakshi note`.
+#[derive(Debug, Args)]
+pub struct NoteArgs {
+    /// The remark.
+    #[arg(value_name = "TEXT")]
+    pub text: String,
+    /// Which daemon.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// `sakshi phase`.
+#[derive(Debug, Args)]
+pub struct PhaseArgs {
+    /// The phase's name.
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Which daemon.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// `sakshi clean`.
+#[derive(Debug, Args)]
+pub struct CleanArgs {
+    /// The iptables command; its IPv6 twin is named after it.
+    #[arg(long, value_name = "NAME", hide = true, default_value = "iptables")]
+    pub iptables: String,
+}

@@ -1,0 +1,51 @@
+//! `sakshi inspect`.
+
+use std::path::Path;
+
+use super::{Failure, Outcome, args::InspectArgs, output};
+use crate::session::{InspectConfig, inspect as inspect_captures};
+
+/// Inspects captures, shows progress, and says what could not be read.
+pub fn inspect(args: &InspectArgs) -> Result<Outcome, Failure> {
+    let config = InspectConfig {
+        files: args.files.clone(),
+        case: args.case.clone(),
+        handset: args.handset.clone(),
+        inventory: args.inventory.clone(),
+        rules: args.rules.clone(),
+    };
+    let bar = output::progress(
+        args.files.iter().map(|path| bytes_in(path)).sum(),
+        "inspecting",
+    );
+    let inspected = inspect_captures(&config, &mut |bytes| bar.set_position(bytes));
+    bar.finish_and_clear();
+    let inspected = inspected?;
+    output::summary(&inspected.summary, args.format)?;
+    for unread in &inspected.unread {
+        eprintln!("sakshi: {}", unread.text);
+    }
+    match inspected
+        .unread
+        .iter()
+        .filter(|unread| unread.whole)
+        .count()
+    {
+        0 => Ok(Outcome::Done),
+        count => Err(format!(
+            "{count} of {} files could not be read at all",
+            args.files.len()
+        )
+        .into()),
+    }
+}
+
+/// Bytes that will be read, for the progress bar only.
+fn bytes_in(path: &Path) -> u64 {
+    let path = if path.is_dir() {
+        path.join("evidence.db")
+    } else {
+        path.to_owned()
+    };
+    std::fs::metadata(path).map_or(0, |metadata| metadata.len())
+}

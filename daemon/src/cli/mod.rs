@@ -1,0 +1,59 @@
+//! The command line: one readable match from arguments to what is done.
+//!
+//! In: arguments. Out: text on standard output, errors with a remedy on standard error, and an exit
+//! code: 0 done, 1 the answer is no, 2 wrong use, 3 could not.
+
+mod args;
+mod inspect;
+mod output;
+mod read;
+mod run;
+mod talk;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::args::{Cli, Command};
+
+/// What a command came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// Done.
+    Done,
+    /// The answer is no.
+    No,
+}
+
+/// Whatever kept a command from being done; shown with its remedy.
+type Failure = Box<dyn std::error::Error>;
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    // clap ends the process with 2 on wrong use, and with 0 on --help and --version.
+    let cli = Cli::parse();
+    match dispatch(cli.command) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::No) => ExitCode::from(1),
+        Err(error) if output::is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sakshi: {error}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<Outcome, Failure> {
+    match command {
+        Command::Run(args) => run::run(args),
+        Command::Inspect(args) => inspect::inspect(&args),
+        Command::Findings(args) => read::findings(&args),
+        Command::Export(args) => read::export(&args),
+        Command::Verify(args) => read::verify(&args),
+        Command::Status(args) => talk::status(&args),
+        Command::Stop(target) => talk::stop(&target),
+        Command::Note(args) => talk::note(args),
+        Command::Phase(args) => talk::phase(args),
+        Command::Clean(args) => run::clean(&args),
+    }
+}

@@ -1,0 +1,113 @@
+//! What people see: terminals, progress, summaries.
+
+use std::{
+    error::Error,
+    io::{self, IsTerminal, Write},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{Failure, args::TextOrJson};
+use crate::{
+    evidence::{body::Summary, canonical::to_canonical},
+    report::table::Style,
+};
+
+/// Columns of a table where no terminal says how many it has.
+const WIDTH_DEFAULT: u16 = 160;
+
+/// How tables are drawn on standard output.
+pub fn style() -> Style {
+    let terminal = io::stdout().is_terminal();
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    Style {
+        colour: terminal && !no_colour,
+        width: Some(terminal.then(width).flatten().unwrap_or(WIDTH_DEFAULT)),
+    }
+}
+
+fn width() -> Option<u16> {
+    rustix::termios::tcgetwinsize(io::stdout())
+        .ok()
+        .map(|size| size.ws_col)
+        .filter(|columns| *columns >= 40)
+}
+
+/// A progress bar on standard error; invisible where that is no terminal.
+pub fn progress(bytes: u64, what: &'static str) -> ProgressBar {
+    let target = if io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let bar = ProgressBar::with_draw_target((bytes > 0).then_some(bytes), target);
+    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {eta}")
+    {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    bar
+}
+
+/// Prints a session's summary.
+pub fn summary(summary: &Summary, format: TextOrJson) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match format {
+        TextOrJson::Json => writeln!(out, "{}", to_canonical(summary)?)?,
+        TextOrJson::Text => write!(out, "{}", summary_text(summary))?,
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn summary_text(summary: &Summary) -> String {
+    let mut text = String::new();
+    let mut line = |label: &str, value: String| {
+        text.push_str(label);
+        text.push_str(&" ".repeat(11_usize.saturating_sub(label.len())));
+        text.push_str(&value);
+        text.push('\n');
+    };
+    line("packets", summary.packets.to_string());
+    for (reason, count) in &summary.unparsed {
+        line("", format!("{count} not dissected: {reason}"));
+    }
+    line("flows", summary.flows.to_string());
+    line("contacts", summary.contacts.to_string());
+    line(
+        "findings",
+        format!("{} (those that need review included)", summary.findings),
+    );
+    line(
+        "lost",
+        summary.lost.map_or_else(
+            || "unknown: some loss could not be counted, see the gaps".to_owned(),
+            |lost| format!("{lost} packets"),
+        ),
+    );
+    for count in summary.files.iter().filter(|_| summary.files.len() > 1) {
+        line(
+            "",
+            format!(
+                "{}: {} packets, {} flows",
+                count.file, count.packets, count.flows
+            ),
+        );
+    }
+    text
+}
+
+/// Whether an error only says that the reader of our output has gone.
+pub fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}

@@ -1,0 +1,88 @@
+//! Commands that change the machine: `run` and `clean`.
+
+use std::sync::Arc;
+
+use super::{
+    Failure, Outcome,
+    args::{CaptureChoice, CleanArgs, RunArgs},
+    output,
+};
+use crate::{
+    capture::{
+        live::{self, CaptureWay},
+        nflog::rules::Commands,
+    },
+    control::{
+        client::Connection,
+        protocol::{Answer, Request},
+        socket,
+    },
+    platform::{clock::SystemClock, machine},
+    session::{RunConfig, run as watch},
+};
+
+/// Watches live until told to stop.
+pub fn run(args: RunArgs) -> Result<Outcome, Failure> {
+    must_be_root("run")?;
+    let config = RunConfig {
+        case: args.case,
+        rules: args.rules,
+        inventory: args.inventory,
+        capture: match args.capture {
+            CaptureChoice::Auto => CaptureWay::Auto,
+            CaptureChoice::Nflog => CaptureWay::Nflog,
+            CaptureChoice::Packet => CaptureWay::Packet,
+        },
+        receive_buffer: args.receive_buffer,
+        commands: Commands::named(&args.iptables),
+    };
+    let summary = watch(&config, &(Arc::new(SystemClock) as _), &mut |status| {
+        eprintln!(
+            "watching with {}; case {}, session {}",
+            status.capture, status.case, status.session
+        );
+        for degraded in &status.degraded {
+            eprintln!("degraded: {degraded}");
+        }
+        eprintln!("end with `sakshi stop` or Ctrl-C");
+    })?;
+    output::summary(&summary, args.format)?;
+    Ok(Outcome::Done)
+}
+
+/// Removes what a daemon that crashed has left behind.
+pub fn clean(args: &CleanArgs) -> Result<Outcome, Failure> {
+    must_be_root("clean")?;
+    let (running, stale) = socket::found()?;
+    let here = machine::network_namespace();
+    for path in &running {
+        let status =
+            Connection::at(path).and_then(|mut connection| connection.ask(&Request::Status));
+        if let Ok(Answer::Status(status)) = status
+            && status.network_namespace == here
+        {
+            return Err(format!(
+                "a daemon is watching (process {}): end it with `sakshi stop` first",
+                status.pid
+            )
+            .into());
+        }
+    }
+    for path in &stale {
+        socket::remove(path);
+    }
+    let rules = if live::clean(&Commands::named(&args.iptables))? {
+        "packet rules and chains removed"
+    } else {
+        "no packet rule was left"
+    };
+    println!("{rules}; control sockets removed: {}", stale.len());
+    Ok(Outcome::Done)
+}
+
+fn must_be_root(command: &str) -> Result<(), Failure> {
+    if machine::is_root() {
+        return Ok(());
+    }
+    Err(format!("`sakshi {command}` needs root: packet rules and NFLOG are the kernel's; try it with sudo or su -c").into())
+}

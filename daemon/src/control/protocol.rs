@@ -1,0 +1,103 @@
+//! What is said on the control socket.
+//!
+//! In and out: one JSON object a line, UTF-8, at most [`LINE_MAX`] bytes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{evidence::Head, time::Timestamp};
+
+/// Longest line that is read, in bytes; a longer one ends the connection.
+pub const LINE_MAX: usize = 64 * 1024;
+/// Longest remark or phase name, in characters.
+pub const TEXT_MAX: usize = 4_000;
+
+/// What the command line asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// How is it going?
+    Status,
+    /// Every commit from now on, a line each.
+    Follow,
+    /// End in order.
+    Stop,
+    /// A remark for the record.
+    Note {
+        /// The remark.
+        text: String,
+    },
+    /// A phase begins.
+    Phase {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// What the daemon answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    /// How it is going.
+    Status(Box<Status>),
+    /// What was asked is in the store, durably, up to this record.
+    Committed {
+        /// Its sequence number.
+        seq: i64,
+        /// Its hash.
+        hash: String,
+    },
+    /// The daemon is ending; the connection closes when it has ended.
+    Stopping,
+    /// It could not be done.
+    Failed {
+        /// Why, and what helps.
+        reason: String,
+    },
+}
+
+impl Answer {
+    /// The answer that a record is durable.
+    pub fn committed(head: Head) -> Self {
+        Self::Committed {
+            seq: head.seq,
+            hash: head.hash.to_string(),
+        }
+    }
+}
+
+/// How a daemon is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Status {
+    /// `watching`, or `stopping` once it was told to stop.
+    pub state: String,
+    /// Folder of the case.
+    pub case: String,
+    /// Number of the session.
+    pub session: u64,
+    /// Process id.
+    pub pid: u32,
+    /// Network namespace that is watched (`net:[…]`).
+    pub network_namespace: String,
+    /// When the session began.
+    pub since: Timestamp,
+    /// Phase of the examination; empty before the first.
+    pub phase: String,
+    /// How packets are watched.
+    pub capture: String,
+    /// What is not as it should be, in plain words.
+    pub degraded: Vec<String>,
+    /// Packets seen.
+    pub packets: u64,
+    /// Flows seen.
+    pub flows: u64,
+    /// Contacts.
+    pub contacts: u64,
+    /// Findings of every outcome but *excepted*.
+    pub findings: u64,
+    /// Packets known to be lost; null when some loss could not be counted.
+    pub lost: Option<u64>,
+    /// Sequence number of the last durable record.
+    pub seq: i64,
+    /// Its hash.
+    pub hash: String,
+}

@@ -1,0 +1,360 @@
+//! What each kind of record says.
+//!
+//! In: conclusions of the core. Out: types that serialise to a record's canonical body and are
+//! read back by exports. Keys are documented in `docs/export-format.md`; records grow by new keys
+//! and kinds, never by changed ones.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use sakshi_rules::contact::{AppClass, AppProtocol, Grade, Name, Place, Proto};
+use serde::{Deserialize, Serialize};
+
+use super::{Draft, Kind, canonical::CanonicalError};
+use crate::{
+    input::{InventoryChange, Note, PhaseChange},
+    time::Timestamp,
+};
+
+pub use crate::{attribute::owner::Basis, flow::FlowState, input::Gap};
+
+/// Who sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The kernel's UID; null when unknown or disputed.
+    pub uid: Option<u32>,
+    /// Android user.
+    pub user: Option<u32>,
+    /// How the owner is known.
+    pub basis: Basis,
+    /// Every package that runs under the UID, sorted.
+    pub apps: Vec<String>,
+    /// Class of the packages together.
+    pub class: AppClass,
+    /// Name of the process; null: not looked up.
+    pub process: Option<String>,
+    /// Android's name of a platform UID.
+    pub name: Option<String>,
+    /// The socket's creator, where it is not the owner.
+    pub creator_uid: Option<u32>,
+    /// The other UID that was given, where the owner is disputed.
+    pub disputed_uid: Option<u32>,
+    /// A platform UID on a resolver's socket, and no lookup said for whom.
+    pub may_act_for_app: bool,
+}
+
+/// A package as it was when the record was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Package {
+    /// Package name.
+    pub name: String,
+    /// How it came onto the handset.
+    pub class: AppClass,
+    /// Why it has that class.
+    pub class_reason: String,
+    /// Android's `versionCode`.
+    pub version_code: Option<u64>,
+    /// Package that installed it.
+    pub installer: Option<String>,
+    /// SHA-256 of each signer certificate.
+    pub signers: Vec<String>,
+    /// Where its code lies.
+    pub code_path: Option<String>,
+}
+
+/// What was reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Address.
+    pub addr: IpAddr,
+    /// Port, for protocols that have one.
+    pub port: Option<u16>,
+    /// Protocol.
+    pub proto: Proto,
+    /// What the payload was seen to speak.
+    pub app_protocol: AppProtocol,
+    /// The name beyond a choice between candidates.
+    pub name: Option<String>,
+    /// Every name seen for it.
+    pub names: Vec<Name>,
+}
+
+/// Where the first server reached stands, without what it rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceSummary {
+    /// ISO 3166-1 alpha-2 code.
+    pub country: Option<String>,
+    /// Provider key.
+    pub provider: Option<String>,
+    /// The provider's own name of the region.
+    pub region: Option<String>,
+    /// Autonomous system, where known.
+    pub asn: Option<u32>,
+    /// How well it is known.
+    pub grade: Grade,
+}
+
+impl From<&Place> for PlaceSummary {
+    fn from(place: &Place) -> Self {
+        Self {
+            country: place.country.clone(),
+            provider: place.provider.clone(),
+            region: place.region.clone(),
+            asn: place.asn,
+            grade: place.grade,
+        }
+    }
+}
+
+/// Points to a packet: in a capture file, or in the case's journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PacketRef {
+    /// Name of the source, as the session record lists it (`live`, a file's name).
+    pub source: String,
+    /// 1-based number of the packet in it.
+    pub frame: u64,
+}
+
+/// Record `flow`: written when a flow ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flow {
+    /// Session and number of the flow in it.
+    pub flow: String,
+    /// Protocol.
+    pub proto: Proto,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// The handset's address.
+    pub src: IpAddr,
+    /// The handset's port.
+    pub sport: Option<u16>,
+    /// The other side's address.
+    pub dst: IpAddr,
+    /// The other side's port.
+    pub dport: Option<u16>,
+    /// First packet.
+    pub start: Timestamp,
+    /// Last packet.
+    pub end: Timestamp,
+    /// Packets that the handset sent.
+    pub packets_out: u64,
+    /// IP bytes that the handset sent.
+    pub bytes_out: u64,
+    /// Packets received; null when not all were observed.
+    pub packets_in: Option<u64>,
+    /// IP bytes received; null when not all were observed.
+    pub bytes_in: Option<u64>,
+    /// How far it got.
+    pub state: FlowState,
+    /// Handshake round-trip time from kernel or file times, microseconds.
+    pub rtt_us: Option<u64>,
+    /// Why it ended.
+    pub end_reason: String,
+    /// Who sent.
+    pub owner: Owner,
+    /// Packets without a UID of their own, which the flow's owner was carried to.
+    pub carried_packets: u64,
+    /// Names seen.
+    pub names: Vec<Name>,
+    /// What the payload was seen to speak.
+    pub app_protocol: AppProtocol,
+    /// Where the other side is.
+    pub place: PlaceSummary,
+    /// Phase in which it began.
+    pub phase: String,
+    /// The contact it was counted to last.
+    pub contact: Option<String>,
+    /// Its first packets.
+    pub packets: Vec<PacketRef>,
+}
+
+/// Record `contact`: an app reached an endpoint, so named, at a place, in a phase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contact {
+    /// Session and number of the contact in it.
+    pub contact: String,
+    /// Who.
+    pub owner: Owner,
+    /// Its packages as they were then.
+    pub packages: Vec<Package>,
+    /// What.
+    pub endpoint: Endpoint,
+    /// Where.
+    pub place: Place,
+    /// When in the examination.
+    pub phase: String,
+    /// When it was settled.
+    pub at: Timestamp,
+}
+
+/// Record `finding`: what a rule says of a contact. A later one with the same contact, set and rule
+/// replaces an earlier one in exports; both stay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The contact that was judged.
+    pub contact: String,
+    /// Rule set and its version.
+    pub set: String,
+    /// Version of the set.
+    pub set_version: String,
+    /// Rule.
+    pub rule: String,
+    /// Kind of finding, as the rule names it.
+    pub kind: String,
+    /// Severity.
+    pub severity: String,
+    /// Outcome: `finding`, `needs_review`, `excepted`.
+    pub outcome: String,
+    /// Why, in plain words.
+    pub reason: String,
+    /// Provisions valid on the day of the contact.
+    pub reference: Vec<String>,
+    /// Packets that show it.
+    pub packets: Vec<PacketRef>,
+    /// When it was judged.
+    pub at: Timestamp,
+}
+
+/// Record `total`: a contact's counts so far. The last one of a contact stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Total {
+    /// The contact.
+    pub contact: String,
+    /// Flows counted to it; 0 when its flows turned out to belong to another contact.
+    pub flows: u64,
+    /// Packets that the handset sent.
+    pub packets_out: u64,
+    /// IP bytes that the handset sent.
+    pub bytes_out: u64,
+    /// First packet.
+    pub first: Timestamp,
+    /// Last packet.
+    pub last: Timestamp,
+}
+
+/// A source of packets of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Its name: `live`, or the file's name.
+    pub name: String,
+    /// SHA-256 of the file; null for a live capture or standard input.
+    pub sha256: Option<String>,
+}
+
+/// Record `session`: a run of the daemon, or an inspection, begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// 1 for the first of the case.
+    pub session: u64,
+    /// `run` or `inspect`.
+    pub mode: String,
+    /// When it began; null where no clock may be read (`inspect`).
+    pub at: Option<Timestamp>,
+    /// Local time with its offset, where a clock is read.
+    pub local: Option<String>,
+    /// Version of the tool.
+    pub tool_version: String,
+    /// Kernel release and machine, for a live run.
+    pub kernel: Option<String>,
+    /// How packets are watched (`nflog`, `packet`, `files`, `journal`).
+    pub capture: String,
+    /// Sources in the order of their numbers.
+    pub sources: Vec<Source>,
+    /// Files of the case that this session uses, with SHA-256.
+    pub files: BTreeMap<String, String>,
+    /// Addresses of the handset, as given.
+    pub handset: Vec<IpAddr>,
+}
+
+/// Record `summary`: counts of a session, written before its stop record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Summary {
+    /// Packets seen.
+    pub packets: u64,
+    /// Packets that could not be dissected, by reason.
+    pub unparsed: BTreeMap<String, u64>,
+    /// Flows.
+    pub flows: u64,
+    /// Contacts.
+    pub contacts: u64,
+    /// Findings, every outcome but *excepted*.
+    pub findings: u64,
+    /// Packets known to be lost; null when some loss could not be counted.
+    pub lost: Option<u64>,
+    /// Sources with their counts.
+    pub files: Vec<SourceCount>,
+}
+
+/// Counts of one source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceCount {
+    /// The source's name.
+    pub file: String,
+    /// Packets in it.
+    pub packets: u64,
+    /// Flows in it.
+    pub flows: u64,
+}
+
+/// Record `stop`: a session ended as it should.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// Number of the session.
+    pub session: u64,
+    /// When; null for an inspection.
+    pub at: Option<Timestamp>,
+    /// Why (`asked`, `signal`, `end of input`, an error's text).
+    pub reason: String,
+}
+
+/// Record `unclean_stop`: the session before ended without a stop record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UncleanStop {
+    /// Number of the session that ended so.
+    pub session: u64,
+    /// When that was noticed; null for an inspection.
+    pub noticed: Option<Timestamp>,
+    /// Last moment that the session journaled.
+    pub last_journaled: Option<Timestamp>,
+    /// Records that were made good from its journal.
+    pub recovered: u64,
+    /// In plain words.
+    pub detail: String,
+}
+
+/// A record of the core, before it has a place in the chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// A flow ended.
+    Flow(Box<Flow>),
+    /// A contact is new.
+    Contact(Box<Contact>),
+    /// A rule says something new of a contact.
+    Finding(Box<Finding>),
+    /// A contact's counts.
+    Total(Total),
+    /// Something was not seen.
+    Gap(Gap),
+    /// A remark.
+    Note(Note),
+    /// A phase began.
+    Phase(PhaseChange),
+    /// Apps came, went or changed.
+    Inventory(InventoryChange),
+}
+
+impl Record {
+    /// The draft that the store appends.
+    pub fn draft(&self) -> Result<Draft, CanonicalError> {
+        match self {
+            Self::Flow(body) => Draft::new(Kind::FLOW, body),
+            Self::Contact(body) => Draft::new(Kind::CONTACT, body),
+            Self::Finding(body) => Draft::new(Kind::FINDING, body),
+            Self::Total(body) => Draft::new(Kind::TOTAL, body),
+            Self::Gap(body) => Draft::new(Kind::GAP, body),
+            Self::Note(body) => Draft::new(Kind::NOTE, body),
+            Self::Phase(body) => Draft::new(Kind::PHASE, body),
+            Self::Inventory(body) => Draft::new(Kind::INVENTORY, body),
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! The folder of a case: metadata, database, and copies of everything that was used.
+//!
+//! In: a path and the files to keep. Out: a [`Case`], and the records that name each file with its
+//! SHA-256. A file that was written once is never written again: later versions lie beside it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    error::StoreError,
+    record::{Draft, Hash, Kind},
+};
+use crate::time::Timestamp;
+
+/// The metadata file.
+pub const METADATA_FILE: &str = "case.json";
+/// The database.
+pub const DATABASE_FILE: &str = "evidence.db";
+/// What a writer locks exclusively and a reader of a quiet case shares (`flock(2)`).
+pub const LOCK_FILE: &str = "case.lock";
+/// `format` of [`CaseMeta`].
+pub const FORMAT: &str = "sakshi-case";
+/// `version` of [`CaseMeta`].
+pub const FORMAT_VERSION: u32 = 1;
+/// Longest file name in a case, in bytes.
+pub const FILE_NAME_MAX: usize = 128;
+/// Longest `case.json` that is read, in bytes.
+const METADATA_MAX: u64 = 64 * 1024;
+
+/// What is known of a case from its start; `case.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaseMeta {
+    /// [`FORMAT`].
+    pub format: String,
+    /// [`FORMAT_VERSION`].
+    pub version: u32,
+    /// 32 hex digits at random, so that no two cases are taken for each other.
+    pub id: String,
+    /// When it was created; null for an inspection, which reads no clock.
+    pub created: Option<Timestamp>,
+    /// Name and version of the program that created it.
+    pub tool: String,
+    /// How it is filled: `live` or `inspect`. An open enumeration.
+    pub mode: String,
+}
+
+impl CaseMeta {
+    /// Metadata of a new case; `id` comes from the system's random source.
+    pub fn new(
+        id: [u8; 16],
+        created: impl Into<Option<Timestamp>>,
+        tool: &str,
+        mode: &str,
+    ) -> Self {
+        Self {
+            format: FORMAT.to_owned(),
+            version: FORMAT_VERSION,
+            id: format!("{:032x}", u128::from_be_bytes(id)),
+            created: created.into(),
+            tool: tool.to_owned(),
+            mode: mode.to_owned(),
+        }
+    }
+}
+
+/// Files as used, in memory: names without folders, and bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CaseFiles {
+    /// Rule sets, in the order in which they apply.
+    pub rules: Vec<(String, Vec<u8>)>,
+    /// The app inventory's sources.
+    pub inventory: Vec<(String, Vec<u8>)>,
+    /// Manifest of the location data (`data.json`).
+    pub data: Vec<u8>,
+}
+
+impl CaseFiles {
+    /// Each file with its path in the folder. Names are checked, and each may occur once.
+    fn entries(&self) -> Result<Vec<(String, &[u8])>, StoreError> {
+        let mut seen = BTreeSet::new();
+        let mut entries = Vec::new();
+        for (folder, files) in [("rules", &self.rules), ("inventory", &self.inventory)] {
+            for (name, bytes) in files {
+                let path = format!("{folder}/{name}");
+                if !is_file_name(name) || !seen.insert(path.clone()) {
+                    return Err(StoreError::FileName(name.clone()));
+                }
+                entries.push((path, bytes.as_slice()));
+            }
+        }
+        entries.push(("data.json".to_owned(), self.data.as_slice()));
+        Ok(entries)
+    }
+}
+
+fn is_file_name(name: &str) -> bool {
+    (1..=FILE_NAME_MAX).contains(&name.len())
+        && !name.starts_with('.')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+/// A file as a record names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// Path within the folder, with `/`.
+    pub path: String,
+    /// Length.
+    pub bytes: u64,
+    /// SHA-256.
+    pub sha256: Hash,
+}
+
+impl FileEntry {
+    fn of(path: &str, bytes: &[u8]) -> Self {
+        Self {
+            path: path.to_owned(),
+            bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            sha256: Hash::of(bytes),
+        }
+    }
+}
+
+/// Body of the first record (`case`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaseBody {
+    /// The metadata, as in `case.json`.
+    pub case: CaseMeta,
+    /// Every file in the folder but the database and the lock.
+    pub files: Vec<FileEntry>,
+}
+
+/// Body of a `files` record: what a later session uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesBody {
+    /// Number of the session, from 2.
+    pub session: u64,
+    /// Every file in use; an unchanged one keeps its earlier path.
+    pub files: Vec<FileEntry>,
+}
+
+/// A case that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Case {
+    dir: PathBuf,
+    meta: CaseMeta,
+}
+
+impl Case {
+    /// Opens the folder `dir` and reads its metadata; changes nothing.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let path = dir.join(METADATA_FILE);
+        let found = fs::metadata(dir).map_err(|error| StoreError::io(dir, error))?;
+        if !found.is_dir() {
+            return Err(StoreError::NotACase(dir.to_owned()));
+        }
+        let bytes = match read_bounded(&path, METADATA_MAX) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(StoreError::NotACase(dir.to_owned()));
+            }
+            Err(error) => return Err(StoreError::io(&path, error)),
+        };
+        let meta: CaseMeta =
+            serde_json::from_slice(&bytes).map_err(|error| StoreError::Metadata {
+                path: path.clone(),
+                detail: error.to_string(),
+            })?;
+        if meta.format != FORMAT {
+            return Err(StoreError::Metadata {
+                path,
+                detail: format!("format is {:?}, not {FORMAT:?}", meta.format),
+            });
+        }
+        if meta.version > FORMAT_VERSION {
+            return Err(StoreError::NewerSchema {
+                path,
+                found: meta.version.into(),
+                supported: FORMAT_VERSION.into(),
+            });
+        }
+        Ok(Self {
+            dir: dir.to_owned(),
+            meta,
+        })
+    }
+
+    /// Makes the folder (mode 0700; an empty one may exist) and writes its files, durably. Gives
+    /// the draft of the first record.
+    pub(super) fn lay_out(
+        dir: &Path,
+        meta: CaseMeta,
+        files: &CaseFiles,
+    ) -> Result<(Self, CaseLock, Draft), StoreError> {
+        let entries = files.entries()?;
+        make_folder(dir)?;
+        let lock = CaseLock::exclusive(dir)?;
+        let mut metadata = serde_json::to_vec_pretty(&meta).map_err(|error| StoreError::Io {
+            path: dir.join(METADATA_FILE),
+            source: error.into(),
+        })?;
+        metadata.push(b'\n');
+        write_file(dir, METADATA_FILE, &metadata)?;
+        let mut named = vec![FileEntry::of(METADATA_FILE, &metadata)];
+        for (path, bytes) in entries {
+            write_file(dir, &path, bytes)?;
+            named.push(FileEntry::of(&path, bytes));
+        }
+        sync_folder(dir)?;
+        match dir.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => sync_folder(Path::new("."))?,
+            Some(parent) => sync_folder(parent)?,
+            None => {}
+        }
+        let body = CaseBody {
+            case: meta.clone(),
+            files: named,
+        };
+        let case = Self {
+            dir: dir.to_owned(),
+            meta,
+        };
+        Ok((case, lock, Draft::new(Kind::CASE, &body)?))
+    }
+
+    /// Writes what differs from `known` (the newest entry of each name) into the folder of
+    /// `session`, and gives the draft of the record that names every file in use.
+    pub(super) fn add_files(
+        &self,
+        session: u64,
+        files: &CaseFiles,
+        known: &BTreeMap<String, FileEntry>,
+    ) -> Result<Draft, StoreError> {
+        let mut named = Vec::new();
+        for (name, bytes) in files.entries()? {
+            let entry = FileEntry::of(&name, bytes);
+            match known.get(&name) {
+                Some(old) if old.sha256 == entry.sha256 => named.push(old.clone()),
+                _ => {
+                    let path = format!("session-{session}/{name}");
+                    write_file(&self.dir, &path, bytes)?;
+                    named.push(FileEntry { path, ..entry });
+                }
+            }
+        }
+        sync_folder(&self.dir)?;
+        let body = FilesBody {
+            session,
+            files: named,
+        };
+        Ok(Draft::new(Kind::FILES, &body)?)
+    }
+
+    /// Checks that nobody else can get at the folder: before writing.
+    pub(super) fn check_private(&self) -> Result<(), StoreError> {
+        let found = fs::metadata(&self.dir).map_err(|error| StoreError::io(&self.dir, error))?;
+        let expected = rustix::process::geteuid().as_raw();
+        let mode = found.mode() & 0o7777;
+        if mode == 0o700 && found.uid() == expected {
+            return Ok(());
+        }
+        Err(StoreError::Exposed {
+            path: self.dir.clone(),
+            mode,
+            owner: found.uid(),
+            expected,
+        })
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The metadata.
+    pub fn meta(&self) -> &CaseMeta {
+        &self.meta
+    }
+
+    /// Path of the database.
+    pub fn database(&self) -> PathBuf {
+        self.dir.join(DATABASE_FILE)
+    }
+}
+
+/// The path of a file without the folder of its session: what the file is called in every session.
+pub(super) fn name_of(path: &str) -> &str {
+    match path.split_once('/') {
+        Some((folder, name)) if folder.starts_with("session-") => name,
+        _ => path,
+    }
+}
+
+/// The lock on a case; released when dropped.
+#[derive(Debug)]
+pub(super) struct CaseLock(#[expect(dead_code, reason = "held for its lock")] File);
+
+impl CaseLock {
+    /// For a writer; makes the lock file when it is missing.
+    pub(super) fn exclusive(dir: &Path) -> Result<Self, StoreError> {
+        let path = dir.join(LOCK_FILE);
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| StoreError::io(&path, error))?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+            .map_err(|error| StoreError::io(&path, error.into()))?;
+        Ok(Self(file))
+    }
+
+    /// For a reader: none while a writer is at work, or when it cannot be told.
+    pub(super) fn shared(dir: &Path) -> Option<Self> {
+        let file = File::open(dir.join(LOCK_FILE)).ok()?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared).ok()?;
+        Some(Self(file))
+    }
+}
+
+fn make_folder(dir: &Path) -> Result<(), StoreError> {
+    match fs::read_dir(dir) {
+        Ok(mut entries) => {
+            if dir.join(METADATA_FILE).exists() {
+                return Err(StoreError::Exists(dir.to_owned()));
+            }
+            if entries.next().is_some() {
+                return Err(StoreError::NotACase(dir.to_owned()));
+            }
+            fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().mode(0o700).create(dir)
+        }
+        Err(error) => Err(error),
+    }
+    .map_err(|error| StoreError::io(dir, error))
+}
+
+/// Writes a file and the folders above it within `dir`; both are on the disk when it returns. A
+/// file that exists is a leftover of a start that was interrupted before its record.
+fn write_file(dir: &Path, relative: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    let path = dir.join(relative);
+    let folder = path.parent().unwrap_or(dir);
+    DirBuilder::new()
+        .mode(0o700)
+        .recursive(true)
+        .create(folder)
+        .map_err(|error| StoreError::io(folder, error))?;
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        })
+        .map_err(|error| StoreError::io(&path, error))?;
+    sync_folder(folder)?;
+    folder
+        .parent()
+        .filter(|parent| parent.starts_with(dir))
+        .map_or(Ok(()), sync_folder)
+}
+
+fn sync_folder(dir: &Path) -> Result<(), StoreError> {
+    File::open(dir)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| StoreError::io(dir, error))
+}
+
+fn read_bounded(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(File::open(path)?, max), &mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,207 @@
+//! What can go wrong with a case, each with the file and the remedy.
+//!
+//! In: failures of SQLite and of the file system. Out: a [`StoreError`] that a technician can act
+//! upon.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::ErrorCode;
+
+use super::{canonical::CanonicalError, schema};
+
+/// Why a case cannot be created, opened, written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no such folder or file.
+    #[error("{path} does not exist: check the path of the case", path = .0.display())]
+    Missing(PathBuf),
+    /// A folder that holds something else.
+    #[error(
+        "{path} is not empty and is no case (it has no case.json): name a new or an empty folder",
+        path = .0.display()
+    )]
+    NotACase(PathBuf),
+    /// A new case was asked for where there is one.
+    #[error("{path} is a case already: name a new folder, or continue the case", path = .0.display())]
+    Exists(PathBuf),
+    /// The case's creation was interrupted before its first record.
+    #[error(
+        "{path} holds no record: its creation was interrupted and nothing was lost; remove the \
+         folder and start again",
+        path = .0.display()
+    )]
+    Interrupted(PathBuf),
+    /// `case.json` cannot be understood.
+    #[error(
+        "{path}: {detail}; expected the metadata of a case: restore the file from a copy",
+        path = .path.display()
+    )]
+    Metadata {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with line and column where known.
+        detail: String,
+    },
+    /// Somebody else can get at the folder.
+    #[error(
+        "{path} has mode {mode:04o} and owner {owner}, expected 0700 and {expected}: run `chmod \
+         700` and `chown` on it if nobody else had access to it",
+        path = .path.display()
+    )]
+    Exposed {
+        /// The folder.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+        /// UID of its owner.
+        owner: u32,
+        /// UID of this process.
+        expected: u32,
+    },
+    /// Another process uses the case.
+    #[error(
+        "{path} is locked: another process watches into this case or reads it; stop it with \
+         `sakshi stop`, or wait until it is done",
+        path = .0.display()
+    )]
+    Locked(PathBuf),
+    /// The file system takes no writes.
+    #[error(
+        "{path} cannot be written: the file system or the file is read-only; put the case on a \
+         writable one",
+        path = .0.display()
+    )]
+    ReadOnly(PathBuf),
+    /// No permission.
+    #[error("{path}: permission denied: run as the case's owner (root on a handset)", path = .0.display())]
+    Denied(PathBuf),
+    /// No space is left.
+    #[error(
+        "{path}: no space left on the file system; what was acknowledged is kept: free some space \
+         and start again",
+        path = .0.display()
+    )]
+    DiskFull(PathBuf),
+    /// A later version wrote it.
+    #[error(
+        "{path} has schema version {found}, this version of sakshi reads up to {supported}: use \
+         the version that wrote it, or a later one",
+        path = .path.display()
+    )]
+    NewerSchema {
+        /// The file.
+        path: PathBuf,
+        /// The version found.
+        found: i64,
+        /// The version that this build knows.
+        supported: i64,
+    },
+    /// Not our database.
+    #[error("{path} is no evidence database: {detail}; run `sakshi verify` on the case", path = .path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// The database contradicts itself.
+    #[error("{path} is damaged: {detail}; run `sakshi verify` on the case and start a new one", path = .path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite or the chain says.
+        detail: String,
+    },
+    /// A record is longer than the store takes.
+    #[error("a {kind} record of {bytes} bytes is refused, the limit is {max}")]
+    TooLarge {
+        /// Kind of the record.
+        kind: String,
+        /// Its length.
+        bytes: usize,
+        /// [`BODY_MAX`](super::record::BODY_MAX) or
+        /// [`ATTACHMENT_MAX`](super::record::ATTACHMENT_MAX).
+        max: usize,
+    },
+    /// A file's name does not fit into a case.
+    #[error(
+        "{0:?} is no name for a file of a case: expected 1 to 128 letters, digits, `.`, `_` or `-`, \
+         not beginning with a dot, each name once"
+    )]
+    FileName(String),
+    /// The case was written to while it was copied for reading, again and again.
+    #[error("{path} changed too often while it was read: try again, or stop the watch first", path = .0.display())]
+    Busy(PathBuf),
+    /// A body has no canonical form.
+    #[error("a record cannot be written: {0}")]
+    Canonical(#[from] CanonicalError),
+    /// Any other failure of the file system.
+    #[error("{path}: {source}", path = .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Any other failure of SQLite.
+    #[error("{path}: {source}", path = .path.display())]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// The store's thread ended by a defect of ours.
+    #[error(
+        "the store's thread ended without a reason; this is a defect, what was acknowledged is kept"
+    )]
+    ThreadLost,
+}
+
+impl StoreError {
+    /// From a failure of the file system at `path`.
+    pub fn io(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::Missing(path),
+            io::ErrorKind::PermissionDenied => Self::Denied(path),
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly(path),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull(path),
+            io::ErrorKind::WouldBlock => Self::Locked(path),
+            _ => Self::Io { path, source },
+        }
+    }
+
+    /// From a failure of SQLite on the database `path`.
+    pub fn sqlite(path: &Path, source: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match source.sqlite_error_code() {
+            Some(ErrorCode::ReadOnly) => Self::ReadOnly(path),
+            Some(ErrorCode::DiskFull) => Self::DiskFull(path),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked(path),
+            Some(ErrorCode::PermissionDenied) => Self::Denied(path),
+            Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt {
+                path,
+                detail: source.to_string(),
+            },
+            Some(ErrorCode::NotADatabase) => Self::Foreign {
+                path,
+                detail: source.to_string(),
+            },
+            Some(ErrorCode::CannotOpen) if !path.exists() => Self::Missing(path),
+            _ => Self::Sqlite { path, source },
+        }
+    }
+
+    /// A newer schema than this build knows.
+    pub(super) fn newer(path: &Path, found: i64) -> Self {
+        Self::NewerSchema {
+            path: path.to_owned(),
+            found,
+            supported: schema::VERSION.into(),
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! The database of a case, opened for writing: the only SQL that changes anything.
+//!
+//! In: [`Draft`]s. Out: the [`Head`] after them, once they are on the disk. One transaction is one
+//! call; a call that fails leaves the store as it was.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension, TransactionBehavior, config::DbConfig, params,
+};
+use serde::Deserialize;
+
+use super::{
+    case::{self, Case, CaseBody, CaseFiles, CaseLock, CaseMeta, FileEntry, FilesBody},
+    error::StoreError,
+    record::{ATTACHMENT_MAX, BODY_MAX, Draft, Hash, Head, Kind, record_hash},
+    schema,
+};
+
+/// The write-ahead log is cut back to this many bytes when it is reused.
+const WAL_BYTES_MAX: i64 = 16 * 1024 * 1024;
+
+/// How the session before ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastSession {
+    /// There was none.
+    None,
+    /// With a `stop` record, or its unclean end is recorded already.
+    Ended {
+        /// Its number.
+        session: u64,
+    },
+    /// Without one: killed, out of power, or out of space. The caller appends `unclean_stop`.
+    Unclean {
+        /// Its number.
+        session: u64,
+        /// Its `session` record.
+        began: i64,
+        /// The last record of the case.
+        last: Head,
+    },
+}
+
+/// A case that is open for writing; there is one at most, the lock sees to it.
+#[derive(Debug)]
+pub struct Store {
+    // Fields drop in this order: the database is closed before the lock is given up.
+    connection: Connection,
+    path: PathBuf,
+    case: Case,
+    head: Head,
+    sessions: Sessions,
+    _lock: CaseLock,
+}
+
+/// What the records say about sessions and files.
+#[derive(Debug)]
+struct Sessions {
+    /// Number of the last `session` record, 0 when there is none.
+    session: u64,
+    /// Number for which files were last recorded; the `case` record counts as 1.
+    files_session: u64,
+    /// Files in use, by the name that they have in every session.
+    files: BTreeMap<String, FileEntry>,
+    /// How the last session ended.
+    last: LastSession,
+}
+
+impl Case {
+    /// Makes a new case in `dir`, which must be empty or not be there; its parent must. The first
+    /// record names every file. Everything is on the disk when it returns.
+    pub fn create(dir: &Path, meta: CaseMeta, files: &CaseFiles) -> Result<Store, StoreError> {
+        let (case, lock, first) = Self::lay_out(dir, meta, files)?;
+        let path = case.database();
+        let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_CREATE)?;
+        make_durable(&connection, &path)?;
+        let head = (|| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", schema::VERSION)?;
+            for object in schema::OBJECTS {
+                transaction.execute(object.sql, [])?;
+            }
+            let head = insert(&transaction, Head::EMPTY, std::slice::from_ref(&first))?;
+            transaction.commit()?;
+            Ok(head)
+        })()
+        .map_err(|error| StoreError::sqlite(&path, error))?;
+        let sessions = Sessions::read(&connection, &path, head)?;
+        Ok(Store {
+            connection,
+            path,
+            case,
+            head,
+            sessions,
+            _lock: lock,
+        })
+    }
+}
+
+impl Store {
+    /// Opens an existing case for writing and says how its last session ended.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let case = Case::open(dir)?;
+        case.check_private()?;
+        let lock = CaseLock::exclusive(dir)?;
+        let path = case.database();
+        if !path.exists() {
+            return Err(StoreError::Interrupted(dir.to_owned()));
+        }
+        let connection = connect(&path, OpenFlags::empty())?;
+        check_identity(&connection, &path, dir)?;
+        make_durable(&connection, &path)?;
+        let head = read_head(&connection, &path)?;
+        if head == Head::EMPTY {
+            return Err(StoreError::Interrupted(dir.to_owned()));
+        }
+        let sessions = Sessions::read(&connection, &path, head)?;
+        Ok(Self {
+            connection,
+            path,
+            case,
+            head,
+            sessions,
+            _lock: lock,
+        })
+    }
+
+    /// Appends `drafts` in order as one transaction. When it returns they survive a loss of power.
+    /// An error leaves nothing of them behind; the same drafts may be given again.
+    pub fn append(&mut self, drafts: &[Draft]) -> Result<Head, StoreError> {
+        check_sizes(drafts)?;
+        if drafts.is_empty() {
+            return Ok(self.head);
+        }
+        let (connection, head) = (&mut self.connection, self.head);
+        self.head = (|| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let head = insert(&transaction, head, drafts)?;
+            transaction.commit()?;
+            Ok(head)
+        })()
+        .map_err(|error| StoreError::sqlite(&self.path, error))?;
+        for (draft, seq) in drafts.iter().zip(head.seq + 1..) {
+            self.sessions
+                .note(draft.kind().as_str(), draft.body(), seq, self.head);
+        }
+        Ok(self.head)
+    }
+
+    /// Copies the files as this session uses them into the folder, where they differ from those of
+    /// the sessions before, and appends the `files` record. Once a session, before its `session`
+    /// record; not needed in a new case's first session.
+    pub fn append_files(&mut self, files: &CaseFiles) -> Result<Head, StoreError> {
+        let number = self.sessions.session.max(self.sessions.files_session) + 1;
+        let draft = self.case.add_files(number, files, &self.sessions.files)?;
+        self.append(&[draft])
+    }
+
+    /// The number that the next `session` record carries.
+    pub fn next_session(&self) -> u64 {
+        self.sessions.files_session.max(self.sessions.session + 1)
+    }
+
+    /// How the session before ended.
+    pub fn last_session(&self) -> LastSession {
+        self.sessions.last
+    }
+
+    /// The end of the chain.
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// The case it belongs to.
+    pub fn case(&self) -> &Case {
+        &self.case
+    }
+}
+
+impl Sessions {
+    /// Reads backwards until everything is known: to the start of the last session as a rule.
+    fn read(connection: &Connection, path: &Path, head: Head) -> Result<Self, StoreError> {
+        let mut rows: Vec<(i64, String, String)> = Vec::new();
+        let (mut files, mut session) = (false, false);
+        (|| {
+            let mut statement = connection.prepare(
+                "SELECT seq, kind, body FROM record \
+                 WHERE kind IN ('case', 'files', 'session', 'stop', 'unclean_stop') \
+                 ORDER BY seq DESC",
+            )?;
+            let mut found = statement.query([])?;
+            while let Some(row) = found.next()? {
+                let (seq, kind, body): (i64, String, String) =
+                    (row.get(0)?, row.get(1)?, row.get(2)?);
+                files |= kind == "files" || kind == "case";
+                session |= kind == "session";
+                rows.push((seq, kind, body));
+                if files && session {
+                    break;
+                }
+            }
+            Ok(())
+        })()
+        .map_err(|error| StoreError::sqlite(path, error))?;
+        let mut sessions = Self {
+            session: 0,
+            files_session: 0,
+            files: BTreeMap::new(),
+            last: LastSession::None,
+        };
+        for (seq, kind, body) in rows.iter().rev() {
+            sessions.note(kind, body, *seq, head);
+        }
+        Ok(sessions)
+    }
+
+    /// Takes a record in. A body of another form is of a later version, and changes nothing.
+    fn note(&mut self, kind: &str, body: &str, seq: i64, head: Head) {
+        #[derive(Deserialize)]
+        struct Number {
+            session: u64,
+        }
+        match kind {
+            "case" => {
+                if let Ok(body) = serde_json::from_str::<CaseBody>(body) {
+                    self.use_files(1, body.files);
+                }
+            }
+            "files" => {
+                if let Ok(body) = serde_json::from_str::<FilesBody>(body) {
+                    self.use_files(body.session, body.files);
+                }
+            }
+            "session" => {
+                let number = serde_json::from_str(body).map(|Number { session }| session);
+                self.session = number.unwrap_or(self.session + 1);
+                self.last = LastSession::Unclean {
+                    session: self.session,
+                    began: seq,
+                    last: head,
+                };
+            }
+            "stop" | "unclean_stop" => {
+                self.last = LastSession::Ended {
+                    session: self.session,
+                };
+            }
+            _ => {}
+        }
+        if let LastSession::Unclean { last, .. } = &mut self.last {
+            *last = head;
+        }
+    }
+
+    fn use_files(&mut self, session: u64, files: Vec<FileEntry>) {
+        self.files_session = session;
+        self.files = files
+            .into_iter()
+            .map(|entry| (case::name_of(&entry.path).to_owned(), entry))
+            .collect();
+    }
+}
+
+/// Opens for reading and writing, hardened against a hostile file.
+fn connect(path: &Path, more: OpenFlags) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
+    Connection::open_with_flags(path, flags)
+        .and_then(|connection| {
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+            Ok(connection)
+        })
+        .map_err(|error| StoreError::sqlite(path, error))
+}
+
+/// Puts every commit on the disk. It changes the file, so it comes after it was found to be ours.
+fn make_durable(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    (|| {
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_MAX, |_| Ok(()))
+    })()
+    .map_err(|error| StoreError::sqlite(path, error))
+}
+
+/// Checks that the file is an evidence database of a version that we know.
+fn check_identity(connection: &Connection, path: &Path, dir: &Path) -> Result<(), StoreError> {
+    let pragma = |name: &str| -> Result<i64, StoreError> {
+        connection
+            .pragma_query_value(None, name, |row| row.get(0))
+            .map_err(|error| StoreError::sqlite(path, error))
+    };
+    let objects: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(|error| StoreError::sqlite(path, error))?;
+    if objects == 0 {
+        return Err(StoreError::Interrupted(dir.to_owned()));
+    }
+    let application = pragma("application_id")?;
+    if application != i64::from(schema::APPLICATION_ID) {
+        return Err(StoreError::Foreign {
+            path: path.to_owned(),
+            detail: format!(
+                "application_id is {application}, expected {}",
+                schema::APPLICATION_ID
+            ),
+        });
+    }
+    let version = pragma("user_version")?;
+    if version > i64::from(schema::VERSION) {
+        return Err(StoreError::newer(path, version));
+    }
+    Ok(())
+}
+
+/// Reads the last record and checks its hash, so that nothing is chained to a damaged end.
+fn read_head(connection: &Connection, path: &Path) -> Result<Head, StoreError> {
+    let corrupt = |detail: String| StoreError::Corrupt {
+        path: path.to_owned(),
+        detail,
+    };
+    let last = connection
+        .query_row(
+            "SELECT seq, kind, body, attachment, prev, hash FROM record ORDER BY seq DESC LIMIT 1",
+            [],
+            |row| {
+                let (seq, kind, body): (i64, String, String) =
+                    (row.get(0)?, row.get(1)?, row.get(2)?);
+                let attachment: Option<Vec<u8>> = row.get(3)?;
+                let (prev, hash): (Vec<u8>, Vec<u8>) = (row.get(4)?, row.get(5)?);
+                Ok((seq, kind, body, attachment, prev, hash))
+            },
+        )
+        .optional()
+        .map_err(|error| StoreError::sqlite(path, error))?;
+    let Some((seq, kind, body, attachment, prev, hash)) = last else {
+        return Ok(Head::EMPTY);
+    };
+    let (Some(prev), Some(hash)) = (Hash::from_slice(&prev), Hash::from_slice(&hash)) else {
+        return Err(corrupt(format!(
+            "record {seq} has a hash that is not 32 bytes"
+        )));
+    };
+    let computed = record_hash(
+        &prev,
+        seq,
+        kind.as_bytes(),
+        body.as_bytes(),
+        attachment.as_deref(),
+    );
+    if computed != hash {
+        return Err(corrupt(format!("record {seq} does not match its hash")));
+    }
+    Ok(Head { seq, hash })
+}
+
+/// Inserts `drafts` behind `head`; the caller commits.
+fn insert(connection: &Connection, head: Head, drafts: &[Draft]) -> rusqlite::Result<Head> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO record(seq, kind, body, attachment, prev, hash) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    let mut head = head;
+    for draft in drafts {
+        let seq = head.seq + 1;
+        let kind: &Kind = draft.kind();
+        let hash = record_hash(
+            &head.hash,
+            seq,
+            kind.as_str().as_bytes(),
+            draft.body().as_bytes(),
+            draft.attachment(),
+        );
+        statement.execute(params![
+            seq,
+            kind.as_str(),
+            draft.body(),
+            draft.attachment(),
+            head.hash.as_bytes(),
+            hash.as_bytes()
+        ])?;
+        head = Head { seq, hash };
+    }
+    Ok(head)
+}
+
+fn check_sizes(drafts: &[Draft]) -> Result<(), StoreError> {
+    for draft in drafts {
+        let lengths = [
+            (draft.body().len(), BODY_MAX),
+            (draft.attachment().map_or(0, <[u8]>::len), ATTACHMENT_MAX),
+        ];
+        for (bytes, max) in lengths {
+            if bytes > max {
+                return Err(StoreError::TooLarge {
+                    kind: draft.kind().to_string(),
+                    bytes,
+                    max,
+                });
+            }
+        }
+    }
+    Ok(())
+}

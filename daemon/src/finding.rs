@@ -1,0 +1,500 @@
+//! Contacts and what rules say of them.
+//!
+//! In: flows whose owner, name and place are settled. Out: `contact`, `finding` and `total`
+//! drafts. A contact is judged when it is first known and again when a bound in a rule is crossed;
+//! what is unchanged is not out twice.
+
+use std::net::IpAddr;
+
+use foldhash::fast::RandomState;
+use sakshi_rules::{
+    RuleSet, Verdict,
+    contact::{self as rules, AppProtocol, Grade, Name, Place, Proto},
+    judge,
+    vocabulary::Word,
+};
+
+use crate::{
+    attribute::{
+        inventory::{Inventory, OwnerApps},
+        owner::Conclusion,
+    },
+    evidence::body::{self, PacketRef, Record},
+    time::Timestamp,
+};
+
+/// Most contacts a session keeps apart; further ones are counted to no contact, as a gap.
+pub const CONTACTS_MAX: usize = 200_000;
+
+/// Index of a contact in its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContactId(u32);
+
+/// What makes two flows the same contact.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    owner: Conclusion,
+    addr: IpAddr,
+    port: Option<u16>,
+    proto: Proto,
+    name: Option<String>,
+    app_protocol: AppProtocol,
+    phase: u32,
+    /// Counts the changes of the inventory: an app that was updated is another contact.
+    inventory: u32,
+}
+
+/// A settled flow's claims: who, what, where.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Who sent.
+    pub owner: Conclusion,
+    /// Address reached.
+    pub addr: IpAddr,
+    /// Port reached.
+    pub port: Option<u16>,
+    /// Protocol.
+    pub proto: Proto,
+    /// What the payload spoke.
+    pub app_protocol: AppProtocol,
+    /// Name beyond a choice between candidates.
+    pub name: Option<String>,
+    /// Every name seen.
+    pub names: Vec<Name>,
+    /// Whether payload was sent.
+    pub payload: bool,
+    /// Its first packets.
+    pub packets: Vec<PacketRef>,
+    /// When it was settled.
+    pub at: Timestamp,
+}
+
+/// Counts that a flow adds to its contact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Share {
+    /// Packets that the handset sent.
+    pub packets_out: u64,
+    /// IP bytes that the handset sent.
+    pub bytes_out: u64,
+}
+
+impl Share {
+    /// What is left of it without `other`.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self {
+            packets_out: self.packets_out.saturating_sub(other.packets_out),
+            bytes_out: self.bytes_out.saturating_sub(other.bytes_out),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    input: rules::Contact,
+    packets: Vec<PacketRef>,
+    verdicts: Vec<Verdict>,
+    flows: u64,
+    share: Share,
+    first: Timestamp,
+    last: Timestamp,
+    /// The next byte count at which a rule may say something else.
+    next_bound: Option<u64>,
+    dirty: bool,
+}
+
+/// All contacts of a session.
+#[derive(Debug)]
+pub struct ContactBook {
+    session: u64,
+    sets: Vec<RuleSet>,
+    bounds: Vec<u64>,
+    by_key: std::collections::HashMap<Key, ContactId, RandomState>,
+    entries: Vec<Entry>,
+    dirty: Vec<ContactId>,
+    phase: u32,
+    /// Names of the phases by number; the first one is before any phase.
+    phase_names: Vec<String>,
+    inventory: u32,
+    turned_away: u64,
+}
+
+impl ContactBook {
+    /// A book for one session, judged by `sets`.
+    pub fn new(session: u64, sets: Vec<RuleSet>) -> Self {
+        let mut bounds: Vec<u64> = sets.iter().flat_map(RuleSet::byte_bounds).collect();
+        bounds.sort_unstable();
+        bounds.dedup();
+        Self {
+            session,
+            sets,
+            bounds,
+            by_key: std::collections::HashMap::default(),
+            entries: Vec::new(),
+            dirty: Vec::new(),
+            phase: 0,
+            phase_names: vec![String::new()],
+            inventory: 0,
+            turned_away: 0,
+        }
+    }
+
+    /// Contacts so far.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Name of the phase.
+    pub fn phase_name(&self) -> &str {
+        self.name_of_phase(self.phase)
+    }
+
+    /// Name of the phase with this number.
+    pub fn name_of_phase(&self, number: u32) -> &str {
+        let at = usize::try_from(number).unwrap_or(usize::MAX);
+        self.phase_names.get(at).map_or("", String::as_str)
+    }
+
+    /// Number of the phase; flows counted under another number are to be settled anew.
+    pub const fn phase(&self) -> u32 {
+        self.phase
+    }
+
+    /// Begins a phase. The caller writes the totals first.
+    pub fn begin_phase(&mut self, name: &str) {
+        self.phase += 1;
+        self.phase_names.push(name.to_owned());
+    }
+
+    /// Apps came, went or changed: what is settled from now on is a contact of its own.
+    pub const fn inventory_changed(&mut self) {
+        self.inventory += 1;
+    }
+
+    /// Flows that found no room since the last call.
+    pub fn take_turned_away(&mut self) -> u64 {
+        std::mem::take(&mut self.turned_away)
+    }
+
+    /// The contact's name in records.
+    pub fn label(&self, id: ContactId) -> String {
+        format!("{}-{}", self.session, u64::from(id.0) + 1)
+    }
+
+    /// Finds or makes the contact of a settled flow and judges a new one; none when the book is
+    /// full.
+    pub fn settle(
+        &mut self,
+        claim: Claim,
+        place: impl FnOnce() -> Place,
+        inventory: &Inventory,
+        out: &mut Vec<Record>,
+    ) -> Option<ContactId> {
+        let key = Key {
+            owner: claim.owner,
+            addr: claim.addr,
+            port: claim.port,
+            proto: claim.proto,
+            name: claim.name.clone(),
+            app_protocol: claim.app_protocol,
+            phase: self.phase,
+            inventory: self.inventory,
+        };
+        if let Some(id) = self.by_key.get(&key).copied() {
+            self.strengthen(id, claim.payload, out);
+            return Some(id);
+        }
+        if self.entries.len() >= CONTACTS_MAX {
+            self.turned_away += 1;
+            return None;
+        }
+        let id = ContactId(u32::try_from(self.entries.len()).ok()?);
+        let at = claim.at;
+        let apps = claim.owner.uid.map(|uid| inventory.describe(uid));
+        let (entry, record) = self.new_entry(id, claim, place(), apps.as_ref());
+        self.entries.push(entry);
+        self.by_key.insert(key, id);
+        out.push(Record::Contact(Box::new(record)));
+        self.judge(id, at, out);
+        Some(id)
+    }
+
+    /// A contact judged without payload is judged again once payload was sent.
+    fn strengthen(&mut self, id: ContactId, payload: bool, out: &mut Vec<Record>) {
+        let Some(entry) = self.entries.get_mut(id.0 as usize) else {
+            return;
+        };
+        if payload && !entry.input.payload {
+            entry.input.payload = true;
+            let at = entry.last;
+            self.judge(id, at, out);
+        }
+    }
+
+    fn new_entry(
+        &self,
+        id: ContactId,
+        claim: Claim,
+        place: Place,
+        apps: Option<&OwnerApps<'_>>,
+    ) -> (Entry, body::Contact) {
+        let owner = owner_body(&claim.owner, apps);
+        let packages = packages_body(apps);
+        let endpoint = body::Endpoint {
+            addr: claim.addr,
+            port: claim.port,
+            proto: claim.proto,
+            app_protocol: claim.app_protocol,
+            name: claim.name,
+            names: claim.names,
+        };
+        let input = rules_input(
+            &owner,
+            &packages,
+            &endpoint,
+            &place,
+            self.phase_name().to_owned(),
+            claim.at,
+            claim.payload,
+        );
+        let record = body::Contact {
+            contact: self.label(id),
+            owner,
+            packages,
+            endpoint,
+            place,
+            phase: self.phase_name().to_owned(),
+            at: claim.at,
+        };
+        let entry = Entry {
+            input,
+            packets: claim.packets,
+            verdicts: Vec::new(),
+            flows: 0,
+            share: Share::default(),
+            first: claim.at,
+            last: claim.at,
+            next_bound: self.bounds.first().copied(),
+            dirty: false,
+        };
+        (entry, record)
+    }
+
+    fn judge(&mut self, id: ContactId, at: Timestamp, out: &mut Vec<Record>) {
+        let label = self.label(id);
+        let Some(entry) = self.entries.get_mut(id.0 as usize) else {
+            return;
+        };
+        let verdicts = judge(&self.sets, &entry.input);
+        for verdict in &verdicts {
+            if !entry.verdicts.contains(verdict) {
+                out.push(Record::Finding(Box::new(finding_body(
+                    &label,
+                    verdict,
+                    &entry.packets,
+                    at,
+                ))));
+            }
+        }
+        entry.verdicts = verdicts;
+    }
+
+    /// Counts a flow to a contact, with what it had sent before it was settled.
+    pub fn add_flow(
+        &mut self,
+        id: ContactId,
+        share: Share,
+        first: Timestamp,
+        last: Timestamp,
+        out: &mut Vec<Record>,
+    ) {
+        if let Some(entry) = self.entries.get_mut(id.0 as usize) {
+            if entry.flows == 0 {
+                (entry.first, entry.last) = (first, last);
+            }
+            entry.flows += 1;
+            entry.first = entry.first.min(first);
+        }
+        self.count(id, share, last, out);
+    }
+
+    /// Takes back what a flow had added: it turned out to belong to another contact.
+    pub fn withdraw_flow(&mut self, id: ContactId, share: Share) {
+        if let Some(entry) = self.entries.get_mut(id.0 as usize) {
+            entry.flows = entry.flows.saturating_sub(1);
+            entry.share = entry.share.minus(share);
+            entry.input.bytes_out = entry.share.bytes_out;
+            mark_dirty(entry, id, &mut self.dirty);
+        }
+    }
+
+    /// Adds a packet to a contact's counts; no allocation unless a bound is crossed.
+    pub fn count(&mut self, id: ContactId, share: Share, last: Timestamp, out: &mut Vec<Record>) {
+        let Some(entry) = self.entries.get_mut(id.0 as usize) else {
+            return;
+        };
+        entry.share.packets_out += share.packets_out;
+        entry.share.bytes_out += share.bytes_out;
+        entry.last = entry.last.max(last);
+        entry.input.bytes_out = entry.share.bytes_out;
+        mark_dirty(entry, id, &mut self.dirty);
+        if entry
+            .next_bound
+            .is_some_and(|bound| entry.share.bytes_out > bound)
+        {
+            let bytes = entry.share.bytes_out;
+            entry.next_bound = self.bounds.iter().copied().find(|bound| *bound >= bytes);
+            self.judge(id, last, out);
+        }
+    }
+
+    /// The totals that changed since the last call, in order of their contacts.
+    pub fn totals(&mut self, out: &mut Vec<Record>) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.sort_unstable();
+        for id in dirty.drain(..) {
+            let label = self.label(id);
+            let Some(entry) = self.entries.get_mut(id.0 as usize) else {
+                continue;
+            };
+            entry.dirty = false;
+            out.push(Record::Total(body::Total {
+                contact: label,
+                flows: entry.flows,
+                packets_out: entry.share.packets_out,
+                bytes_out: entry.share.bytes_out,
+                first: entry.first,
+                last: entry.last,
+            }));
+        }
+        self.dirty = dirty;
+    }
+}
+
+fn mark_dirty(entry: &mut Entry, id: ContactId, dirty: &mut Vec<ContactId>) {
+    if !entry.dirty {
+        entry.dirty = true;
+        dirty.push(id);
+    }
+}
+
+/// The owner as records show it.
+pub fn owner_body(owner: &Conclusion, apps: Option<&OwnerApps<'_>>) -> body::Owner {
+    body::Owner {
+        uid: owner.uid,
+        user: apps.map(|apps| apps.user),
+        basis: owner.basis,
+        apps: apps
+            .map(|apps| apps.apps.iter().map(|app| app.package.clone()).collect())
+            .unwrap_or_default(),
+        class: apps.map_or(rules::AppClass::Unknown, |apps| apps.class),
+        process: None,
+        name: apps.and_then(|apps| apps.android_name).map(str::to_owned),
+        creator_uid: owner.creator_uid,
+        disputed_uid: owner.disputed_uid,
+        may_act_for_app: owner.may_act_for_app,
+    }
+}
+
+fn packages_body(apps: Option<&OwnerApps<'_>>) -> Vec<body::Package> {
+    let package = |app: &&crate::attribute::inventory::App| body::Package {
+        name: app.package.clone(),
+        class: app.class,
+        class_reason: app.class_reason.clone(),
+        version_code: app.version_code,
+        installer: app.installer.clone(),
+        signers: app.signers.clone(),
+        code_path: app.code_path.clone(),
+    };
+    apps.map(|apps| apps.apps.iter().map(package).collect())
+        .unwrap_or_default()
+}
+
+/// What the rule engine is asked.
+fn rules_input(
+    owner: &body::Owner,
+    packages: &[body::Package],
+    endpoint: &body::Endpoint,
+    place: &Place,
+    phase: String,
+    at: Timestamp,
+    payload: bool,
+) -> rules::Contact {
+    let package = |package: &body::Package| rules::Package {
+        name: package.name.clone(),
+        class: package.class,
+        signers: package.signers.clone(),
+    };
+    rules::Contact {
+        owner: rules::Owner {
+            uid: owner.uid,
+            user: owner.user,
+            basis: owner.basis.as_str().to_owned(),
+            class: owner.class,
+            packages: packages.iter().map(package).collect(),
+            may_act_for_app: owner.may_act_for_app,
+        },
+        cleartext: cleartext(endpoint.app_protocol),
+        endpoint: rules::Endpoint {
+            addr: endpoint.addr,
+            port: endpoint.port,
+            proto: endpoint.proto,
+            app_protocol: endpoint.app_protocol,
+            name: endpoint.name.clone(),
+            names: endpoint.names.clone(),
+        },
+        place: place.clone(),
+        phase,
+        payload,
+        bytes_out: 0,
+        day: at.to_string().chars().take(10).collect(),
+    }
+}
+
+/// Whether a protocol leaves its payload readable; unknown protocols are not guessed.
+const fn cleartext(protocol: AppProtocol) -> Option<bool> {
+    match protocol {
+        AppProtocol::Http | AppProtocol::Dns => Some(true),
+        AppProtocol::Tls | AppProtocol::Quic => Some(false),
+        AppProtocol::Unknown => None,
+    }
+}
+
+fn finding_body(
+    label: &str,
+    verdict: &Verdict,
+    packets: &[PacketRef],
+    at: Timestamp,
+) -> body::Finding {
+    body::Finding {
+        contact: label.to_owned(),
+        set: verdict.set.clone(),
+        set_version: verdict.set_version.clone(),
+        rule: verdict.rule.clone(),
+        kind: verdict.kind.label().to_owned(),
+        severity: verdict.severity.word().to_owned(),
+        outcome: verdict.outcome.word().to_owned(),
+        reason: verdict.reason.clone(),
+        reference: verdict.reference.clone(),
+        packets: packets.to_vec(),
+        at,
+    }
+}
+
+/// A place that no source knows.
+pub fn unknown_place() -> Place {
+    Place {
+        country: None,
+        provider: None,
+        region: None,
+        asn: None,
+        organisation: None,
+        grade: Grade::None,
+        basis: Vec::new(),
+    }
+}

@@ -1,0 +1,268 @@
+//! A flow and how a packet changes it.
+//!
+//! In: packets of the flow in the order in which they came, each with its direction. Out: counts,
+//! state, handshake time. Which packet belongs to which flow is decided in `table`.
+
+use crate::{
+    input::{Packet, TimeBasis, Vantage},
+    packet::{Tcp, Transport, View},
+    time::Timestamp,
+};
+
+use super::FiveTuple;
+
+/// First packets of a flow that are kept as evidence pointers.
+pub const FRAMES_MAX: usize = 4;
+
+/// Names one flow of a run; ordered by the flows' starts, never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowId {
+    /// 1-based ordinal of the flow.
+    pub(super) ordinal: u64,
+    pub(super) slot: u32,
+}
+
+impl FlowId {
+    /// 1-based ordinal of the flow in the order of starts.
+    pub const fn ordinal(self) -> u64 {
+        self.ordinal
+    }
+}
+
+/// How far a flow got.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum FlowState {
+    /// Only one side was heard.
+    Attempted,
+    /// Both sides were heard, or one acknowledged the other.
+    Answered,
+    /// TCP: FIN both ways, or RST.
+    Closed,
+}
+
+/// Why a flow ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ended {
+    /// No packet for the time that its state allows.
+    Idle,
+    /// Its five-tuple was used again: a new SYN, or another owner.
+    Replaced,
+    /// The table was full and no flow had been idle longer.
+    TableFull,
+    /// The input ended.
+    Finished,
+}
+
+impl Ended {
+    /// The key that stands in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Replaced => "replaced",
+            Self::TableFull => "table_full",
+            Self::Finished => "end_of_input",
+        }
+    }
+}
+
+/// Packets and IP bytes of one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes from the IP header on, as the headers state them.
+    pub bytes: u64,
+}
+
+/// Points to a packet of the case's sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameRef {
+    /// Index of the source.
+    pub source: u16,
+    /// 1-based ordinal within the source.
+    pub frame: u64,
+}
+
+/// A TCP flow's handshake and closing, as far as seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct TcpProgress {
+    /// Sequence number of the first SYN without ACK.
+    syn_seq: Option<u32>,
+    /// The handset's SYN that still waits for its answer, if it was sent once only.
+    awaited: Option<(Timestamp, TimeBasis, u32)>,
+    fin_out: bool,
+    fin_in: bool,
+    data_seen: bool,
+}
+
+/// A flow, with the caller's own state beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flow<T> {
+    /// Its id.
+    pub id: FlowId,
+    /// Protocol and both ends.
+    pub tuple: FiveTuple,
+    /// Earliest time of a packet.
+    pub start: Timestamp,
+    /// Latest time of a packet.
+    pub end: Timestamp,
+    /// What the handset sent.
+    pub out: Counts,
+    /// What the handset received, as far as observed; see [`Flow::received`].
+    pub seen_in: Counts,
+    /// Whether everything that the handset received would have been seen.
+    pub inbound_observed: bool,
+    /// How far it got.
+    pub state: FlowState,
+    /// Nanoseconds from the handset's SYN to its answer; none for a repeated SYN, and none where
+    /// times are not the packets' own ([`TimeBasis::Receive`]).
+    pub handshake_nanos: Option<i64>,
+    /// Whether the handset sent payload.
+    pub payload_out: bool,
+    /// The first UID that came with a packet of the flow.
+    pub uid: Option<u32>,
+    /// Why it ended; none while it is in the table.
+    pub ended: Option<Ended>,
+    /// The caller's state.
+    pub user: T,
+    frames: [FrameRef; FRAMES_MAX],
+    frames_len: u8,
+    tcp: TcpProgress,
+}
+
+impl<T: Default> Flow<T> {
+    pub(super) fn new(id: FlowId, tuple: FiveTuple, packet: &Packet<'_>) -> Self {
+        let none = FrameRef {
+            source: 0,
+            frame: 0,
+        };
+        Self {
+            id,
+            tuple,
+            start: packet.at,
+            end: packet.at,
+            out: Counts::default(),
+            seen_in: Counts::default(),
+            inbound_observed: true,
+            state: FlowState::Attempted,
+            handshake_nanos: None,
+            payload_out: false,
+            uid: None,
+            ended: None,
+            user: T::default(),
+            frames: [none; FRAMES_MAX],
+            frames_len: 0,
+            tcp: TcpProgress::default(),
+        }
+    }
+}
+
+impl<T> Flow<T> {
+    /// What the handset received; none where the capture did not see all of it.
+    pub fn received(&self) -> Option<Counts> {
+        self.inbound_observed.then_some(self.seen_in)
+    }
+
+    /// The flow's first packets, at most [`FRAMES_MAX`].
+    pub fn frames(&self) -> &[FrameRef] {
+        self.frames
+            .get(..usize::from(self.frames_len))
+            .unwrap_or_default()
+    }
+
+    /// Whether a SYN without ACK begins another flow: another sequence number on a flow that is
+    /// closed, or on which data went both ways or was acknowledged.
+    pub(super) fn is_reused_by(&self, tcp: &Tcp<'_>) -> bool {
+        let spent = match self.state {
+            FlowState::Closed => true,
+            FlowState::Answered => self.tcp.data_seen,
+            FlowState::Attempted => false,
+        };
+        tcp.syn && !tcp.ack_flag && spent && self.tcp.syn_seq != Some(tcp.seq)
+    }
+
+    /// Whether a packet of the handset comes from another owner than the flow.
+    pub(super) fn has_other_owner(&self, uid: Option<u32>) -> bool {
+        matches!((self.uid, uid), (Some(known), Some(new)) if known != new)
+    }
+
+    /// Counts a packet and moves the state on.
+    pub(super) fn add(&mut self, packet: &Packet<'_>, view: &View<'_>, outbound: bool) {
+        self.start = self.start.min(packet.at);
+        self.end = self.end.max(packet.at);
+        let counts = if outbound {
+            &mut self.out
+        } else {
+            &mut self.seen_in
+        };
+        counts.packets = counts.packets.saturating_add(1);
+        counts.bytes = counts.bytes.saturating_add(u64::from(view.ip_len));
+        self.inbound_observed &= packet.vantage == Vantage::Both;
+        self.uid = self.uid.or(packet.uid);
+        if let Some(free) = self.frames.get_mut(usize::from(self.frames_len)) {
+            *free = FrameRef {
+                source: packet.source,
+                frame: packet.frame,
+            };
+            self.frames_len += 1;
+        }
+        self.payload_out |= outbound && has_payload(view);
+        if self.state == FlowState::Attempted && self.out.packets > 0 && self.seen_in.packets > 0 {
+            self.state = FlowState::Answered;
+        }
+        if let Transport::Tcp(tcp) = view.transport {
+            self.add_tcp(packet, &tcp, outbound);
+        }
+    }
+
+    fn add_tcp(&mut self, packet: &Packet<'_>, tcp: &Tcp<'_>, outbound: bool) {
+        match (tcp.syn, tcp.ack_flag) {
+            (true, false) => self.add_syn(packet, tcp, outbound),
+            (true, true) if !outbound => self.add_syn_ack(packet, tcp),
+            _ => {}
+        }
+        self.tcp.data_seen |= tcp.payload_len > 0 && !tcp.syn;
+        // What is acknowledged was received: that shows an answer which an OUTPUT-only capture
+        // does not hold.
+        if self.state == FlowState::Attempted && tcp.ack_flag && !tcp.rst && !tcp.syn {
+            self.state = FlowState::Answered;
+        }
+        self.tcp.fin_out |= tcp.fin && outbound;
+        self.tcp.fin_in |= tcp.fin && !outbound;
+        if tcp.rst || (self.tcp.fin_out && self.tcp.fin_in) {
+            self.state = FlowState::Closed;
+        }
+    }
+
+    fn add_syn(&mut self, packet: &Packet<'_>, tcp: &Tcp<'_>, outbound: bool) {
+        let first = self.tcp.syn_seq.is_none();
+        if first {
+            self.tcp.syn_seq = Some(tcp.seq);
+        }
+        // A repeated SYN leaves open which one was answered.
+        self.tcp.awaited = (first && outbound).then_some((packet.at, packet.time_basis, tcp.seq));
+    }
+
+    fn add_syn_ack(&mut self, packet: &Packet<'_>, tcp: &Tcp<'_>) {
+        let Some((at, basis, seq)) = self.tcp.awaited.take() else {
+            return;
+        };
+        let nanos = packet.at.nanos_since(at);
+        let measured = basis == packet.time_basis && basis != TimeBasis::Receive;
+        if measured && nanos >= 0 && tcp.ack == seq.wrapping_add(1) {
+            self.handshake_nanos = Some(nanos);
+        }
+    }
+}
+
+/// Whether a packet carries more than headers.
+fn has_payload(view: &View<'_>) -> bool {
+    match view.transport {
+        Transport::Tcp(tcp) => tcp.payload_len > 0,
+        Transport::Udp(udp) => udp.payload_len > 0,
+        Transport::Icmp(_) | Transport::Fragment { .. } | Transport::Other => true,
+    }
+}

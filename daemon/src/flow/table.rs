@@ -1,0 +1,334 @@
+//! The flow table: finds, begins and ends flows.
+//!
+//! In: each packet with its view, ticks, the end of the input. Out: which flow a packet belongs
+//! to, and ended flows through [`FlowTable::drain_ended`], in the order of their ids. No packet
+//! costs an allocation once the table has grown to its working size, and expiry looks only at
+//! the idlest flow of each state.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+};
+
+use foldhash::fast::RandomState;
+
+use super::{
+    FLOWS_MAX, FiveTuple, Side, direction,
+    five_tuple::{Key, sides},
+    fragment::Fragments,
+    progress::{Ended, Flow, FlowId, FlowState},
+    slab::Slab,
+};
+use crate::{
+    input::Packet,
+    packet::{Transport, View},
+    time::Timestamp,
+};
+
+const SECOND_NANOS: i64 = 1_000_000_000;
+/// A packet time that lies further back than this is a step of the clock or another capture, not
+/// reordering: idle times count from there on anew.
+const REORDER_NANOS_MAX: i64 = 60 * SECOND_NANOS;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// Seconds without a packet after which a flow ends, by protocol and state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlowTimeouts {
+    /// TCP, one side heard: longer than the pauses between a kernel's SYN repetitions.
+    pub tcp_attempted_s: u32,
+    /// TCP, answered: longer than two hours, the default pause of TCP keep-alives (RFC 9293).
+    pub tcp_answered_s: u32,
+    /// TCP, closed: late segments and repetitions still belong to it.
+    pub tcp_closed_s: u32,
+    /// UDP: longer than the five minutes that RFC 4787 advises to address translators, and than
+    /// the 15 minutes between announcements of SSDP, so that periodic traffic is one flow.
+    pub udp_s: u32,
+    /// ICMP, other protocols, fragments without a first one.
+    pub other_s: u32,
+}
+
+impl Default for FlowTimeouts {
+    fn default() -> Self {
+        Self {
+            tcp_attempted_s: 120,
+            tcp_answered_s: 7_440,
+            tcp_closed_s: 120,
+            udp_s: 1_200,
+            other_s: 1_200,
+        }
+    }
+}
+
+/// One list of the slab for each timeout.
+const CLASSES: usize = 5;
+
+impl FlowTimeouts {
+    fn nanos(self) -> [i64; CLASSES] {
+        [
+            self.tcp_attempted_s,
+            self.tcp_answered_s,
+            self.tcp_closed_s,
+            self.udp_s,
+            self.other_s,
+        ]
+        .map(|seconds| i64::from(seconds) * SECOND_NANOS)
+    }
+}
+
+/// Index into the timeouts.
+const fn class(protocol: u8, state: FlowState) -> usize {
+    match (protocol, state) {
+        (TCP, FlowState::Attempted) => 0,
+        (TCP, FlowState::Answered) => 1,
+        (TCP, FlowState::Closed) => 2,
+        (UDP, _) => 3,
+        _ => 4,
+    }
+}
+
+/// What a packet was to the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Observed {
+    /// The flow it belongs to.
+    pub flow: FlowId,
+    /// Whether it began that flow.
+    pub is_new: bool,
+    /// Whether the handset sent it.
+    pub outbound: bool,
+    /// Flows that wait for [`FlowTable::drain_ended`].
+    pub ended: usize,
+}
+
+/// All flows that have not ended, with a `T` of the caller in each.
+#[derive(Debug)]
+pub struct FlowTable<T> {
+    slab: Slab<T, CLASSES>,
+    by_key: HashMap<Key, u32, RandomState>,
+    fragments: Fragments,
+    handset: Vec<IpAddr>,
+    timeouts_nanos: [i64; CLASSES],
+    flows_max: usize,
+    ended: Vec<Flow<T>>,
+    started: u64,
+    evicted: u64,
+    clock: Clock,
+}
+
+/// A clock that never goes back, driven by packet times that may.
+#[derive(Debug, Clone, Copy, Default)]
+struct Clock {
+    now_nanos: i64,
+    latest: Option<Timestamp>,
+}
+
+impl Clock {
+    /// A packet without a time (the epoch) leaves the clock as it is.
+    fn advance(&mut self, at: Timestamp) {
+        if at == Timestamp::default() {
+            return;
+        }
+        let step = self.latest.map_or(0, |latest| at.nanos_since(latest));
+        if self.latest.is_none() || !(-REORDER_NANOS_MAX..=0).contains(&step) {
+            self.latest = Some(at);
+            self.now_nanos = self.now_nanos.saturating_add(step.max(0));
+        }
+    }
+}
+
+impl<T: Default> FlowTable<T> {
+    /// An empty table; `handset` are the addresses known to be the handset's, perhaps none.
+    pub fn new(handset: Vec<IpAddr>) -> Self {
+        Self::with_limits(handset, FlowTimeouts::default(), FLOWS_MAX)
+    }
+
+    /// An empty table with other limits; `flows_max` is at least 1.
+    pub fn with_limits(handset: Vec<IpAddr>, timeouts: FlowTimeouts, flows_max: usize) -> Self {
+        Self {
+            slab: Slab::new(),
+            by_key: HashMap::default(),
+            fragments: Fragments::default(),
+            handset,
+            timeouts_nanos: timeouts.nanos(),
+            flows_max: flows_max.clamp(1, FLOWS_MAX),
+            ended: Vec::new(),
+            started: 0,
+            evicted: 0,
+            clock: Clock::default(),
+        }
+    }
+
+    /// Counts a packet to its flow and begins one where needed.
+    pub fn observe(&mut self, packet: &Packet<'_>, view: &View<'_>) -> Observed {
+        self.tick(packet.at);
+        let (src, dst) = self.sides(view);
+        let key = Key::new(view.protocol, src, dst);
+        let found = self.by_key.get(&key).copied();
+        let kept = found.filter(|&at| !self.is_replaced(at, packet, view, src));
+        if let (Some(at), None) = (found, kept) {
+            self.end(at, key, Ended::Replaced);
+        }
+        let at = kept.unwrap_or_else(|| self.begin(key, (src, dst), packet, view));
+        let now_nanos = self.clock.now_nanos;
+        let Some(flow) = self.slab.at_mut(at) else {
+            unreachable!("the map holds slots that are taken")
+        };
+        let outbound = flow.tuple.local == src;
+        flow.add(packet, view, outbound);
+        let (id, list) = (flow.id, class(flow.tuple.protocol, flow.state));
+        self.slab.touch(at, list, now_nanos);
+        Observed {
+            flow: id,
+            is_new: kept.is_none(),
+            outbound,
+            ended: self.ended.len(),
+        }
+    }
+
+    /// Lets time pass; flows that were idle too long end.
+    pub fn tick(&mut self, now: Timestamp) {
+        self.clock.advance(now);
+        for list in 0..CLASSES {
+            let deadline = self
+                .clock
+                .now_nanos
+                .saturating_sub(self.timeouts_nanos[list]);
+            while let Some((at, touched)) = self.slab.idlest(list) {
+                if touched >= deadline {
+                    break;
+                }
+                self.end_slot(at, Ended::Idle);
+            }
+        }
+    }
+
+    /// Ends every flow: the input is over.
+    pub fn finish(&mut self) {
+        for list in 0..CLASSES {
+            while let Some((at, _)) = self.slab.idlest(list) {
+                self.end_slot(at, Ended::Finished);
+            }
+        }
+    }
+
+    /// Moves all flows that have ended into `into`, ordered by id.
+    pub fn drain_ended(&mut self, into: &mut Vec<Flow<T>>) {
+        self.ended.sort_unstable_by_key(|flow| flow.id);
+        into.append(&mut self.ended);
+    }
+
+    /// A flow that has not ended.
+    pub fn get(&self, id: FlowId) -> Option<&Flow<T>> {
+        self.slab.get(id)
+    }
+
+    /// A flow that has not ended, to change the caller's state in it.
+    pub fn get_mut(&mut self, id: FlowId) -> Option<&mut Flow<T>> {
+        self.slab.get_mut(id)
+    }
+
+    /// The flow of a socket, in whichever direction the kernel names it.
+    pub fn find(&self, protocol: u8, one: SocketAddr, other: SocketAddr) -> Option<FlowId> {
+        let at = *self.by_key.get(&Key::of_sockets(protocol, one, other))?;
+        self.slab.at(at).map(|flow| flow.id)
+    }
+
+    /// Flows that have not ended.
+    pub fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Whether no flow is open.
+    pub fn is_empty(&self) -> bool {
+        self.slab.len() == 0
+    }
+
+    /// Flows begun so far.
+    pub const fn started(&self) -> u64 {
+        self.started
+    }
+
+    /// Flows ended early because the table was full.
+    pub const fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Source and destination; a later fragment gets the ports of its first one.
+    fn sides(&mut self, view: &View<'_>) -> (Side, Side) {
+        let own = sides(view);
+        let now_nanos = self.clock.now_nanos;
+        match (view.transport, view.fragment_id) {
+            (Transport::Fragment { id }, _) => {
+                self.fragments.recall(view, id, now_nanos).unwrap_or(own)
+            }
+            (_, Some(id)) => {
+                self.fragments.remember(view, id, own, now_nanos);
+                own
+            }
+            _ => own,
+        }
+    }
+
+    fn is_replaced(&self, at: u32, packet: &Packet<'_>, view: &View<'_>, src: Side) -> bool {
+        let Some(flow) = self.slab.at(at) else {
+            return true;
+        };
+        let reused = matches!(view.transport, Transport::Tcp(tcp) if flow.is_reused_by(&tcp));
+        reused || (flow.tuple.local == src && flow.has_other_owner(packet.uid))
+    }
+
+    fn begin(
+        &mut self,
+        key: Key,
+        (src, dst): (Side, Side),
+        packet: &Packet<'_>,
+        view: &View<'_>,
+    ) -> u32 {
+        if self.slab.len() >= self.flows_max {
+            self.evict();
+        }
+        let outbound = direction::first_is_outbound(packet, view, &self.handset);
+        let (local, remote) = if outbound { (src, dst) } else { (dst, src) };
+        self.started += 1;
+        let id = FlowId {
+            ordinal: self.started,
+            slot: self.slab.next_slot(),
+        };
+        let tuple = FiveTuple {
+            protocol: view.protocol,
+            local,
+            remote,
+        };
+        let flow = Flow::new(id, tuple, packet);
+        let list = class(tuple.protocol, flow.state);
+        self.slab.insert(flow, list, self.clock.now_nanos);
+        self.by_key.insert(key, id.slot);
+        id.slot
+    }
+
+    /// Ends the flow that has been idle longest.
+    fn evict(&mut self) {
+        let idlest = (0..CLASSES)
+            .filter_map(|list| self.slab.idlest(list))
+            .min_by_key(|&(at, touched)| (touched, self.slab.at(at).map(|flow| flow.id)));
+        if let Some((at, _)) = idlest {
+            self.evicted += 1;
+            self.end_slot(at, Ended::TableFull);
+        }
+    }
+
+    fn end_slot(&mut self, at: u32, why: Ended) {
+        if let Some(flow) = self.slab.at(at) {
+            let tuple = flow.tuple;
+            self.end(at, Key::new(tuple.protocol, tuple.local, tuple.remote), why);
+        }
+    }
+
+    fn end(&mut self, at: u32, key: Key, why: Ended) {
+        self.by_key.remove(&key);
+        if let Some(mut flow) = self.slab.remove(at) {
+            flow.ended = Some(why);
+            self.ended.push(flow);
+        }
+    }
+}

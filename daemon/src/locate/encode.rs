@@ -1,0 +1,170 @@
+//! The embedded file: from a [`Dataset`] to bytes.
+//!
+//! In: tables that the builder made. Out: the file in the layout of `docs/data.md`; the same
+//! tables give the same bytes.
+
+use std::io::Write;
+
+use flate2::{Compression, write::ZlibEncoder};
+
+use super::{
+    LocateError,
+    dataset::{Dataset, Ranges, Source},
+    format::{HEADER_LEN, MAGIC, NO_DIFFERENCE, PAYLOAD_MAX, VERSION},
+    prefix::Prefix,
+};
+
+/// Writes a whole file.
+pub fn encode(data: &Dataset) -> Result<Vec<u8>, LocateError> {
+    let payload = payload(data)?;
+    let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    if len > PAYLOAD_MAX {
+        return Err(LocateError::TooLong(len));
+    }
+    let mut file = Vec::with_capacity(HEADER_LEN);
+    file.extend_from_slice(&MAGIC);
+    file.extend_from_slice(&VERSION.to_le_bytes());
+    file.extend_from_slice(&len.to_le_bytes());
+    let mut deflate = ZlibEncoder::new(file, Compression::best());
+    deflate.write_all(&payload).map_err(LocateError::Inflate)?;
+    deflate.finish().map_err(LocateError::Inflate)
+}
+
+/// Writes what goes inside the compression.
+pub fn payload(data: &Dataset) -> Result<Vec<u8>, LocateError> {
+    let mut out = Vec::new();
+    for entry in &data.sources {
+        source(&mut out, entry)?;
+    }
+    count(&mut out, data.countries.len());
+    for code in &data.countries {
+        out.extend_from_slice(code);
+    }
+    ranges(&mut out, &data.ipv4)?;
+    ranges(&mut out, &data.ipv6)?;
+    count(&mut out, data.locations.len());
+    for location in &data.locations {
+        text(&mut out, &location.region);
+        text(&mut out, &location.border_group);
+        out.extend_from_slice(&location.country);
+    }
+    count(&mut out, data.services.len());
+    for name in &data.services {
+        text(&mut out, name);
+    }
+    let cloud = data.cloud.iter();
+    prefixes(
+        &mut out,
+        cloud.map(|entry| (entry.prefix, entry.location, entry.services)),
+    )?;
+    count(&mut out, data.organisations.len());
+    for organisation in &data.organisations {
+        text(&mut out, &organisation.key);
+        text(&mut out, &organisation.name);
+        text(&mut out, &organisation.kind);
+        text(&mut out, &organisation.document);
+    }
+    let spread = data.spread.iter();
+    prefixes(
+        &mut out,
+        spread.map(|entry| (entry.prefix, entry.organisation, 0)),
+    )?;
+    Ok(out)
+}
+
+/// Unsigned LEB128.
+fn varint(out: &mut Vec<u8>, mut value: u128) {
+    while value >= 0x80 {
+        out.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push((value & 0x7f) as u8);
+}
+
+fn count(out: &mut Vec<u8>, value: usize) {
+    varint(out, value as u128);
+}
+
+fn text(out: &mut Vec<u8>, value: &str) {
+    count(out, value.len());
+    out.extend_from_slice(value.as_bytes());
+}
+
+fn source(out: &mut Vec<u8>, source: &Source) -> Result<(), LocateError> {
+    text(out, &source.name);
+    text(out, &source.version);
+    let seconds = source.published.as_nanos() / 1_000_000_000;
+    varint(
+        out,
+        u128::try_from(seconds).map_err(|_| LocateError::Unwritable("a publication after 1970"))?,
+    );
+    text(out, &source.file);
+    out.extend_from_slice(&bytes_of(&source.sha256)?);
+    text(out, &source.url);
+    text(out, &source.licence);
+    text(out, &source.attribution);
+    Ok(())
+}
+
+fn bytes_of(hex: &str) -> Result<[u8; 32], LocateError> {
+    let bad = || LocateError::Unwritable("a SHA-256 of 64 hexadecimal digits");
+    if hex.len() != 64 || !hex.is_ascii() {
+        return Err(bad());
+    }
+    let mut bytes = [0; 32];
+    for (byte, digits) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+        let digits = std::str::from_utf8(digits).map_err(|_| bad())?;
+        *byte = u8::from_str_radix(digits, 16).map_err(|_| bad())?;
+    }
+    Ok(bytes)
+}
+
+fn difference(shifts: &mut Vec<u8>, from: u128, to: u128) -> Result<Option<u128>, LocateError> {
+    let value = to
+        .checked_sub(from)
+        .ok_or(LocateError::Unwritable("rising addresses"))?;
+    if value == 0 {
+        shifts.push(NO_DIFFERENCE);
+        return Ok(None);
+    }
+    let shift = value.trailing_zeros();
+    shifts.push(u8::try_from(shift).map_err(|_| LocateError::Unwritable("128-bit addresses"))?);
+    Ok(Some((value >> shift) >> 1))
+}
+
+fn ranges<K: Copy + Into<u128>>(out: &mut Vec<u8>, ranges: &Ranges<K>) -> Result<(), LocateError> {
+    count(out, ranges.starts.len());
+    let mut shifts = Vec::with_capacity(ranges.starts.len());
+    let mut odds = Vec::new();
+    let mut last = 0;
+    for &start in &ranges.starts {
+        let start = start.into();
+        if let Some(odd) = difference(&mut shifts, last, start)? {
+            varint(&mut odds, odd);
+        }
+        last = start;
+    }
+    out.extend_from_slice(&shifts);
+    count(out, odds.len());
+    out.extend_from_slice(&odds);
+    out.extend_from_slice(&ranges.countries);
+    Ok(())
+}
+
+fn prefixes(
+    out: &mut Vec<u8>,
+    entries: impl ExactSizeIterator<Item = (Prefix, u16, u64)>,
+) -> Result<(), LocateError> {
+    count(out, entries.len());
+    let mut last = 0;
+    for (prefix, owner, flags) in entries {
+        if let Some(odd) = difference(out, last, prefix.start())? {
+            varint(out, odd);
+        }
+        last = prefix.start();
+        out.push(prefix.bits());
+        varint(out, u128::from(owner));
+        varint(out, u128::from(flags));
+    }
+    Ok(())
+}

@@ -1,0 +1,487 @@
+//! The embedded file: from bytes to a [`Dataset`].
+//!
+//! In: bytes in the layout of `docs/data.md`. Out: the tables, or an error that says where and
+//! what was expected. Every length and index is checked; no input makes it panic or allocate more
+//! than [`PAYLOAD_MAX`] allows.
+
+use std::io::Read;
+
+use flate2::bufread::ZlibDecoder;
+
+use super::{
+    LocateError,
+    dataset::{
+        CloudPrefix, CountryCode, Dataset, Location, NO_COUNTRY, Organisation, Ranges, SOURCES,
+        Source, SpreadPrefix,
+    },
+    prefix::Prefix,
+};
+use crate::time::Timestamp;
+
+/// First bytes of the file.
+pub const MAGIC: [u8; 8] = *b"SAKSHILO";
+/// Layout that this code reads and writes.
+pub const VERSION: u16 = 1;
+/// Bytes before the compressed payload: magic, version, payload length.
+pub const HEADER_LEN: usize = 14;
+/// Longest payload accepted, in bytes; a longer one is an error.
+pub const PAYLOAD_MAX: u32 = 32 * 1024 * 1024;
+/// Most services of a cloud: a prefix has one bit for each.
+pub const SERVICES_MAX: usize = 64;
+/// Longest text accepted, in bytes.
+pub const TEXT_MAX: usize = 4096;
+/// Stands for a difference of 0 where the number of trailing zero bits is written.
+pub const NO_DIFFERENCE: u8 = 255;
+
+/// Reads a whole file.
+pub fn decode(file: &[u8]) -> Result<Dataset, LocateError> {
+    let (header, compressed) = file
+        .split_at_checked(HEADER_LEN)
+        .ok_or(LocateError::NotOurs)?;
+    let mut header = Reader::new(header);
+    if header.take(MAGIC.len())? != MAGIC {
+        return Err(LocateError::NotOurs);
+    }
+    let version = u16::from_le_bytes(header.array()?);
+    if version != VERSION {
+        return Err(LocateError::Version(version));
+    }
+    let len = u32::from_le_bytes(header.array()?);
+    if len > PAYLOAD_MAX {
+        return Err(LocateError::TooLong(len));
+    }
+    let mut payload = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
+    let mut inflate = ZlibDecoder::new(compressed).take(u64::from(len) + 1);
+    inflate
+        .read_to_end(&mut payload)
+        .map_err(LocateError::Inflate)?;
+    if u32::try_from(payload.len()) != Ok(len) {
+        return Err(LocateError::Length {
+            expected: len,
+            found: payload.len(),
+        });
+    }
+    let rest = inflate.into_inner().into_inner();
+    if !rest.is_empty() {
+        return Err(LocateError::Damaged {
+            offset: file.len() - rest.len(),
+            expected: "the end of the file",
+        });
+    }
+    decode_payload(&payload)
+}
+
+/// Reads what is inside the compression.
+pub fn decode_payload(payload: &[u8]) -> Result<Dataset, LocateError> {
+    let mut reader = Reader::new(payload);
+    let mut sources = Vec::with_capacity(SOURCES);
+    for _ in 0..SOURCES {
+        sources.push(reader.source()?);
+    }
+    let sources = sources
+        .try_into()
+        .map_err(|_| reader.damaged("five sources"))?;
+    let countries = reader.countries()?;
+    let ipv4 = reader.ranges(countries.len())?;
+    let ipv6 = reader.ranges(countries.len())?;
+    let locations = reader.list(Reader::location)?;
+    let services = reader.list(Reader::text)?;
+    if services.len() > SERVICES_MAX {
+        return Err(reader.damaged("at most 64 services"));
+    }
+    let cloud = reader.prefixes(
+        locations.len(),
+        services.len(),
+        |prefix, location, services| CloudPrefix {
+            prefix,
+            location,
+            services,
+        },
+    )?;
+    let organisations = reader.list(Reader::organisation)?;
+    let spread = reader.prefixes(organisations.len(), 0, |prefix, organisation, _| {
+        SpreadPrefix {
+            prefix,
+            organisation,
+        }
+    })?;
+    if !reader.rest.is_empty() {
+        return Err(reader.damaged("the end of the data"));
+    }
+    Ok(Dataset {
+        sources,
+        countries,
+        ipv4,
+        ipv6,
+        locations,
+        services,
+        cloud,
+        organisations,
+        spread,
+    })
+}
+
+/// Reads from the front, remembering where it is.
+struct Reader<'a> {
+    rest: &'a [u8],
+    total: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            rest: bytes,
+            total: bytes.len(),
+        }
+    }
+
+    fn damaged(&self, expected: &'static str) -> LocateError {
+        LocateError::Damaged {
+            offset: self.total - self.rest.len(),
+            expected,
+        }
+    }
+
+    fn take(&mut self, len: usize) -> Result<&'a [u8], LocateError> {
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(len)
+            .ok_or_else(|| self.damaged("more bytes"))?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], LocateError> {
+        let (taken, rest) = self
+            .rest
+            .split_first_chunk()
+            .ok_or_else(|| self.damaged("more bytes"))?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+
+    fn byte(&mut self) -> Result<u8, LocateError> {
+        let [byte] = self.array()?;
+        Ok(byte)
+    }
+
+    /// Unsigned LEB128 of up to 128 bits.
+    fn varint(&mut self) -> Result<u128, LocateError> {
+        // Nine of ten numbers in the file have one byte.
+        let first = self.byte()?;
+        let mut value = u128::from(first & 0x7f);
+        if first & 0x80 == 0 {
+            return Ok(value);
+        }
+        let mut shift = 7_u32;
+        loop {
+            let byte = self.byte()?;
+            let bits = u128::from(byte & 0x7f);
+            let placed = bits.checked_shl(shift).unwrap_or(0);
+            if placed.checked_shr(shift) != Some(bits) {
+                return Err(self.damaged("a number of at most 128 bits"));
+            }
+            value |= placed;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+            shift += 7;
+        }
+    }
+
+    fn number<T: TryFrom<u128>>(&mut self, expected: &'static str) -> Result<T, LocateError> {
+        let value = self.varint()?;
+        T::try_from(value).map_err(|_| self.damaged(expected))
+    }
+
+    /// A count of things that take a byte or more each, so what is left bounds it.
+    fn count(&mut self) -> Result<usize, LocateError> {
+        let count: usize = self.number("a count")?;
+        if count > self.rest.len() {
+            return Err(self.damaged("no more entries than there are bytes"));
+        }
+        Ok(count)
+    }
+
+    /// A part of stated length, to be read on its own.
+    fn part(&mut self) -> Result<Reader<'a>, LocateError> {
+        let len = self.count()?;
+        let start = self.total - self.rest.len();
+        let rest = self.take(len)?;
+        Ok(Self {
+            rest,
+            total: start + len,
+        })
+    }
+
+    fn text(&mut self) -> Result<String, LocateError> {
+        let len = self.count()?;
+        if len > TEXT_MAX {
+            return Err(self.damaged("a text of at most 4096 bytes"));
+        }
+        let bytes = self.take(len)?;
+        String::from_utf8(bytes.to_vec()).map_err(|_| self.damaged("text in UTF-8"))
+    }
+
+    fn list<T>(
+        &mut self,
+        mut entry: impl FnMut(&mut Self) -> Result<T, LocateError>,
+    ) -> Result<Vec<T>, LocateError> {
+        let count = self.count()?;
+        let mut list = Vec::new();
+        for _ in 0..count {
+            list.push(entry(self)?);
+        }
+        Ok(list)
+    }
+
+    fn source(&mut self) -> Result<Source, LocateError> {
+        let name = self.text()?;
+        let version = self.text()?;
+        let seconds: i64 = self.number("a time in seconds")?;
+        let nanos = seconds
+            .checked_mul(1_000_000_000)
+            .ok_or_else(|| self.damaged("a time before the year 2262"))?;
+        Ok(Source {
+            name,
+            version,
+            published: Timestamp::from_nanos(nanos),
+            file: self.text()?,
+            sha256: hex(self.array::<32>()?),
+            url: self.text()?,
+            licence: self.text()?,
+            attribution: self.text()?,
+        })
+    }
+
+    fn country(&mut self) -> Result<CountryCode, LocateError> {
+        let code: CountryCode = self.array()?;
+        if code == NO_COUNTRY || code.iter().all(u8::is_ascii_uppercase) {
+            Ok(code)
+        } else {
+            Err(self.damaged("a country code of two capital letters"))
+        }
+    }
+
+    fn countries(&mut self) -> Result<Vec<CountryCode>, LocateError> {
+        let list = self.list(Self::country)?;
+        if list.first() != Some(&NO_COUNTRY) || list.len() > usize::from(u8::MAX) + 1 {
+            return Err(self.damaged("1 to 256 country codes, the first empty"));
+        }
+        Ok(list)
+    }
+
+    /// Differences between starts in two columns (trailing zero bits, and the bits before them),
+    /// then the countries.
+    fn ranges<K>(&mut self, countries: usize) -> Result<Ranges<K>, LocateError>
+    where
+        K: TryFrom<u128>,
+    {
+        let count = self.count()?;
+        let shifts = self.take(count)?;
+        let mut odds = self.part()?;
+        let indices = self.take(count)?;
+        if count == 0 || shifts.first() != Some(&NO_DIFFERENCE) {
+            return Err(self.damaged("a first range that starts at 0"));
+        }
+        if indices.iter().any(|&index| usize::from(index) >= countries) {
+            return Err(self.damaged("indices of countries in the list"));
+        }
+        let mut starts = Vec::with_capacity(count);
+        let mut start = 0_u128;
+        for (position, &shift) in shifts.iter().enumerate() {
+            let difference = odds.difference(shift)?;
+            if (difference == 0) != (position == 0) {
+                return Err(odds.damaged("rising starts"));
+            }
+            start = start
+                .checked_add(difference)
+                .ok_or_else(|| odds.damaged("a start within the address space"))?;
+            starts.push(
+                K::try_from(start).map_err(|_| odds.damaged("a start within the address space"))?,
+            );
+        }
+        if !odds.rest.is_empty() {
+            return Err(odds.damaged("as many starts as stated"));
+        }
+        Ok(Ranges {
+            starts,
+            countries: indices.to_vec(),
+        })
+    }
+
+    /// A difference is an odd number (its lowest bit not written) shifted to the left.
+    fn difference(&mut self, shift: u8) -> Result<u128, LocateError> {
+        if shift == NO_DIFFERENCE {
+            return Ok(0);
+        }
+        let odd = self
+            .varint()?
+            .checked_mul(2)
+            .ok_or_else(|| self.damaged("a difference of at most 128 bits"))?
+            | 1;
+        let value = odd.checked_shl(u32::from(shift)).unwrap_or(0);
+        if value.checked_shr(u32::from(shift)) == Some(odd) {
+            Ok(value)
+        } else {
+            Err(self.damaged("a difference of at most 128 bits"))
+        }
+    }
+
+    fn location(&mut self) -> Result<Location, LocateError> {
+        Ok(Location {
+            region: self.text()?,
+            border_group: self.text()?,
+            country: self.country()?,
+        })
+    }
+
+    fn organisation(&mut self) -> Result<Organisation, LocateError> {
+        Ok(Organisation {
+            key: self.text()?,
+            name: self.text()?,
+            kind: self.text()?,
+            document: self.text()?,
+        })
+    }
+
+    /// Rising prefixes, each with an index below `owners` and `flags` bits.
+    fn prefixes<T>(
+        &mut self,
+        owners: usize,
+        flags: usize,
+        entry: impl Fn(Prefix, u16, u64) -> T,
+    ) -> Result<Vec<T>, LocateError> {
+        let unknown = u32::try_from(flags)
+            .ok()
+            .and_then(|flags| u64::MAX.checked_shl(flags))
+            .unwrap_or(0);
+        let mut start = 0_u128;
+        let mut last = None;
+        self.list(|reader| {
+            let shift = reader.byte()?;
+            start = start
+                .checked_add(reader.difference(shift)?)
+                .ok_or_else(|| reader.damaged("a prefix within the address space"))?;
+            let len = reader.byte()?;
+            let prefix = Prefix::new(start, len)
+                .filter(|&prefix| last < Some(prefix))
+                .ok_or_else(|| reader.damaged("rising prefixes without host bits"))?;
+            last = Some(prefix);
+            let owner: u16 = reader.number("an index")?;
+            let bits: u64 = reader.number("flags")?;
+            if usize::from(owner) >= owners || bits & unknown != 0 {
+                return Err(reader.damaged("an index and flags in their lists"));
+            }
+            Ok(entry(prefix, owner, bits))
+        })
+    }
+}
+
+/// Lower-case hex.
+pub(super) fn hex(bytes: [u8; 32]) -> String {
+    use std::fmt::Write;
+    bytes
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{
+        super::{Atlas, encode, sample},
+        *,
+    };
+
+    #[test]
+    fn gives_back_what_was_written() {
+        let data = sample::dataset();
+        assert_eq!(decode(&encode::encode(&data).unwrap()).unwrap(), data);
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_the_header() {
+        let file = encode::encode(&sample::dataset()).unwrap();
+        assert!(matches!(decode(b""), Err(LocateError::NotOurs)));
+        assert!(matches!(
+            decode(b"PK\x03\x04 not ours"),
+            Err(LocateError::NotOurs)
+        ));
+        let mut newer = file.clone();
+        newer[8] = 9;
+        assert!(matches!(decode(&newer), Err(LocateError::Version(9))));
+        let mut long = file.clone();
+        long[10..14].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(matches!(decode(&long), Err(LocateError::TooLong(u32::MAX))));
+        let mut short = file.clone();
+        short[10..14].copy_from_slice(&7_u32.to_le_bytes());
+        assert!(matches!(
+            decode(&short),
+            Err(LocateError::Length { expected: 7, .. })
+        ));
+        let cut = &file[..file.len() - 1];
+        assert!(matches!(decode(cut), Err(LocateError::Inflate(_))));
+    }
+
+    #[test]
+    fn refuses_what_follows_the_end() {
+        let mut payload = encode::payload(&sample::dataset()).unwrap();
+        let end = payload.len();
+        payload.push(0);
+        assert!(matches!(
+            decode_payload(&payload),
+            Err(LocateError::Damaged { offset, .. }) if offset == end
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn damage_is_an_error_or_a_dataset_that_round_trips(
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut payload = encode::payload(&sample::dataset()).unwrap();
+            for (place, byte) in changes {
+                let place = place.index(payload.len());
+                payload[place] = byte;
+            }
+            if let Ok(data) = decode_payload(&payload) {
+                let again = encode::payload(&data).unwrap();
+                prop_assert_eq!(&decode_payload(&again).unwrap(), &data);
+                let atlas = Atlas::new(data);
+                for addr in ["20.1.1.1", "30.1.1.1", "40.1.1.1", "2600::1", "64:ff9b::1e01:1"] {
+                    let place = atlas.locate(addr.parse().unwrap(), Timestamp::default(), 180);
+                    prop_assert_eq!(place.asn, None);
+                }
+            }
+            let cut = cut.index(payload.len());
+            prop_assert!(decode_payload(&payload[..cut]).is_err());
+        }
+
+        #[test]
+        fn damaged_files_never_give_other_content(
+            place in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+        ) {
+            let mut file = encode::encode(&sample::dataset()).unwrap();
+            let place = place.index(file.len());
+            file[place] = byte;
+            // Adler-32 lets no other content through.
+            if let Ok(data) = decode(&file) {
+                prop_assert_eq!(data, sample::dataset());
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+            let _ = decode_payload(&bytes);
+            prop_assert!(decode(&bytes).is_err());
+        }
+    }
+}

@@ -1,0 +1,487 @@
+//! The whole data flow: `Packet → Flow → Contact → Verdict → Finding → Record`.
+//!
+//! In: one ordered stream of inputs. Out: records, and for each packet how much of it the journal
+//! must keep, so that feeding the journal again gives the same records. No I/O, no clock.
+
+mod settle;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::IpAddr,
+};
+
+use sakshi_rules::{
+    RuleSet,
+    contact::{AppProtocol, Name},
+};
+
+use crate::{
+    attribute::{inventory::Inventory, owner::Conclusion},
+    evidence::body::{Record, SourceCount, Summary},
+    finding::{ContactBook, ContactId, Share},
+    flow::{self, FlowId, FlowTable, Observed},
+    input::{Event, Gap, GapCause, Input, OwnerFact, Packet, PhaseChange, SocketProto, Vantage},
+    locate::Atlas,
+    name::{Content, Outcome, dns::DnsKind, identify, resolved::ResolvedNames},
+    packet::{Transport, View, dissect},
+    time::Timestamp,
+};
+
+/// Outbound packets with payload in which a flow's name is looked for.
+pub const PROBE_PACKETS_MAX: u8 = 4;
+/// A flow without a name of its own is settled this long after its first outbound packet.
+pub const SETTLE_AFTER_NANOS: i64 = 5_000_000_000;
+/// Totals of changed contacts are written this often, in the time of the input.
+pub const TOTALS_EVERY_NANOS: i64 = 60_000_000_000;
+/// Names kept with one flow; the packets of further ones stay in the journal.
+pub const FLOW_NAMES_MAX: usize = 16;
+/// Age up to which a provider's list is believed in full when no rule set says otherwise, in days.
+pub const PLACE_AGE_DAYS_DEFAULT: u32 = 180;
+
+/// How much of a packet the journal must keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// All that was captured: its payload was read, or it could not be dissected.
+    Whole,
+    /// This many bytes: its headers.
+    Headers(usize),
+}
+
+/// What the pipeline hangs on a flow.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Number of the phase in which it began.
+    began_in: u32,
+    looked_up: Option<u32>,
+    packets_without_uid: u64,
+    probes: u8,
+    protocol: Option<AppProtocol>,
+    names: Vec<Name>,
+    /// In a queue to be settled.
+    queued: bool,
+    /// To be settled before the next packet.
+    ready: bool,
+    /// What the flow had sent before the phase in which it is now counted.
+    before_phase: Share,
+    settled: Option<Settled>,
+}
+
+/// What a flow was settled with.
+#[derive(Debug, Clone, Copy)]
+struct Settled {
+    contact: Option<ContactId>,
+    owner: Conclusion,
+    phase: u32,
+    payload: bool,
+}
+
+type Flow = flow::Flow<State>;
+
+/// What the core is given before the first input.
+#[derive(Debug)]
+pub struct Setup {
+    /// Number of the session in its case, from 1.
+    pub session: u64,
+    /// The handset's addresses, for captures of both directions.
+    pub handset: Vec<IpAddr>,
+    /// Apps on the handset.
+    pub inventory: Inventory,
+    /// Rules to judge by.
+    pub rules: Vec<RuleSet>,
+    /// Location data.
+    pub atlas: Atlas,
+    /// Names of the sources, by number.
+    pub sources: Vec<String>,
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Core {
+    session: u64,
+    table: FlowTable<State>,
+    inventory: Inventory,
+    atlas: Atlas,
+    max_age_days: u32,
+    resolved: ResolvedNames,
+    book: ContactBook,
+    sources: Vec<String>,
+    ready: Vec<FlowId>,
+    waiting: VecDeque<(Timestamp, FlowId)>,
+    ended: Vec<Flow>,
+    evicted: u64,
+    forgotten: u64,
+    totals_due: Option<Timestamp>,
+    now: Option<Timestamp>,
+    counts: Counts,
+}
+
+/// What a session's summary is made of.
+#[derive(Debug, Default)]
+struct Counts {
+    packets: u64,
+    unparsed: BTreeMap<&'static str, u64>,
+    flows: u64,
+    findings: u64,
+    lost: u64,
+    loss_unknown: bool,
+    sources: Vec<(u64, u64)>,
+}
+
+impl Core {
+    /// A core for one session.
+    pub fn new(setup: Setup) -> Self {
+        let ages = setup.rules.iter().map(RuleSet::max_place_age_days);
+        Self {
+            session: setup.session,
+            table: FlowTable::new(setup.handset),
+            inventory: setup.inventory,
+            atlas: setup.atlas,
+            max_age_days: ages.min().unwrap_or(PLACE_AGE_DAYS_DEFAULT),
+            resolved: ResolvedNames::new(),
+            book: ContactBook::new(setup.session, setup.rules),
+            counts: Counts {
+                sources: vec![(0, 0); setup.sources.len()],
+                ..Counts::default()
+            },
+            sources: setup.sources,
+            ready: Vec::new(),
+            waiting: VecDeque::new(),
+            ended: Vec::new(),
+            evicted: 0,
+            forgotten: 0,
+            totals_due: None,
+            now: None,
+        }
+    }
+
+    /// Takes one input; appends what follows from it to `out`.
+    pub fn feed(&mut self, input: Input<'_>, out: &mut Vec<Record>) -> Keep {
+        let before = out.len();
+        let keep = match input {
+            Input::Packet(packet) => self.packet(&packet, out),
+            Input::Event(event) => {
+                self.event(event, out);
+                Keep::Whole
+            }
+        };
+        self.counts
+            .note_records(out.get(before..).unwrap_or_default());
+        keep
+    }
+
+    fn packet(&mut self, packet: &Packet<'_>, out: &mut Vec<Record>) -> Keep {
+        self.settle_ready(out);
+        self.advance(packet.at, out);
+        self.counts.packet(packet.source);
+        let view = match dissect(packet.link, packet.data, packet.original_len) {
+            Ok(view) => view,
+            Err(reason) => {
+                *self.counts.unparsed.entry(reason.key()).or_default() += 1;
+                return Keep::Whole;
+            }
+        };
+        let observed = self.table.observe(packet, &view);
+        if observed.is_new {
+            self.counts.flow(packet.source);
+            if let Some(flow) = self.table.get_mut(observed.flow) {
+                flow.user.began_in = self.book.phase();
+            }
+        }
+        let keep = self.read_payload(observed, packet, &view);
+        self.count(observed, packet, &view, out);
+        self.close_ended(out);
+        keep
+    }
+
+    /// Looks for names in a payload, and says how much of the packet that took. Messages to and from
+    /// a resolver are all read; of any other flow the first outbound payloads.
+    fn read_payload(&mut self, observed: Observed, packet: &Packet<'_>, view: &View<'_>) -> Keep {
+        let (sport, dport, payload, proto) = match view.transport {
+            Transport::Tcp(tcp) => (tcp.sport, tcp.dport, tcp.payload, SocketProto::Tcp),
+            Transport::Udp(udp) => (udp.sport, udp.dport, udp.payload, SocketProto::Udp),
+            _ => return Keep::Whole,
+        };
+        let remote_port = if observed.outbound { dport } else { sport };
+        let is_dns = DnsKind::of_port(remote_port).is_some();
+        let Some(flow) = self.table.get_mut(observed.flow) else {
+            return Keep::Whole;
+        };
+        let probed = flow.user.probes >= PROBE_PACKETS_MAX || !observed.outbound;
+        if payload.is_empty() || (probed && !is_dns) {
+            return Keep::Headers(view.headers_len);
+        }
+        let found = identify(payload, proto, remote_port, observed.outbound);
+        flow.user.probes = match found.outcome {
+            Outcome::NotYet => flow.user.probes.saturating_add(1),
+            Outcome::Yes | Outcome::No => PROBE_PACKETS_MAX,
+        };
+        if found.app_protocol != AppProtocol::Unknown {
+            flow.user.protocol = Some(found.app_protocol);
+        }
+        if let Content::Dns(DnsKind::Unicast, message) = &found.content
+            && !observed.outbound
+        {
+            let asked_by = settle::conclude(flow).uid;
+            self.resolved.learn(message, packet.at, asked_by);
+        }
+        if observed.outbound {
+            found
+                .names
+                .into_iter()
+                .for_each(|name| push_name(&mut flow.user.names, name));
+            if flow.user.probes >= PROBE_PACKETS_MAX {
+                mark_ready(flow, &mut self.ready);
+            }
+        }
+        Keep::Whole
+    }
+
+    /// Counts the packet to the contact of its flow. A flow that is not settled yet is counted when
+    /// it is; one whose phase, owner or payload has changed is settled anew.
+    fn count(
+        &mut self,
+        observed: Observed,
+        packet: &Packet<'_>,
+        view: &View<'_>,
+        out: &mut Vec<Record>,
+    ) {
+        let phase = self.book.phase();
+        let Some(flow) = self.table.get_mut(observed.flow) else {
+            return;
+        };
+        if packet.uid.is_none() && packet.vantage == Vantage::Output {
+            flow.user.packets_without_uid += 1;
+        }
+        if !observed.outbound {
+            return;
+        }
+        let share = Share {
+            packets_out: 1,
+            bytes_out: u64::from(view.ip_len),
+        };
+        match flow.user.settled {
+            Some(settled) if settled.phase == phase => {
+                if settled.owner != settle::conclude(flow) || settled.payload != flow.payload_out {
+                    mark_ready(flow, &mut self.ready);
+                }
+                if let Some(contact) = settled.contact {
+                    self.book.count(contact, share, packet.at, out);
+                }
+            }
+            Some(_) => {
+                flow.user.before_phase = settle::sent(flow).minus(share);
+                flow.user.settled = None;
+                mark_ready(flow, &mut self.ready);
+            }
+            None if !flow.user.queued => {
+                flow.user.queued = true;
+                self.waiting
+                    .push_back((packet.at.plus_nanos(SETTLE_AFTER_NANOS), observed.flow));
+            }
+            None => {}
+        }
+    }
+
+    fn event(&mut self, event: &Event, out: &mut Vec<Record>) {
+        if let Event::OwnerFact(fact) = event {
+            self.owner_fact(fact);
+            return;
+        }
+        self.settle_ready(out);
+        match event {
+            Event::OwnerFact(_) | Event::SocketClosed(_) => {}
+            Event::Tick(at) => {
+                self.advance(*at, out);
+                self.close_ended(out);
+            }
+            Event::SourceEnd(_) => self.end_source(out),
+            Event::Gap(gap) => out.push(Record::Gap(gap.clone())),
+            Event::Note(note) => out.push(Record::Note(note.clone())),
+            Event::InventoryChange(change) => {
+                self.inventory.apply(change);
+                self.book.inventory_changed();
+                out.push(Record::Inventory(change.clone()));
+            }
+            Event::PhaseChange(change) => self.begin_phase(change, out),
+        }
+    }
+
+    fn owner_fact(&mut self, fact: &OwnerFact) {
+        let protocol = match fact.proto {
+            SocketProto::Tcp => 6,
+            SocketProto::Udp => 17,
+        };
+        let Some(id) = self.table.find(protocol, fact.local, fact.remote) else {
+            return;
+        };
+        let Some(flow) = self.table.get_mut(id) else {
+            return;
+        };
+        if fact.uid.is_some() && flow.user.looked_up.is_none() {
+            flow.user.looked_up = fact.uid;
+            if flow.user.settled.is_some() {
+                mark_ready(flow, &mut self.ready);
+            }
+        }
+    }
+
+    /// Everything sent so far belongs to the phase that ends.
+    fn begin_phase(&mut self, change: &PhaseChange, out: &mut Vec<Record>) {
+        self.settle_waiting(None, out);
+        self.book.totals(out);
+        self.book.begin_phase(&change.name);
+        out.push(Record::Phase(change.clone()));
+    }
+
+    /// Lets time pass: flows expire, waiting flows are settled, totals fall due.
+    fn advance(&mut self, at: Timestamp, out: &mut Vec<Record>) {
+        let now = self.now.map_or(at, |now| now.max(at));
+        self.now = Some(now);
+        self.table.tick(now);
+        self.settle_waiting(Some(now), out);
+        let due = *self
+            .totals_due
+            .get_or_insert(now.plus_nanos(TOTALS_EVERY_NANOS));
+        if now >= due {
+            self.totals_due = Some(now.plus_nanos(TOTALS_EVERY_NANOS));
+            self.book.totals(out);
+            self.report_bounds(now, out);
+        }
+    }
+
+    /// Ends every flow and writes what is still to be said: the session is over.
+    pub fn finish(&mut self, out: &mut Vec<Record>) {
+        let before = out.len();
+        self.settle_ready(out);
+        self.end_source(out);
+        self.counts
+            .note_records(out.get(before..).unwrap_or_default());
+    }
+
+    fn end_source(&mut self, out: &mut Vec<Record>) {
+        self.table.finish();
+        self.close_ended(out);
+        self.waiting.clear();
+        self.book.totals(out);
+        if let Some(now) = self.now {
+            self.report_bounds(now, out);
+        }
+        self.now = None;
+        self.totals_due = None;
+    }
+
+    /// Name of the phase; empty before the first.
+    pub fn phase(&self) -> &str {
+        self.book.phase_name()
+    }
+
+    /// What found no room in a bounded table is a gap.
+    fn report_bounds(&mut self, now: Timestamp, out: &mut Vec<Record>) {
+        let mut say = |place: &str, count: u64, detail: &str| {
+            if count > 0 {
+                out.push(Record::Gap(Gap {
+                    at: now,
+                    cause: GapCause::TableFull,
+                    from: None,
+                    to: Some(now),
+                    packets: None,
+                    place: place.to_owned(),
+                    detail: format!("{count} {detail}"),
+                }));
+            }
+        };
+        let evicted = self.table.evicted();
+        say(
+            "flow table",
+            evicted - self.evicted,
+            "flows were ended early because the table was full",
+        );
+        say(
+            "contacts",
+            self.book.take_turned_away(),
+            "flows were counted to no contact because the table was full",
+        );
+        let forgotten = self.resolved.evicted();
+        say(
+            "resolved names",
+            forgotten - self.forgotten,
+            "names of addresses were forgotten because the table was full",
+        );
+        (self.evicted, self.forgotten) = (evicted, forgotten);
+    }
+
+    /// The session's counts so far.
+    pub fn summary(&self) -> Summary {
+        let file = |(name, (packets, flows)): (&String, &(u64, u64))| SourceCount {
+            file: name.clone(),
+            packets: *packets,
+            flows: *flows,
+        };
+        Summary {
+            packets: self.counts.packets,
+            unparsed: self
+                .counts
+                .unparsed
+                .iter()
+                .map(|(key, count)| ((*key).to_owned(), *count))
+                .collect(),
+            flows: self.counts.flows,
+            contacts: u64::try_from(self.book.len()).unwrap_or(u64::MAX),
+            findings: self.counts.findings,
+            lost: (!self.counts.loss_unknown).then_some(self.counts.lost),
+            files: self
+                .sources
+                .iter()
+                .zip(&self.counts.sources)
+                .map(file)
+                .collect(),
+        }
+    }
+}
+
+impl Counts {
+    fn packet(&mut self, source: u16) {
+        self.packets += 1;
+        if let Some((packets, _)) = self.sources.get_mut(usize::from(source)) {
+            *packets += 1;
+        }
+    }
+
+    fn flow(&mut self, source: u16) {
+        self.flows += 1;
+        if let Some((_, flows)) = self.sources.get_mut(usize::from(source)) {
+            *flows += 1;
+        }
+    }
+
+    fn note_records(&mut self, records: &[Record]) {
+        for record in records {
+            match record {
+                Record::Finding(finding) if finding.outcome != "excepted" => self.findings += 1,
+                Record::Gap(gap)
+                    if matches!(gap.cause, GapCause::KernelLoss | GapCause::QueueFull) =>
+                {
+                    match gap.packets {
+                        Some(packets) => self.lost += packets,
+                        None => self.loss_unknown = true,
+                    }
+                }
+                Record::Gap(gap) if gap.cause == GapCause::RulesMissing => self.loss_unknown = true,
+                _ => {}
+            }
+        }
+    }
+}
+
+fn push_name(names: &mut Vec<Name>, name: Name) {
+    if names.len() < FLOW_NAMES_MAX && !names.contains(&name) {
+        names.push(name);
+    }
+}
+
+fn mark_ready(flow: &mut Flow, ready: &mut Vec<FlowId>) {
+    if !flow.user.ready {
+        flow.user.ready = true;
+        ready.push(flow.id);
+    }
+}

@@ -1,0 +1,271 @@
+//! From flow to contact: when a flow's owner, name and place are known well enough to be judged.
+//!
+//! A flow is settled once its own name is found or can no longer be, after [`SETTLE_AFTER_NANOS`],
+//! or when it ends. It is settled anew, and moved, when its owner or name becomes known later.
+//!
+//! [`SETTLE_AFTER_NANOS`]: super::SETTLE_AFTER_NANOS
+
+use sakshi_rules::contact::{AppProtocol, Name, NameSource, Proto};
+
+use super::{Core, FLOW_NAMES_MAX, Flow, Settled, State};
+use crate::{
+    attribute::{
+        inventory::Inventory,
+        owner::{Conclusion, Evidence},
+    },
+    evidence::body::{self, PacketRef, PlaceSummary, Record},
+    finding::{Claim, ContactBook, Share, owner_body},
+    flow::{Ended, FlowId, FlowTable},
+    locate::Atlas,
+    name::resolved::{Resolution, ResolvedNames},
+    time::Timestamp,
+};
+
+impl Core {
+    /// Settles the flows that became ready with the input before.
+    pub(super) fn settle_ready(&mut self, out: &mut Vec<Record>) {
+        let mut ready = std::mem::take(&mut self.ready);
+        for id in ready.drain(..) {
+            self.settle(id, out);
+        }
+        self.ready = ready;
+    }
+
+    /// Settles the flows that have waited long enough by `now`; all of them without a `now`.
+    pub(super) fn settle_waiting(&mut self, now: Option<Timestamp>, out: &mut Vec<Record>) {
+        while let Some((due, id)) = self.waiting.front().copied() {
+            if now.is_some_and(|now| due > now) {
+                break;
+            }
+            self.waiting.pop_front();
+            if self
+                .table
+                .get(id)
+                .is_some_and(|flow| flow.user.settled.is_none())
+            {
+                self.settle(id, out);
+            }
+        }
+    }
+
+    fn settle(&mut self, id: FlowId, out: &mut Vec<Record>) {
+        let (table, mut desk) = self.desk();
+        if let Some(flow) = table.get_mut(id) {
+            flow.user.ready = false;
+            desk.settle(flow, out);
+        }
+    }
+
+    /// The flow table apart from what is at hand beside it.
+    fn desk(&mut self) -> (&mut FlowTable<State>, Desk<'_>) {
+        let desk = Desk {
+            session: self.session,
+            book: &mut self.book,
+            atlas: &self.atlas,
+            inventory: &self.inventory,
+            resolved: &self.resolved,
+            sources: &self.sources,
+            max_age_days: self.max_age_days,
+        };
+        (&mut self.table, desk)
+    }
+
+    /// Writes the flows that have ended.
+    pub(super) fn close_ended(&mut self, out: &mut Vec<Record>) {
+        let mut ended = std::mem::take(&mut self.ended);
+        self.table.drain_ended(&mut ended);
+        let (_, mut desk) = self.desk();
+        for mut flow in ended.drain(..) {
+            if flow.user.settled.is_none() || flow.user.ready {
+                desk.settle(&mut flow, out);
+            }
+            out.push(Record::Flow(Box::new(desk.flow_record(&flow))));
+        }
+        self.ended = ended;
+    }
+}
+
+/// What is at hand when a flow is settled or written.
+struct Desk<'a> {
+    session: u64,
+    book: &'a mut ContactBook,
+    atlas: &'a Atlas,
+    inventory: &'a Inventory,
+    resolved: &'a ResolvedNames,
+    sources: &'a [String],
+    max_age_days: u32,
+}
+
+impl Desk<'_> {
+    /// Gives the flow its contact, and moves there what it has sent in this phase. A flow that the
+    /// handset only received has none.
+    fn settle(&mut self, flow: &mut Flow, out: &mut Vec<Record>) {
+        let share = sent(flow).minus(flow.user.before_phase);
+        if share.packets_out == 0 {
+            return;
+        }
+        let owner = conclude(flow);
+        let (name, names) = self.names(flow, owner);
+        let addr = flow.tuple.remote.addr;
+        let claim = Claim {
+            owner,
+            addr,
+            port: flow.tuple.remote.port,
+            proto: proto(flow),
+            app_protocol: flow.user.protocol.unwrap_or(AppProtocol::Unknown),
+            name,
+            names,
+            payload: flow.payload_out,
+            packets: self.packet_refs(flow),
+            at: flow.end,
+        };
+        let place = || self.atlas.locate(addr, flow.start, self.max_age_days);
+        let contact = self.book.settle(claim, place, self.inventory, out);
+        let phase = self.book.phase();
+        let before = flow
+            .user
+            .settled
+            .filter(|settled| settled.phase == phase)
+            .and_then(|settled| settled.contact);
+        if before != contact {
+            if let Some(before) = before {
+                self.book.withdraw_flow(before, share);
+            }
+            if let Some(contact) = contact {
+                self.book
+                    .add_flow(contact, share, flow.start, flow.end, out);
+            }
+        }
+        flow.user.settled = Some(Settled {
+            contact,
+            owner,
+            phase,
+            payload: flow.payload_out,
+        });
+    }
+
+    /// The endpoint's name, where one is known beyond a choice, and every name seen for it. What
+    /// was asked of a resolver is not the resolver's own name.
+    fn names(&self, flow: &Flow, owner: Conclusion) -> (Option<String>, Vec<Name>) {
+        let mut names = flow.user.names.clone();
+        let own = names
+            .iter()
+            .find(|name| name.source != NameSource::Dns)
+            .map(|name| name.name.clone());
+        let mut add = |name: &str| {
+            let name = Name {
+                name: name.to_owned(),
+                source: NameSource::Resolved,
+            };
+            if names.len() < FLOW_NAMES_MAX && !names.contains(&name) {
+                names.push(name);
+            }
+        };
+        let resolved =
+            match self
+                .resolved
+                .endpoint_name(flow.tuple.remote.addr, flow.start, owner.uid)
+            {
+                Resolution::None => None,
+                Resolution::One(one) => {
+                    add(&one.name);
+                    Some(one.name.to_string())
+                }
+                Resolution::Candidates(candidates) => {
+                    for candidate in candidates {
+                        add(&candidate.name);
+                    }
+                    None
+                }
+            };
+        (own.or(resolved), names)
+    }
+
+    fn packet_refs(&self, flow: &Flow) -> Vec<PacketRef> {
+        let source = |number: u16| {
+            self.sources
+                .get(usize::from(number))
+                .cloned()
+                .unwrap_or_default()
+        };
+        flow.frames()
+            .iter()
+            .map(|frame| PacketRef {
+                source: source(frame.source),
+                frame: frame.frame,
+            })
+            .collect()
+    }
+
+    fn flow_record(&self, flow: &Flow) -> body::Flow {
+        let owner = conclude(flow);
+        let apps = owner.uid.map(|uid| self.inventory.describe(uid));
+        let (_, names) = self.names(flow, owner);
+        let place = self
+            .atlas
+            .locate(flow.tuple.remote.addr, flow.start, self.max_age_days);
+        body::Flow {
+            flow: format!("{}-{}", self.session, flow.id.ordinal()),
+            proto: proto(flow),
+            protocol: flow.tuple.protocol,
+            src: flow.tuple.local.addr,
+            sport: flow.tuple.local.port,
+            dst: flow.tuple.remote.addr,
+            dport: flow.tuple.remote.port,
+            start: flow.start,
+            end: flow.end,
+            packets_out: flow.out.packets,
+            bytes_out: flow.out.bytes,
+            packets_in: flow.received().map(|counts| counts.packets),
+            bytes_in: flow.received().map(|counts| counts.bytes),
+            state: flow.state,
+            rtt_us: flow
+                .handshake_nanos
+                .and_then(|nanos| u64::try_from(nanos / 1_000).ok()),
+            end_reason: flow.ended.unwrap_or(Ended::Finished).as_str().to_owned(),
+            owner: owner_body(&owner, apps.as_ref()),
+            carried_packets: if flow.uid.is_some() {
+                flow.user.packets_without_uid
+            } else {
+                0
+            },
+            names,
+            app_protocol: flow.user.protocol.unwrap_or(AppProtocol::Unknown),
+            place: PlaceSummary::from(&place),
+            phase: self.book.name_of_phase(flow.user.began_in).to_owned(),
+            contact: flow
+                .user
+                .settled
+                .and_then(|settled| settled.contact)
+                .map(|id| self.book.label(id)),
+            packets: self.packet_refs(flow),
+        }
+    }
+}
+
+/// The owner as far as the kernel has said by now.
+pub(super) fn conclude(flow: &Flow) -> Conclusion {
+    Evidence {
+        reported: flow.uid,
+        looked_up: flow.user.looked_up,
+    }
+    .conclude(flow.tuple.remote.port)
+}
+
+/// What the handset has sent in the flow.
+pub(super) fn sent(flow: &Flow) -> Share {
+    Share {
+        packets_out: flow.out.packets,
+        bytes_out: flow.out.bytes,
+    }
+}
+
+/// The protocol as exports name it.
+const fn proto(flow: &Flow) -> Proto {
+    match flow.tuple.protocol {
+        6 => Proto::Tcp,
+        17 => Proto::Udp,
+        1 | 58 => Proto::Icmp,
+        _ => Proto::Other,
+    }
+}

@@ -1,0 +1,93 @@
+//! What this machine is and what we may do on it.
+//!
+//! In: nothing. Out: privileges, kernel release, network interfaces. Reads only.
+
+use std::net::IpAddr;
+
+use rustix::thread::CapabilitySet;
+
+/// Whether the effective user is root.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Whether this thread may change packet filter rules and bind NFLOG groups (`CAP_NET_ADMIN`).
+pub fn may_administer_network() -> bool {
+    has(CapabilitySet::NET_ADMIN)
+}
+
+/// Whether this thread may open packet sockets (`CAP_NET_RAW`).
+pub fn may_open_raw_sockets() -> bool {
+    has(CapabilitySet::NET_RAW)
+}
+
+fn has(wanted: CapabilitySet) -> bool {
+    rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(wanted))
+}
+
+/// The network namespace of this process, as `/proc` names it (`net:[4026531840]`); empty where it
+/// cannot be told.
+pub fn network_namespace() -> String {
+    std::fs::read_link("/proc/self/ns/net")
+        .map(|link| link.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+/// Release of the running kernel, as `uname -r` prints it.
+pub fn kernel_release() -> String {
+    rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Whether this network namespace has IPv6 at all.
+pub fn has_ipv6() -> bool {
+    std::path::Path::new("/proc/thread-self/net/if_inet6").exists()
+}
+
+/// A network interface, as far as capture needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    /// Name (`wlan0`).
+    pub name: String,
+    /// The kernel's index.
+    pub index: u32,
+    /// Whether it is up.
+    pub up: bool,
+    /// Whether it is a loopback.
+    pub loopback: bool,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// The network interfaces of this namespace, ordered by index.
+pub fn interfaces() -> Vec<Interface> {
+    let mut found: Vec<Interface> = pnet::datalink::interfaces()
+        .into_iter()
+        .map(|interface| Interface {
+            index: interface.index,
+            up: interface.is_up(),
+            loopback: interface.is_loopback(),
+            addresses: interface
+                .ips
+                .iter()
+                .map(pnet::ipnetwork::IpNetwork::ip)
+                .collect(),
+            name: interface.name,
+        })
+        .collect();
+    found.sort_by_key(|interface| interface.index);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_loopback_and_a_release() {
+        assert!(interfaces().iter().any(|interface| interface.loopback));
+        assert!(kernel_release().contains('.'));
+    }
+}

@@ -1,0 +1,303 @@
+//! Folds appended records into rows: a contact with its last totals, a finding with its contact.
+//!
+//! In: records in order. Out: rows. Records with the same content in two sessions of a case are one
+//! row whose counts are added.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sakshi_rules::contact::{Place, Proto};
+use serde::Serialize;
+use std::net::IpAddr;
+
+use crate::{
+    evidence::{
+        body::{self, PacketRef},
+        canonical::{CanonicalError, to_canonical},
+    },
+    time::Timestamp,
+};
+
+/// A row of the contacts export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ContactRow {
+    /// Who.
+    pub owner: body::Owner,
+    /// Its packages as they were then.
+    pub packages: Vec<body::Package>,
+    /// Address reached.
+    pub address: IpAddr,
+    /// Port reached.
+    pub port: Option<u16>,
+    /// Protocol.
+    pub proto: Proto,
+    /// What the payload was seen to speak.
+    pub app_protocol: sakshi_rules::contact::AppProtocol,
+    /// Name beyond a choice between candidates.
+    pub name: Option<String>,
+    /// Every name seen.
+    pub names: Vec<sakshi_rules::contact::Name>,
+    /// Phase of the examination.
+    pub phase: String,
+    /// Where it is.
+    pub place: Place,
+    /// Flows.
+    pub flows: u64,
+    /// Packets that the handset sent.
+    pub packets_out: u64,
+    /// IP bytes that the handset sent.
+    pub bytes_out: u64,
+    /// First packet.
+    pub first: Timestamp,
+    /// Last packet.
+    pub last: Timestamp,
+}
+
+/// A row of the findings export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FindingRow {
+    /// Rule set.
+    pub set: String,
+    /// Its version.
+    pub set_version: String,
+    /// Rule.
+    pub rule: String,
+    /// Kind of finding.
+    pub kind: String,
+    /// Severity.
+    pub severity: String,
+    /// `finding`, `needs_review` or `excepted`.
+    pub outcome: String,
+    /// Who.
+    pub owner: body::Owner,
+    /// Its packages as they were then.
+    pub packages: Vec<body::Package>,
+    /// What.
+    pub endpoint: body::Endpoint,
+    /// Where, and what that rests on.
+    pub place: Place,
+    /// Phase of the examination.
+    pub phase: String,
+    /// Flows.
+    pub flows: u64,
+    /// IP bytes that the handset sent.
+    pub bytes_out: u64,
+    /// First packet.
+    pub first: Timestamp,
+    /// Last packet.
+    pub last: Timestamp,
+    /// Why, in plain words.
+    pub reason: String,
+    /// Provisions valid on the day of the contact.
+    pub reference: Vec<String>,
+    /// Packets that show it.
+    pub packets: Vec<PacketRef>,
+}
+
+/// Collects contacts, totals and findings of a case.
+#[derive(Debug, Default)]
+pub struct Fold {
+    contacts: Vec<(body::Contact, Option<body::Total>)>,
+    by_label: HashMap<String, usize>,
+    findings: Vec<body::Finding>,
+    finding_at: HashMap<(String, String, String), usize>,
+}
+
+impl Fold {
+    /// Takes a contact.
+    pub fn contact(&mut self, contact: body::Contact) {
+        self.by_label
+            .insert(contact.contact.clone(), self.contacts.len());
+        self.contacts.push((contact, None));
+    }
+
+    /// Takes a contact's counts; later ones replace earlier ones.
+    pub fn total(&mut self, total: body::Total) {
+        if let Some(slot) = self
+            .by_label
+            .get(&total.contact)
+            .and_then(|at| self.contacts.get_mut(*at))
+        {
+            slot.1 = Some(total);
+        }
+    }
+
+    /// Takes a finding; a later one of the same contact, set and rule replaces an earlier one.
+    pub fn finding(&mut self, finding: body::Finding) {
+        let key = (
+            finding.contact.clone(),
+            finding.set.clone(),
+            finding.rule.clone(),
+        );
+        if let Some(slot) = self
+            .finding_at
+            .get(&key)
+            .and_then(|at| self.findings.get_mut(*at))
+        {
+            *slot = finding;
+        } else {
+            self.finding_at.insert(key, self.findings.len());
+            self.findings.push(finding);
+        }
+    }
+
+    /// The contacts that have flows, in the order in which they were first recorded.
+    pub fn contact_rows(&self) -> Result<Vec<ContactRow>, CanonicalError> {
+        let mut rows = Rows::default();
+        for (contact, total) in &self.contacts {
+            let Some(total) = counted(contact, total.as_ref()) else {
+                continue;
+            };
+            let row = contact_row(contact, &total);
+            let identity = (
+                &row.owner,
+                &row.packages,
+                &row.address,
+                row.port,
+                row.proto,
+                &row.name,
+                &row.phase,
+                &row.place,
+            );
+            rows.add(to_canonical(&identity)?, row, |seen, row| {
+                seen.flows += row.flows;
+                seen.packets_out += row.packets_out;
+                seen.bytes_out += row.bytes_out;
+                seen.first = seen.first.min(row.first);
+                seen.last = seen.last.max(row.last);
+            });
+        }
+        Ok(rows.rows)
+    }
+
+    /// The findings whose contact has flows, in the order in which they were first recorded.
+    pub fn finding_rows(&self) -> Result<Vec<FindingRow>, CanonicalError> {
+        let mut rows = Rows::default();
+        for finding in &self.findings {
+            let Some((contact, total)) = self
+                .by_label
+                .get(&finding.contact)
+                .and_then(|at| self.contacts.get(*at))
+            else {
+                continue;
+            };
+            let Some(total) = counted(contact, total.as_ref()) else {
+                continue;
+            };
+            let row = finding_row(finding, contact, &total);
+            let endpoint = &row.endpoint;
+            let identity = (
+                (&row.set, &row.set_version, &row.rule, &row.outcome),
+                (&row.owner, &row.packages, &row.phase, &row.place),
+                (
+                    &endpoint.addr,
+                    endpoint.port,
+                    endpoint.proto,
+                    &endpoint.name,
+                    endpoint.app_protocol,
+                ),
+            );
+            rows.add(to_canonical(&identity)?, row, |seen, row| {
+                seen.flows += row.flows;
+                seen.bytes_out += row.bytes_out;
+                seen.first = seen.first.min(row.first);
+                seen.last = seen.last.max(row.last);
+            });
+        }
+        Ok(rows.rows)
+    }
+}
+
+/// Rows in order of appearance, one for each identity.
+struct Rows<T> {
+    rows: Vec<T>,
+    by_identity: BTreeMap<String, usize>,
+}
+
+impl<T> Default for Rows<T> {
+    fn default() -> Self {
+        Self {
+            rows: Vec::new(),
+            by_identity: BTreeMap::new(),
+        }
+    }
+}
+
+impl<T> Rows<T> {
+    fn add(&mut self, identity: String, row: T, merge: impl FnOnce(&mut T, T)) {
+        if let Some(seen) = self
+            .by_identity
+            .get(&identity)
+            .and_then(|at| self.rows.get_mut(*at))
+        {
+            merge(seen, row);
+        } else {
+            self.by_identity.insert(identity, self.rows.len());
+            self.rows.push(row);
+        }
+    }
+}
+
+/// The contact's counts. One whose totals were not written before a crash has at least the flow
+/// that made it; one whose flows moved to another contact has none and is left out.
+fn counted(contact: &body::Contact, total: Option<&body::Total>) -> Option<body::Total> {
+    match total {
+        Some(total) if total.flows == 0 => None,
+        Some(total) => Some(total.clone()),
+        None => Some(body::Total {
+            contact: contact.contact.clone(),
+            flows: 1,
+            packets_out: 0,
+            bytes_out: 0,
+            first: contact.at,
+            last: contact.at,
+        }),
+    }
+}
+
+fn contact_row(contact: &body::Contact, total: &body::Total) -> ContactRow {
+    let endpoint = contact.endpoint.clone();
+    ContactRow {
+        owner: contact.owner.clone(),
+        packages: contact.packages.clone(),
+        address: endpoint.addr,
+        port: endpoint.port,
+        proto: endpoint.proto,
+        app_protocol: endpoint.app_protocol,
+        name: endpoint.name,
+        names: endpoint.names,
+        phase: contact.phase.clone(),
+        place: contact.place.clone(),
+        flows: total.flows,
+        packets_out: total.packets_out,
+        bytes_out: total.bytes_out,
+        first: total.first,
+        last: total.last,
+    }
+}
+
+fn finding_row(
+    finding: &body::Finding,
+    contact: &body::Contact,
+    total: &body::Total,
+) -> FindingRow {
+    FindingRow {
+        set: finding.set.clone(),
+        set_version: finding.set_version.clone(),
+        rule: finding.rule.clone(),
+        kind: finding.kind.clone(),
+        severity: finding.severity.clone(),
+        outcome: finding.outcome.clone(),
+        owner: contact.owner.clone(),
+        packages: contact.packages.clone(),
+        endpoint: contact.endpoint.clone(),
+        place: contact.place.clone(),
+        phase: contact.phase.clone(),
+        flows: total.flows,
+        bytes_out: total.bytes_out,
+        first: total.first,
+        last: total.last,
+        reason: finding.reason.clone(),
+        reference: finding.reference.clone(),
+        packets: finding.packets.clone(),
+    }
+}

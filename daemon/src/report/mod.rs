@@ -1,0 +1,9 @@
+//! What is read out of a case: exports, tables, summaries.
+//!
+//! In: records of the evidence room, and nothing else. Out: rows in the order in which they were
+//! first recorded. Reading changes no byte of a case.
+
+pub mod csv;
+pub mod export;
+pub mod fold;
+pub mod table;

@@ -1,0 +1,173 @@
+//! Tables that a tired technician can read.
+//!
+//! In: folded rows. Out: text; colour only when asked for (standard output is a terminal).
+
+use comfy_table::{Cell, ContentArrangement, Table, presets};
+use sakshi_rules::contact::Grade;
+
+use super::fold::FindingRow;
+use crate::evidence::body::{self, Basis};
+
+/// How a table is drawn.
+#[derive(Debug, Clone, Copy)]
+pub struct Style {
+    /// Whether colour may be used.
+    pub colour: bool,
+    /// Columns of the terminal; none: do not wrap.
+    pub width: Option<u16>,
+}
+
+/// The findings as a table, worst first.
+pub fn findings(rows: &[FindingRow], style: Style) -> String {
+    let mut rows: Vec<&FindingRow> = rows.iter().collect();
+    rows.sort_by_key(|row| (outcome_rank(&row.outcome), severity_rank(&row.severity)));
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    if let Some(width) = style.width {
+        table.set_width(width);
+    }
+    table.set_header([
+        "Outcome",
+        "Rule",
+        "App (UID)",
+        "Reached",
+        "Place",
+        "Flows",
+        "Sent",
+        "First (local)",
+        "Why",
+    ]);
+    for row in rows {
+        table.add_row(vec![
+            Cell::new(row.outcome.replace('_', " ")),
+            Cell::new(format!("{}\n{}", row.rule, row.severity)),
+            Cell::new(owner(&row.owner)),
+            Cell::new(endpoint(&row.endpoint)),
+            Cell::new(place(&row.place)),
+            Cell::new(row.flows),
+            Cell::new(bytes(row.bytes_out)),
+            Cell::new(row.first.local()),
+            Cell::new(&row.reason),
+        ]);
+    }
+    let text = table.to_string();
+    if style.colour {
+        text.lines().map(painted).collect::<Vec<_>>().join("\n")
+    } else {
+        text
+    }
+}
+
+fn outcome_rank(outcome: &str) -> u8 {
+    match outcome {
+        "finding" => 0,
+        "needs_review" => 1,
+        _ => 2,
+    }
+}
+
+fn severity_rank(severity: &str) -> u8 {
+    match severity {
+        "high" => 0,
+        "medium" => 1,
+        "low" => 2,
+        _ => 3,
+    }
+}
+
+/// A row's first line with its outcome in bold red or yellow (ECMA-48); other lines as they are.
+fn painted(line: &str) -> String {
+    for (outcome, colour) in [("finding", "1;31"), ("needs review", "33")] {
+        if let Some(rest) = line
+            .strip_prefix(' ')
+            .and_then(|line| line.strip_prefix(outcome))
+        {
+            return format!(" \x1b[{colour}m{outcome}\x1b[0m{rest}");
+        }
+    }
+    line.to_owned()
+}
+
+/// An owner in one cell: apps, class and UID, or that it is unknown.
+pub fn owner(owner: &body::Owner) -> String {
+    let Some(uid) = owner.uid else {
+        return match owner.basis {
+            Basis::Disputed => "disputed".to_owned(),
+            _ => "unknown".to_owned(),
+        };
+    };
+    let who = match (owner.name.as_deref(), owner.apps.as_slice()) {
+        (Some(name), []) => format!("{name} (platform)"),
+        (Some(name), apps) => format!("{name} (the platform, {} packages)", apps.len()),
+        (None, []) => "no package known".to_owned(),
+        (None, apps) => apps.join("\n"),
+    };
+    let mut text = format!("{who}\n{} · UID {uid}", class(owner));
+    if owner.may_act_for_app {
+        text.push_str("\nmay act for an app");
+    }
+    if let Some(user) = owner.user.filter(|user| *user != 0) {
+        text.extend([" · user ", &user.to_string()]);
+    }
+    text
+}
+
+fn class(owner: &body::Owner) -> &'static str {
+    use sakshi_rules::contact::AppClass;
+    match owner.class {
+        AppClass::Preloaded => "preloaded",
+        AppClass::UpdatedPreload => "updated preload",
+        AppClass::DeletablePreload => "deletable preload",
+        AppClass::User => "user-installed",
+        AppClass::System => "system",
+        AppClass::Unknown => "class unknown",
+    }
+}
+
+fn endpoint(endpoint: &body::Endpoint) -> String {
+    let addr = match endpoint.port {
+        Some(port) => std::net::SocketAddr::new(endpoint.addr, port).to_string(),
+        None => endpoint.addr.to_string(),
+    };
+    match &endpoint.name {
+        Some(name) => format!("{name}\n{addr}"),
+        None => addr,
+    }
+}
+
+fn place(place: &sakshi_rules::contact::Place) -> String {
+    let grade = match place.grade {
+        Grade::None => "unknown",
+        Grade::NotLocatable => "not locatable",
+        Grade::Conflict => "conflict",
+        Grade::Low => "low",
+        Grade::Medium => "medium",
+        Grade::High => "high",
+    };
+    let mut parts: Vec<&str> = Vec::new();
+    parts.extend(place.country.as_deref());
+    match (&place.provider, &place.region, &place.organisation) {
+        (Some(provider), Some(region), _) => parts.extend([provider.as_str(), region.as_str()]),
+        (_, _, Some(organisation)) => parts.push(organisation),
+        (Some(provider), None, None) => parts.push(provider),
+        _ => {}
+    }
+    if parts.is_empty() {
+        grade.to_owned()
+    } else {
+        format!("{}\n{grade}", parts.join(" "))
+    }
+}
+
+/// Bytes with a unit, for reading; exports hold the exact number.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut scaled = count;
+    let mut unit = 0;
+    while scaled >= 10_240 && unit + 1 < UNITS.len() {
+        scaled /= 1024;
+        unit += 1;
+    }
+    format!("{scaled} {}", UNITS.get(unit).unwrap_or(&"B"))
+}

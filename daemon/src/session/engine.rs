@@ -1,0 +1,138 @@
+//! Feeds the core, journals what it was fed, and turns what it says into drafts for the store.
+//!
+//! In: inputs. Out: drafts, the journal block that explains them always before them or with them.
+
+use super::SessionError;
+use crate::{
+    evidence::{
+        Draft, Urgency,
+        body::{Record, Summary},
+        journal::JournalWriter,
+    },
+    input::Input,
+    pipeline::{Core, Keep},
+};
+
+/// Drafts that wait are handed on when they hold this many bytes, or sooner.
+pub const DRAFT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The core with its journal.
+#[derive(Debug)]
+pub struct Engine {
+    core: Core,
+    journal: Option<JournalWriter>,
+    records: Vec<Record>,
+    /// Closed blocks of the journal; they are handed on before the records that follow from them.
+    blocks: Vec<Draft>,
+    drafts: Vec<Draft>,
+    bytes: usize,
+    urgent: bool,
+}
+
+impl Engine {
+    /// An engine that journals its inputs.
+    pub fn new(core: Core) -> Self {
+        Self {
+            journal: Some(JournalWriter::new()),
+            ..Self::without_journal(core)
+        }
+    }
+
+    /// An engine that only judges.
+    pub fn without_journal(core: Core) -> Self {
+        Self {
+            core,
+            journal: None,
+            records: Vec::new(),
+            blocks: Vec::new(),
+            drafts: Vec::new(),
+            bytes: 0,
+            urgent: false,
+        }
+    }
+
+    /// Takes one input.
+    pub fn feed(&mut self, input: &Input<'_>) -> Result<(), SessionError> {
+        let keep = self.core.feed(*input, &mut self.records);
+        if let Some(journal) = &mut self.journal {
+            let bytes = match keep {
+                Keep::Whole => usize::MAX,
+                Keep::Headers(bytes) => bytes,
+            };
+            journal.push(input, bytes)?;
+            if journal.is_full() {
+                self.close_block()?;
+            }
+        }
+        if self.records.is_empty() {
+            Ok(())
+        } else {
+            self.draft_records()
+        }
+    }
+
+    /// Ends every flow: a source or the session is over.
+    pub fn finish(&mut self) -> Result<(), SessionError> {
+        self.core.finish(&mut self.records);
+        self.draft_records()
+    }
+
+    fn draft_records(&mut self) -> Result<(), SessionError> {
+        for record in self.records.drain(..) {
+            self.urgent |= matches!(record, Record::Finding(_));
+            let draft = record.draft()?;
+            self.bytes += draft.size();
+            self.drafts.push(draft);
+        }
+        Ok(())
+    }
+
+    fn close_block(&mut self) -> Result<(), SessionError> {
+        if let Some(block) = self
+            .journal
+            .as_mut()
+            .map(JournalWriter::close)
+            .transpose()?
+            .flatten()
+        {
+            let draft = block.into_draft()?;
+            self.bytes += draft.size();
+            self.blocks.push(draft);
+        }
+        Ok(())
+    }
+
+    /// Whether a finding waits, which is handed on at once.
+    pub fn is_urgent(&self) -> bool {
+        self.urgent
+    }
+
+    /// Whether so much waits that it is handed on before its time.
+    pub fn is_large(&self) -> bool {
+        self.bytes >= DRAFT_BYTES_MAX
+    }
+
+    /// What waits, with the block of the inputs that led to it, and how urgent it is.
+    pub fn take(&mut self) -> Result<(Vec<Draft>, Urgency), SessionError> {
+        self.close_block()?;
+        let mut drafts = std::mem::take(&mut self.blocks);
+        drafts.append(&mut self.drafts);
+        let urgency = if self.urgent {
+            Urgency::AtOnce
+        } else {
+            Urgency::Batched
+        };
+        (self.urgent, self.bytes) = (false, 0);
+        Ok((drafts, urgency))
+    }
+
+    /// The session's counts so far.
+    pub fn summary(&self) -> Summary {
+        self.core.summary()
+    }
+
+    /// Name of the phase.
+    pub fn phase(&self) -> &str {
+        self.core.phase()
+    }
+}

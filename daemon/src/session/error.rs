@@ -1,0 +1,80 @@
+//! Why a session could not begin or go on.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use crate::{
+    attribute::inventory::InventoryError,
+    capture::live::LiveError,
+    evidence::{StoreError, StoreGone, canonical::CanonicalError, journal::JournalError},
+    locate::LocateError,
+};
+
+/// Why a session could not begin or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// A rule set is wrong; the text names file, line and column.
+    #[error("{0}")]
+    Rules(String),
+    /// A file could not be read.
+    #[error("{path} cannot be read: {source}", path = .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The inventory could not be read.
+    #[error(transparent)]
+    Inventory(#[from] InventoryError),
+    /// The embedded location data is damaged.
+    #[error(transparent)]
+    Locate(#[from] LocateError),
+    /// The case failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store ended while we were writing.
+    #[error(transparent)]
+    Gone(#[from] StoreGone),
+    /// The store ended with an error.
+    #[error("{0}")]
+    StoreEnded(Arc<StoreError>),
+    /// A record could not be encoded.
+    #[error(transparent)]
+    Canonical(#[from] CanonicalError),
+    /// The journal could not be written or read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A record of a case that is replayed is not what its kind says.
+    #[error("record {seq} cannot be read: {detail}; run `sakshi verify` on the case")]
+    Record {
+        /// Its sequence number.
+        seq: i64,
+        /// What is wrong.
+        detail: String,
+    },
+    /// More captures than a case can number.
+    #[error("{0} files are more than the {max} of one inspection: inspect them in parts", max = u16::MAX)]
+    TooManyFiles(usize),
+    /// The live capture could not start.
+    #[error(transparent)]
+    Live(#[from] LiveError),
+    /// The control socket failed.
+    #[error(
+        "the control socket cannot be opened: {0}; set SAKSHI_RUNTIME_DIR to a folder that root can write"
+    )]
+    Control(io::Error),
+    /// Something of the machine failed.
+    #[error("{what}: {source}")]
+    Machine {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A case that is replayed must stand alone.
+    #[error("{path} is a case: it is inspected alone, without other files beside it", path = .0.display())]
+    CaseAmongFiles(PathBuf),
+    /// A thread of ours ended in a way that it must not.
+    #[error("the {0} thread ended unexpectedly; this is a defect, what was acknowledged is kept")]
+    ThreadLost(&'static str),
+}

@@ -1,0 +1,357 @@
+//! Judges capture files, or another case's journal, through the same pipeline as a live watch.
+//!
+//! In: paths. Out: a case, or with a dry run only a summary. No clock is read, so that the same
+//! captures with the same rules, apps and places give the same case, byte for byte.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read},
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    SessionError,
+    engine::Engine,
+    replay,
+    setup::{InventoryFrom, Materials, problem_gap},
+};
+use crate::{
+    capture::file::{CaptureFile, Next},
+    evidence::{
+        Case, CaseFiles, CaseMeta, Draft, Hash, Kind, Store,
+        body::{self, Summary},
+    },
+    input::{Batch, Event, Gap, GapCause, Input},
+    pipeline::{Core, Setup},
+    time::Timestamp,
+};
+
+/// What to inspect.
+#[derive(Debug, Clone)]
+pub struct InspectConfig {
+    /// Captures, `-` for standard input, or one case's folder.
+    pub files: Vec<PathBuf>,
+    /// The new case; none for a dry run.
+    pub case: Option<PathBuf>,
+    /// The handset's addresses.
+    pub handset: Vec<IpAddr>,
+    /// The handset's inventory.
+    pub inventory: Option<PathBuf>,
+    /// Rule sets.
+    pub rules: Vec<PathBuf>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspected {
+    /// Counts; files by the paths that were given.
+    pub summary: Summary,
+    /// What could not be read.
+    pub unread: Vec<Unread>,
+}
+
+/// A capture that was not read to its end; the same is a gap of the case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// Which, where and why, in plain words.
+    pub text: String,
+    /// Whether not even its beginning could be read.
+    pub whole: bool,
+}
+
+/// Called with the bytes read so far.
+pub type Progress<'a> = &'a mut dyn FnMut(u64);
+
+/// Inspects, and keeps the result where a case is asked for.
+pub fn inspect(config: &InspectConfig, progress: Progress<'_>) -> Result<Inspected, SessionError> {
+    if let Some(case) = config.files.iter().find(|path| path.is_dir()) {
+        if config.files.len() > 1 {
+            return Err(SessionError::CaseAmongFiles(case.clone()));
+        }
+        return replay::inspect_case(case, config, progress);
+    }
+    let materials = Materials::load(&config.rules, &inventory_from(config))?;
+    if config.files.len() > usize::from(u16::MAX) {
+        return Err(SessionError::TooManyFiles(config.files.len()));
+    }
+    let names = source_names(&config.files);
+    let sources = sources(&config.files, &names, progress)?;
+    let mut output = Output::begin(config, &materials.files, sources, "files")?;
+    let core = Core::new(Setup {
+        session: 1,
+        handset: config.handset.clone(),
+        inventory: materials.inventory,
+        rules: materials.rules,
+        atlas: materials.atlas,
+        sources: names.clone(),
+    });
+    let mut engine = output.engine(core);
+    for problem in &materials.problems {
+        engine.feed(&Input::Event(&Event::Gap(problem_gap(
+            problem,
+            Timestamp::default(),
+        ))))?;
+    }
+    let mut unread = Vec::new();
+    let mut done = 0;
+    for ((number, path), place) in (0..).zip(&config.files).zip(&names) {
+        unread.extend(feed_file(
+            &mut engine,
+            &mut output,
+            path,
+            place,
+            number,
+            &mut |bytes| progress(done + bytes),
+        )?);
+        done += file_len(path);
+    }
+    let mut summary = output.close(engine)?;
+    output.stop(&summary)?;
+    for (count, path) in summary.files.iter_mut().zip(&config.files) {
+        count.file = path.display().to_string();
+    }
+    Ok(Inspected { summary, unread })
+}
+
+/// Where an inspection has its inventory from.
+pub(super) fn inventory_from(config: &InspectConfig) -> InventoryFrom {
+    config
+        .inventory
+        .clone()
+        .map_or(InventoryFrom::Nowhere, InventoryFrom::Folder)
+}
+
+/// Reads a capture to its end, or to where it is damaged; that is a gap, and what was read stays.
+fn feed_file(
+    engine: &mut Engine,
+    output: &mut Output,
+    path: &Path,
+    place: &str,
+    number: u16,
+    progress: Progress<'_>,
+) -> Result<Option<Unread>, SessionError> {
+    let mut capture = match CaptureFile::open(reader(path)?, number) {
+        Ok(capture) => capture,
+        Err(error) => {
+            let gap = unreadable(place, error.to_string());
+            engine.feed(&Input::Event(&Event::Gap(gap)))?;
+            return Ok(Some(Unread {
+                text: format!("{}: {error}", path.display()),
+                whole: true,
+            }));
+        }
+    };
+    let mut batch = Batch::new();
+    let end = loop {
+        batch.clear();
+        let next = capture.next(&mut batch);
+        batch.iter().try_for_each(|input| engine.feed(&input))?;
+        output.drain(engine, false)?;
+        progress(capture.bytes_read());
+        if let Next::End(damage) = next {
+            break damage;
+        }
+    };
+    if let Some(damage) = &end {
+        engine.feed(&Input::Event(&Event::Gap(
+            damage.to_gap(place, capture.last_at()),
+        )))?;
+    }
+    engine.feed(&Input::Event(&Event::SourceEnd(capture.last_at())))?;
+    output.drain(engine, false)?;
+    Ok(end.map(|damage| Unread {
+        text: format!("{}: {damage}", path.display()),
+        whole: false,
+    }))
+}
+
+/// The gap of a capture of which nothing could be read, and so no time is known.
+fn unreadable(place: &str, detail: String) -> Gap {
+    Gap {
+        at: Timestamp::default(),
+        cause: GapCause::CaptureDamaged,
+        from: None,
+        to: None,
+        packets: None,
+        place: place.to_owned(),
+        detail,
+    }
+}
+
+fn reader(path: &Path) -> Result<Box<dyn Read + Send>, SessionError> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdin()));
+    }
+    let file = File::open(path).map_err(|source| SessionError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(Box::new(file))
+}
+
+fn file_len(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+/// What sources are called in records: their file names where these differ, else their paths.
+fn source_names(paths: &[PathBuf]) -> Vec<String> {
+    let short = |path: &PathBuf| {
+        path.file_name().map_or_else(
+            || path.display().to_string(),
+            |name| name.to_string_lossy().into_owned(),
+        )
+    };
+    let names: Vec<String> = paths.iter().map(short).collect();
+    let distinct: std::collections::BTreeSet<&String> = names.iter().collect();
+    if distinct.len() == names.len() {
+        names
+    } else {
+        paths
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect()
+    }
+}
+
+/// The sources with the hashes of their files.
+fn sources(
+    paths: &[PathBuf],
+    names: &[String],
+    progress: Progress<'_>,
+) -> Result<Vec<body::Source>, SessionError> {
+    paths
+        .iter()
+        .zip(names)
+        .map(|(path, name)| {
+            progress(0);
+            let sha256 = if path == Path::new("-") {
+                None
+            } else {
+                Some(hash_file(path)?)
+            };
+            Ok(body::Source {
+                name: name.clone(),
+                sha256,
+            })
+        })
+        .collect()
+}
+
+fn hash_file(path: &Path) -> Result<String, SessionError> {
+    let failed = |source| SessionError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = File::open(path).map_err(failed)?;
+    let mut sha = Sha256::new();
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut buffer).map_err(failed)? {
+            0 => return Ok(Hash::from_sha256(sha).to_string()),
+            read => sha.update(buffer.get(..read).unwrap_or_default()),
+        }
+    }
+}
+
+/// Where an inspection's records go.
+#[derive(Debug)]
+pub(super) struct Output {
+    store: Option<Store>,
+}
+
+impl Output {
+    /// Makes the case, if one is asked for, and writes its session record.
+    pub(super) fn begin(
+        config: &InspectConfig,
+        files: &CaseFiles,
+        sources: Vec<body::Source>,
+        capture: &str,
+    ) -> Result<Self, SessionError> {
+        let Some(dir) = &config.case else {
+            return Ok(Self { store: None });
+        };
+        let session = body::Session {
+            session: 1,
+            mode: "inspect".to_owned(),
+            at: None,
+            local: None,
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: None,
+            capture: capture.to_owned(),
+            sources,
+            files: BTreeMap::new(),
+            handset: config.handset.clone(),
+        };
+        let draft = Draft::new(Kind::SESSION, &session)?;
+        let meta = CaseMeta::new(case_id(&draft, files), None, tool(), "inspect");
+        let mut store = Case::create(dir, meta, files)?;
+        store.append(&[draft])?;
+        Ok(Self { store: Some(store) })
+    }
+
+    /// An engine that journals if there is a case to keep the journal.
+    pub(super) fn engine(&self, core: Core) -> Engine {
+        if self.store.is_some() {
+            Engine::new(core)
+        } else {
+            Engine::without_journal(core)
+        }
+    }
+
+    /// Writes what waits, if it is due or `all` is asked for.
+    pub(super) fn drain(&mut self, engine: &mut Engine, all: bool) -> Result<(), SessionError> {
+        if all || engine.is_large() {
+            let (drafts, _) = engine.take()?;
+            if let Some(store) = &mut self.store {
+                store.append(&drafts)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends an engine's flows, writes what waits and gives its counts.
+    pub(super) fn close(&mut self, mut engine: Engine) -> Result<Summary, SessionError> {
+        engine.finish()?;
+        self.drain(&mut engine, true)?;
+        Ok(engine.summary())
+    }
+
+    /// Writes the summary and the stop record.
+    pub(super) fn stop(mut self, summary: &Summary) -> Result<(), SessionError> {
+        if let Some(store) = &mut self.store {
+            let stop = body::Stop {
+                session: 1,
+                at: None,
+                reason: "end of input".to_owned(),
+            };
+            store.append(&[
+                Draft::new(Kind::SUMMARY, summary)?,
+                Draft::new(Kind::STOP, &stop)?,
+            ])?;
+        }
+        Ok(())
+    }
+}
+
+/// Name and version of this program.
+pub(super) fn tool() -> &'static str {
+    concat!("sakshi ", env!("CARGO_PKG_VERSION"))
+}
+
+/// An inspection's case is named after what goes into it, so that repeating it gives the same case.
+fn case_id(session: &Draft, files: &CaseFiles) -> [u8; 16] {
+    let mut sha = Sha256::new();
+    sha.update(b"sakshi inspect 1\n");
+    sha.update(session.body());
+    for (name, bytes) in files.rules.iter().chain(&files.inventory) {
+        sha.update(name);
+        sha.update(Sha256::digest(bytes));
+    }
+    sha.update(Sha256::digest(&files.data));
+    let digest = sha.finalize();
+    std::array::from_fn(|at| digest.get(at).copied().unwrap_or_default())
+}

@@ -1,0 +1,392 @@
+//! A live watch: from the lock on the case to the stop record.
+//!
+//! In: what the command line asked for. Out: a case with one session more. Four threads do the work
+//! (`capture`, `rules`, `pipeline`, `store`); the one that calls [`run`] listens for orders and
+//! signals.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread::{self, JoinHandle},
+};
+
+use tokio::sync::{Notify, watch};
+
+use super::{
+    SessionError,
+    inspect::tool,
+    recover::{self, Before},
+    setup::{InventoryFrom, Materials, problem_gap},
+    worker::Worker,
+};
+use crate::{
+    capture::{
+        live::{CaptureWay, LiveBatches, LiveCapture, LiveConfig, Started},
+        nflog::rules::Commands,
+    },
+    control::{
+        protocol::Status,
+        server::{Server, Shared, StopReason},
+    },
+    evidence::{
+        Case, CaseMeta, Draft, Kind, Store, StoreError, StoreOptions, StoreSender, StoreThread,
+        body::{self, Summary},
+        thread::COMMIT_INTERVAL,
+    },
+    input::{Event, Gap, GapCause},
+    pipeline::{Core, Setup},
+    platform::{
+        clock::{Clock, boot_time},
+        machine, random,
+    },
+    time::Timestamp,
+};
+
+/// What to watch.
+#[derive(Debug, Clone)]
+pub struct RunConfig {
+    /// Folder of the case.
+    pub case: PathBuf,
+    /// Rule sets; none: the embedded one.
+    pub rules: Vec<PathBuf>,
+    /// Folder of the inventory; none: the device's own.
+    pub inventory: Option<PathBuf>,
+    /// How packets are watched.
+    pub capture: CaptureWay,
+    /// Receive buffer of the capture sockets in bytes; none: the default.
+    pub receive_buffer: Option<usize>,
+    /// The commands that set packet rules.
+    pub commands: Commands,
+}
+
+/// Watches until told to stop. `announce` is told, once, that packets are being watched.
+pub fn run(
+    config: &RunConfig,
+    clock: &Arc<dyn Clock>,
+    announce: &mut dyn FnMut(&Status),
+) -> Result<Summary, SessionError> {
+    let from = inventory_from(config);
+    let materials = Materials::load(&config.rules, &from)?;
+    let (mut store, not_watched) = open_case(config, clock.as_ref(), &materials)?;
+    let session = store.next_session();
+    let server = Server::bind(&store.case().meta().id).map_err(SessionError::Control)?;
+    let started = LiveCapture::start(&live_config(config, &materials), clock)?;
+    let record = session_record(session, clock.now(), started.capture.way());
+    store.append(&[Draft::new(Kind::SESSION, &record)?])?;
+
+    let status = Arc::new(Mutex::new(first_status(config, &record, &started)));
+    let first = first_events(&materials, &started, not_watched, clock.now());
+    let inventory = materials.inventory.clone();
+    let core = core_of(&record, materials);
+    let work = Work {
+        worker: |sender| {
+            Worker::new(
+                core,
+                sender,
+                Arc::clone(clock),
+                Arc::clone(&status),
+                from,
+                inventory,
+            )
+        },
+        first,
+        batches: started.batches,
+    };
+    let threads = Threads::start(store, work, &status, clock)?;
+
+    announce(&status.lock().unwrap_or_else(PoisonError::into_inner));
+    let outcome = server.serve(&threads.shared);
+    "stopping".clone_into(&mut status.lock().unwrap_or_else(PoisonError::into_inner).state);
+    // The capture ends first and hands on what it still holds; the pipeline ends when it has all.
+    let captured = started.capture.stop();
+    let (mut store, summary) = threads.join()?;
+    let (reason, waiting) = outcome.map_err(SessionError::Control)?;
+    captured?;
+    close(&mut store, session, reason, clock.now(), &summary)?;
+    drop(store);
+    // Those who asked for the stop wait until the connection is closed: only now is all written.
+    drop(waiting);
+    Ok(summary)
+}
+
+/// What the pipeline thread is given.
+struct Work<F> {
+    /// Makes the worker, given where its drafts go.
+    worker: F,
+    first: Vec<Event>,
+    batches: LiveBatches,
+}
+
+/// The threads behind the capture, and what the control socket shares with them.
+struct Threads {
+    store: StoreThread,
+    pipeline: JoinHandle<Result<Summary, SessionError>>,
+    shared: Shared,
+}
+
+/// Says that the pipeline has ended, however it did.
+struct EndNotice(Arc<Notify>);
+
+impl Drop for EndNotice {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+impl Threads {
+    fn start(
+        store: Store,
+        work: Work<impl FnOnce(StoreSender) -> Worker>,
+        status: &Arc<Mutex<Status>>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, SessionError> {
+        let (head_sender, head) = watch::channel(store.head());
+        let options = StoreOptions {
+            clock: Arc::clone(clock),
+            interval: COMMIT_INTERVAL,
+            on_commit: Arc::new(move |head| {
+                head_sender.send_replace(head);
+            }),
+        };
+        let store = StoreThread::spawn(store, options).map_err(|source| SessionError::Machine {
+            what: "the store thread could not be started",
+            source,
+        })?;
+        let (orders, inbox) = mpsc::channel();
+        let ended = Arc::new(Notify::new());
+        let notice = EndNotice(Arc::clone(&ended));
+        let worker = (work.worker)(store.sender());
+        let (first, batches) = (work.first, work.batches);
+        let pipeline = thread::Builder::new()
+            .name("pipeline".to_owned())
+            .spawn(move || {
+                let _notice = notice;
+                worker.run(first, &batches, &inbox)
+            })
+            .map_err(|source| SessionError::Machine {
+                what: "the pipeline thread could not be started",
+                source,
+            })?;
+        let status = Arc::clone(status);
+        let shared = Shared {
+            status,
+            head,
+            orders,
+            ended,
+        };
+        Ok(Self {
+            store,
+            pipeline,
+            shared,
+        })
+    }
+
+    /// Waits until everything is handed on and committed. An error of the store explains the
+    /// pipeline's, so it comes first.
+    fn join(self) -> Result<(Store, Summary), SessionError> {
+        let worked = self
+            .pipeline
+            .join()
+            .map_err(|_| SessionError::ThreadLost("pipeline"));
+        let store = self.store.stop().map_err(SessionError::StoreEnded)?;
+        Ok((store, worked??))
+    }
+}
+
+fn core_of(record: &body::Session, materials: Materials) -> Core {
+    Core::new(Setup {
+        session: record.session,
+        handset: record.handset.clone(),
+        inventory: materials.inventory,
+        rules: materials.rules,
+        atlas: materials.atlas,
+        sources: record
+            .sources
+            .iter()
+            .map(|source| source.name.clone())
+            .collect(),
+    })
+}
+
+fn inventory_from(config: &RunConfig) -> InventoryFrom {
+    match &config.inventory {
+        Some(dir) => InventoryFrom::Folder(dir.clone()),
+        None if Path::new("/data/system").is_dir() => InventoryFrom::Device,
+        None => InventoryFrom::Nowhere,
+    }
+}
+
+/// Opens or makes the case, makes good an unclean stop, and says since when nothing was watched.
+fn open_case(
+    config: &RunConfig,
+    clock: &dyn Clock,
+    materials: &Materials,
+) -> Result<(Store, Gap), SessionError> {
+    let now = clock.now();
+    let (store, since) = match recover::before(&config.case, now) {
+        Ok(before) => {
+            let mut store = Store::open(&config.case)?;
+            let since = match before {
+                Before::Nothing => None,
+                Before::Stopped(at) => Some((GapCause::NotRunning, Some(at))),
+                Before::Unclean(recovery) => {
+                    let mut drafts = vec![Draft::new(Kind::UNCLEAN_STOP, &recovery.stop)?];
+                    drafts.extend(recovery.drafts);
+                    store.append(&drafts)?;
+                    Some((GapCause::UncleanStop, recovery.stop.last_journaled))
+                }
+            };
+            store.append_files(&materials.files)?;
+            (store, since)
+        }
+        Err(SessionError::Store(StoreError::Missing(_) | StoreError::NotACase(_))) => {
+            let id = random::bytes().map_err(|source| SessionError::Machine {
+                what: "the system's random source failed",
+                source,
+            })?;
+            let meta = CaseMeta::new(id, Some(now), tool(), "live");
+            (Case::create(&config.case, meta, &materials.files)?, None)
+        }
+        Err(error) => return Err(error),
+    };
+    let (cause, from, detail) = match since {
+        Some((cause, from)) => (
+            cause,
+            from,
+            "nothing was watched between the session before and this one",
+        ),
+        None => (
+            GapCause::NotRunning,
+            boot_time(now),
+            "nothing was watched from the machine's start until now",
+        ),
+    };
+    let gap = Gap {
+        at: now,
+        cause,
+        from,
+        to: Some(now),
+        packets: None,
+        place: "handset".to_owned(),
+        detail: detail.to_owned(),
+    };
+    Ok((store, gap))
+}
+
+fn live_config(config: &RunConfig, materials: &Materials) -> LiveConfig {
+    let default = LiveConfig::default();
+    LiveConfig {
+        users: materials.inventory.users().to_vec(),
+        way: config.capture,
+        commands: config.commands.clone(),
+        receive_buffer_bytes: config
+            .receive_buffer
+            .unwrap_or(default.receive_buffer_bytes),
+        ..default
+    }
+}
+
+const fn way_name(way: CaptureWay) -> &'static str {
+    match way {
+        CaptureWay::Auto => "auto",
+        CaptureWay::Nflog => "nflog",
+        CaptureWay::Packet => "packet",
+    }
+}
+
+fn session_record(session: u64, now: Timestamp, way: CaptureWay) -> body::Session {
+    body::Session {
+        session,
+        mode: "run".to_owned(),
+        at: Some(now),
+        local: Some(now.local()),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: Some(machine::kernel_release()),
+        capture: way_name(way).to_owned(),
+        sources: vec![body::Source {
+            name: "live".to_owned(),
+            sha256: None,
+        }],
+        files: BTreeMap::new(),
+        handset: if way == CaptureWay::Packet {
+            own_addresses()
+        } else {
+            Vec::new()
+        },
+    }
+}
+
+/// The machine's addresses: they tell the direction of a packet that came without one.
+fn own_addresses() -> Vec<IpAddr> {
+    let interfaces = machine::interfaces();
+    interfaces
+        .into_iter()
+        .filter(|interface| !interface.loopback)
+        .flat_map(|interface| interface.addresses)
+        .collect()
+}
+
+fn first_status(config: &RunConfig, record: &body::Session, started: &Started) -> Status {
+    Status {
+        state: "watching".to_owned(),
+        case: config.case.display().to_string(),
+        session: record.session,
+        pid: std::process::id(),
+        network_namespace: machine::network_namespace(),
+        since: record.at.unwrap_or_default(),
+        capture: record.capture.clone(),
+        degraded: started
+            .degradations
+            .iter()
+            .map(|degradation| degradation.detail.clone())
+            .collect(),
+        lost: Some(0),
+        ..Status::default()
+    }
+}
+
+/// What was not seen, or is seen less well, from the start on.
+fn first_events(
+    materials: &Materials,
+    started: &Started,
+    not_watched: Gap,
+    now: Timestamp,
+) -> Vec<Event> {
+    std::iter::once(not_watched)
+        .chain(
+            materials
+                .problems
+                .iter()
+                .map(|problem| problem_gap(problem, now)),
+        )
+        .chain(
+            started
+                .degradations
+                .iter()
+                .map(|degradation| degradation.to_gap(now)),
+        )
+        .map(Event::Gap)
+        .collect()
+}
+
+/// Writes the last two records of the session.
+fn close(
+    store: &mut Store,
+    session: u64,
+    reason: StopReason,
+    now: Timestamp,
+    summary: &Summary,
+) -> Result<(), SessionError> {
+    let stop = body::Stop {
+        session,
+        at: Some(now),
+        reason: reason.as_str().to_owned(),
+    };
+    store.append(&[
+        Draft::new(Kind::SUMMARY, summary)?,
+        Draft::new(Kind::STOP, &stop)?,
+    ])?;
+    Ok(())
+}

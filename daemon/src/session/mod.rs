@@ -1,0 +1,18 @@
+//! A session: a run of the daemon, or an inspection, from opening the case to the stop record.
+//!
+//! In: what the command line asked for. Out: a case with one session more, and its summary. This is
+//! where the core, its producers and the evidence store are brought together.
+
+mod engine;
+mod error;
+mod inspect;
+mod live;
+mod recover;
+mod replay;
+mod setup;
+mod worker;
+
+pub use error::SessionError;
+pub use inspect::{InspectConfig, Inspected, Unread, inspect};
+pub use live::{RunConfig, run};
+pub use setup::load_rules;

@@ -1,0 +1,170 @@
+//! After an unclean stop: what the session's journal holds and its records do not yet say.
+//!
+//! In: a case that nobody writes. Out: the records that are missing. The journal is committed with
+//! or before what follows from it, so feeding it again must give every stored record first; when it
+//! does not, nothing is added and the difference is said.
+
+use std::path::Path;
+
+use super::{
+    SessionError,
+    replay::{parse, recorded_core, replay_block},
+};
+use crate::{
+    evidence::{
+        CaseBody, Draft, FileEntry, FilesBody, Kind, Reader,
+        body::{self, Record, UncleanStop},
+        journal::JournalBody,
+    },
+    pipeline::Core,
+    time::Timestamp,
+};
+
+/// Kinds that come from the core, in the order in which it gave them.
+const CORE_KINDS: [Kind; 8] = [
+    Kind::FLOW,
+    Kind::CONTACT,
+    Kind::FINDING,
+    Kind::TOTAL,
+    Kind::GAP,
+    Kind::NOTE,
+    Kind::PHASE,
+    Kind::INVENTORY,
+];
+
+/// What is to be appended before the next session.
+#[derive(Debug)]
+pub struct Recovery {
+    /// Says what happened.
+    pub stop: UncleanStop,
+    /// The records that were missing.
+    pub drafts: Vec<Draft>,
+}
+
+/// The last session of a case, as its records say.
+#[derive(Debug, Default)]
+struct Last {
+    session: Option<body::Session>,
+    began: i64,
+    files: Vec<FileEntry>,
+    ended: bool,
+    journaled: Option<Timestamp>,
+    stopped: Option<Timestamp>,
+}
+
+/// How the last session ended.
+#[derive(Debug)]
+pub enum Before {
+    /// There was none, or it does not say when it ended.
+    Nothing,
+    /// In order, at this moment.
+    Stopped(Timestamp),
+    /// Without a stop record.
+    Unclean(Box<Recovery>),
+}
+
+/// Looks at the last session of the case in `dir`.
+pub fn before(dir: &Path, now: Timestamp) -> Result<Before, SessionError> {
+    let reader = Reader::open(dir)?;
+    let last = last_session(&reader)?;
+    let Some(session) = last.session else {
+        return Ok(Before::Nothing);
+    };
+    if last.ended {
+        return Ok(last.stopped.map_or(Before::Nothing, Before::Stopped));
+    }
+    let number = session.session;
+    let core = recorded_core(dir, &last.files, session)?;
+    let (drafts, detail) = match missing(&reader, core, last.began)? {
+        Ok(drafts) => (
+            drafts,
+            "the records that were missing were made from its journal".to_owned(),
+        ),
+        Err(seq) => (
+            Vec::new(),
+            format!(
+                "feeding its journal again gives something else than record {seq}: nothing was added; was it written by another version?"
+            ),
+        ),
+    };
+    let stop = UncleanStop {
+        session: number,
+        noticed: Some(now),
+        last_journaled: last.journaled,
+        recovered: u64::try_from(drafts.len()).unwrap_or(u64::MAX),
+        detail: format!(
+            "the session ended without a stop record (killed, power cut, or storage full); {detail}"
+        ),
+    };
+    Ok(Before::Unclean(Box::new(Recovery { stop, drafts })))
+}
+
+fn last_session(reader: &Reader) -> Result<Last, SessionError> {
+    let kinds = [
+        Kind::CASE,
+        Kind::FILES,
+        Kind::SESSION,
+        Kind::STOP,
+        Kind::UNCLEAN_STOP,
+    ];
+    let mut last = Last::default();
+    for record in reader.records(&kinds) {
+        let record = record?;
+        match record.kind.as_str() {
+            "case" => last.files = parse::<CaseBody>(&record)?.files,
+            "files" => last.files = parse::<FilesBody>(&record)?.files,
+            "session" => {
+                last.session = Some(parse(&record)?);
+                (last.began, last.ended) = (record.seq, false);
+            }
+            "stop" => {
+                last.ended = true;
+                last.stopped = parse::<body::Stop>(&record)?.at;
+            }
+            _ => {
+                last.ended = true;
+                last.stopped = parse::<UncleanStop>(&record)?.last_journaled;
+            }
+        }
+    }
+    if !last.ended {
+        for record in reader.records_after(last.began, &[Kind::JOURNAL]) {
+            let body = parse::<JournalBody>(&record?)?;
+            last.journaled = last.journaled.max(Some(body.to));
+        }
+    }
+    Ok(last)
+}
+
+/// The core's records that the store does not have; or the first record that differs.
+fn missing(
+    reader: &Reader,
+    mut core: Core,
+    began: i64,
+) -> Result<Result<Vec<Draft>, i64>, SessionError> {
+    let mut stored = reader.records_after(began, &CORE_KINDS);
+    let mut records: Vec<Record> = Vec::new();
+    let mut drafts = Vec::new();
+    let mut compare = |records: &mut Vec<Record>| -> Result<Option<i64>, SessionError> {
+        for record in records.drain(..) {
+            let draft = record.draft()?;
+            match stored.next().transpose()? {
+                None => drafts.push(draft),
+                Some(known) if known.kind == *draft.kind() && known.body == draft.body() => {}
+                Some(known) => return Ok(Some(known.seq)),
+            }
+        }
+        Ok(None)
+    };
+    for record in reader.records_after(began, &[Kind::JOURNAL]) {
+        replay_block(&record?, |input| {
+            core.feed(input, &mut records);
+            Ok(())
+        })?;
+        if let Some(seq) = compare(&mut records)? {
+            return Ok(Err(seq));
+        }
+    }
+    core.finish(&mut records);
+    Ok(compare(&mut records)?.map_or(Ok(drafts), Err))
+}

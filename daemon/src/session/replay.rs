@@ -1,0 +1,252 @@
+//! Feeds a case's journal through the pipeline again, with the rules, apps and places it had.
+//!
+//! In: a case. Out: the same findings, in a new case or a summary; or a list of differences.
+
+use std::path::Path;
+
+use sakshi_rules::RuleSet;
+use serde::de::DeserializeOwned;
+
+use super::{
+    SessionError,
+    engine::Engine,
+    inspect::{InspectConfig, Inspected, Output, Progress},
+    load_rules,
+    setup::{InventoryFrom, Materials},
+};
+use crate::{
+    attribute::inventory::Inventory,
+    evidence::{
+        CaseBody, CaseFiles, FileEntry, FilesBody, Kind, Reader, Record,
+        body::{self, Summary},
+        journal::{JournalError, read_block},
+    },
+    input::Input,
+    locate::Atlas,
+    pipeline::{Core, Setup},
+};
+
+/// Inspects a case: each session of it by a core of its own, as when it was recorded.
+pub(super) fn inspect_case(
+    dir: &Path,
+    config: &InspectConfig,
+    progress: Progress<'_>,
+) -> Result<Inspected, SessionError> {
+    let reader = Reader::open(dir)?;
+    let given = Given::load(config)?;
+    let source = body::Source {
+        name: "journal".to_owned(),
+        sha256: None,
+    };
+    let first_files = case_files(dir, &reader, &given)?;
+    let mut output = Output::begin(config, &first_files, vec![source], "journal")?;
+    let mut engine: Option<Engine> = None;
+    let mut total = Summary {
+        lost: Some(0),
+        ..Summary::default()
+    };
+    let mut files: Vec<FileEntry> = Vec::new();
+    let mut done = 0;
+    for record in reader.records(&[Kind::CASE, Kind::FILES, Kind::SESSION, Kind::JOURNAL]) {
+        let record = record?;
+        match record.kind.as_str() {
+            "case" => files = parse::<CaseBody>(&record)?.files,
+            "files" => files = parse::<FilesBody>(&record)?.files,
+            "session" => {
+                if let Some(engine) = engine.take() {
+                    add(&mut total, output.close(engine)?);
+                }
+                let session = parse::<body::Session>(&record)?;
+                engine = Some(output.engine(given.core(dir, &files, session)?));
+            }
+            _ => {
+                if let Some(engine) = &mut engine {
+                    done += replay_block(&record, |input| engine.feed(&input))?;
+                    output.drain(engine, false)?;
+                    progress(done);
+                }
+            }
+        }
+    }
+    if let Some(engine) = engine {
+        add(&mut total, output.close(engine)?);
+    }
+    output.stop(&total)?;
+    Ok(Inspected {
+        summary: total,
+        unread: Vec::new(),
+    })
+}
+
+/// Feeds a journal record's inputs; gives the bytes of its attachment.
+pub(super) fn replay_block(
+    record: &Record,
+    mut each: impl FnMut(Input<'_>) -> Result<(), SessionError>,
+) -> Result<u64, SessionError> {
+    let attachment = record.attachment.as_deref().ok_or(JournalError::Missing)?;
+    let block = read_block(attachment)?;
+    block.inputs.iter().try_for_each(&mut each)?;
+    Ok(u64::try_from(attachment.len()).unwrap_or(u64::MAX))
+}
+
+/// Reads a record's body.
+pub(super) fn parse<T: DeserializeOwned>(record: &Record) -> Result<T, SessionError> {
+    serde_json::from_str(&record.body).map_err(|error| SessionError::Record {
+        seq: record.seq,
+        detail: error.to_string(),
+    })
+}
+
+/// What the caller wants used instead of the case's own.
+#[derive(Debug)]
+struct Given {
+    rules: Option<Vec<RuleSet>>,
+    inventory: Option<Inventory>,
+    files: Option<CaseFiles>,
+}
+
+impl Given {
+    fn load(config: &InspectConfig) -> Result<Self, SessionError> {
+        let folder = config
+            .inventory
+            .clone()
+            .map_or(InventoryFrom::Nowhere, InventoryFrom::Folder);
+        let materials = Materials::load(&config.rules, &folder)?;
+        Ok(Self {
+            rules: (!config.rules.is_empty()).then_some(materials.rules),
+            inventory: config.inventory.is_some().then_some(materials.inventory),
+            files: Some(materials.files),
+        })
+    }
+
+    fn core(
+        &self,
+        dir: &Path,
+        files: &[FileEntry],
+        session: body::Session,
+    ) -> Result<Core, SessionError> {
+        let rules = match &self.rules {
+            Some(rules) => rules.clone(),
+            None => recorded_rules(dir, files)?,
+        };
+        let inventory = match &self.inventory {
+            Some(inventory) => inventory.clone(),
+            None => recorded_inventory(dir, files)?,
+        };
+        Ok(Core::new(Setup {
+            session: session.session,
+            handset: session.handset,
+            inventory,
+            rules,
+            atlas: Atlas::embedded()?,
+            sources: session
+                .sources
+                .into_iter()
+                .map(|source| source.name)
+                .collect(),
+        }))
+    }
+}
+
+/// The core of a recorded session, with its own rules and apps.
+pub(super) fn recorded_core(
+    dir: &Path,
+    files: &[FileEntry],
+    session: body::Session,
+) -> Result<Core, SessionError> {
+    Given {
+        rules: None,
+        inventory: None,
+        files: None,
+    }
+    .core(dir, files, session)
+}
+
+/// The files that the new case keeps: the old one's, where nothing else was given.
+fn case_files(dir: &Path, reader: &Reader, given: &Given) -> Result<CaseFiles, SessionError> {
+    let mut files = given.files.clone().unwrap_or_default();
+    let mut recorded = Vec::new();
+    for record in reader.records(&[Kind::CASE, Kind::FILES]) {
+        let record = record?;
+        recorded = match record.kind.as_str() {
+            "case" => parse::<CaseBody>(&record)?.files,
+            _ => parse::<FilesBody>(&record)?.files,
+        };
+    }
+    if given.rules.is_none() {
+        files.rules = folder(dir, &recorded, "rules/")?;
+    }
+    if given.inventory.is_none() {
+        files.inventory = folder(dir, &recorded, "inventory/")?;
+    }
+    Ok(files)
+}
+
+fn recorded_rules(dir: &Path, files: &[FileEntry]) -> Result<Vec<RuleSet>, SessionError> {
+    let texts = folder(dir, files, "rules/")?
+        .into_iter()
+        .map(|(name, bytes)| (name, String::from_utf8_lossy(&bytes).into_owned()));
+    load_rules(&texts.collect::<Vec<_>>())
+}
+
+fn recorded_inventory(dir: &Path, files: &[FileEntry]) -> Result<Inventory, SessionError> {
+    let stored = folder(dir, files, "inventory/")?;
+    let Some((_, bytes)) = stored
+        .iter()
+        .find(|(name, _)| name == super::setup::INVENTORY_FILE)
+    else {
+        return Ok(Inventory::empty());
+    };
+    serde_json::from_slice(bytes).map_err(|error| SessionError::Record {
+        seq: 1,
+        detail: format!("{}: {error}", super::setup::INVENTORY_FILE),
+    })
+}
+
+/// The recorded files of a folder of the case, in their recorded order.
+fn folder(
+    dir: &Path,
+    files: &[FileEntry],
+    prefix: &str,
+) -> Result<Vec<(String, Vec<u8>)>, SessionError> {
+    files
+        .iter()
+        .filter_map(|entry| {
+            entry
+                .path
+                .rsplit_once(prefix)
+                .map(|(_, name)| (entry, name))
+        })
+        .map(|(entry, name)| {
+            let path = dir.join(&entry.path);
+            let bytes =
+                std::fs::read(&path).map_err(|source| SessionError::Read { path, source })?;
+            Ok((name.to_owned(), bytes))
+        })
+        .collect()
+}
+
+/// Adds a session's counts.
+fn add(total: &mut Summary, summary: Summary) {
+    total.packets += summary.packets;
+    total.flows += summary.flows;
+    total.contacts += summary.contacts;
+    total.findings += summary.findings;
+    total.lost = total.lost.zip(summary.lost).map(|(one, other)| one + other);
+    for (reason, count) in summary.unparsed {
+        *total.unparsed.entry(reason).or_default() += count;
+    }
+    for count in summary.files {
+        match total
+            .files
+            .iter_mut()
+            .find(|known| known.file == count.file)
+        {
+            Some(known) => {
+                known.packets += count.packets;
+                known.flows += count.flows;
+            }
+            None => total.files.push(count),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What a session works with: rules, inventory, location data; and the case that keeps copies.
+//!
+//! In: paths. Out: a core's [`Setup`] and the bytes that go into the case, so that another lab can
+//! judge with the very same.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use sakshi_rules::RuleSet;
+
+use super::SessionError;
+use crate::{
+    attribute::inventory::{Inventory, InventoryError, InventoryProblem},
+    evidence::{CaseFiles, canonical::to_canonical},
+    input::{Gap, GapCause},
+    locate::Atlas,
+    time::Timestamp,
+};
+
+/// The inventory as it was understood, beside the copies of its sources.
+pub const INVENTORY_FILE: &str = "inventory.json";
+
+/// Rules, apps and places, and what the case keeps of them.
+#[derive(Debug)]
+pub struct Materials {
+    /// Rule sets, in the order in which they apply.
+    pub rules: Vec<RuleSet>,
+    /// Apps on the handset.
+    pub inventory: Inventory,
+    /// What was wrong with the inventory's files.
+    pub problems: Vec<InventoryProblem>,
+    /// Location data.
+    pub atlas: Atlas,
+    /// Copies for the case.
+    pub files: CaseFiles,
+}
+
+/// Where the inventory comes from.
+#[derive(Debug, Clone)]
+pub enum InventoryFrom {
+    /// A folder with copies of the package manager's files.
+    Folder(PathBuf),
+    /// The Android device that this runs on.
+    Device,
+    /// Nowhere: every app is unknown.
+    Nowhere,
+}
+
+impl Materials {
+    /// Loads everything. An inventory with broken files is used as far as it goes; the problems
+    /// become gaps.
+    pub fn load(rules: &[PathBuf], inventory: &InventoryFrom) -> Result<Self, SessionError> {
+        let texts = rule_texts(rules)?;
+        let atlas = Atlas::embedded()?;
+        let (inventory, problems) = read_inventory(inventory)?;
+        let mut kept: Vec<(String, Vec<u8>)> = inventory
+            .sources()
+            .iter()
+            .map(|source| (plain(&source.name), source.bytes.clone()))
+            .collect();
+        kept.push((
+            INVENTORY_FILE.to_owned(),
+            to_canonical(&inventory)?.into_bytes(),
+        ));
+        let files = CaseFiles {
+            rules: texts
+                .iter()
+                .map(|(name, text)| (name.clone(), text.clone().into_bytes()))
+                .collect(),
+            inventory: kept,
+            data: to_canonical(&atlas.manifest())?.into_bytes(),
+        };
+        Ok(Self {
+            rules: load_rules(&texts)?,
+            inventory,
+            problems,
+            atlas,
+            files,
+        })
+    }
+}
+
+/// Reads the inventory from where it comes from.
+pub fn read_inventory(
+    from: &InventoryFrom,
+) -> Result<(Inventory, Vec<InventoryProblem>), InventoryError> {
+    match from {
+        InventoryFrom::Folder(dir) => Inventory::read(dir),
+        InventoryFrom::Device => Inventory::read_device(Path::new("/")),
+        InventoryFrom::Nowhere => Ok((Inventory::empty(), Vec::new())),
+    }
+}
+
+/// What a broken or missing file of the inventory costs, as a gap.
+pub fn problem_gap(problem: &InventoryProblem, at: Timestamp) -> Gap {
+    Gap {
+        at,
+        cause: GapCause::Degraded,
+        from: Some(at),
+        to: None,
+        packets: None,
+        place: "inventory".to_owned(),
+        detail: problem.to_string(),
+    }
+}
+
+/// Parses rule sets; the error names file, line and column.
+pub fn load_rules(texts: &[(String, String)]) -> Result<Vec<RuleSet>, SessionError> {
+    texts
+        .iter()
+        .map(|(name, text)| {
+            RuleSet::parse(name, text).map_err(|error| SessionError::Rules(error.to_string()))
+        })
+        .collect()
+}
+
+/// The rule sets' texts: of the given files, or the embedded default.
+fn rule_texts(paths: &[PathBuf]) -> Result<Vec<(String, String)>, SessionError> {
+    if paths.is_empty() {
+        return Ok(sakshi_rules::embedded()
+            .iter()
+            .map(|(name, text)| (format!("{name}.toml"), (*text).to_owned()))
+            .collect());
+    }
+    paths
+        .iter()
+        .enumerate()
+        .map(|(at, path)| {
+            let text = fs::read_to_string(path).map_err(|source| SessionError::Read {
+                path: path.clone(),
+                source,
+            })?;
+            Ok((file_name(at, path), text))
+        })
+        .collect()
+}
+
+/// The name that a rule file has in the case: its order, and what of its own name is plain.
+fn file_name(at: usize, path: &Path) -> String {
+    let own = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    format!("{:02}-{}", at + 1, plain(&own))
+}
+
+/// A name without folders and without letters that a file name should not have.
+fn plain(name: &str) -> String {
+    let last = name
+        .rsplit('/')
+        .next()
+        .unwrap_or(name)
+        .trim_start_matches('.');
+    let letter = |letter: char| {
+        if letter.is_ascii_alphanumeric() || "._-".contains(letter) {
+            letter
+        } else {
+            '_'
+        }
+    };
+    last.chars().map(letter).take(64).collect()
+}

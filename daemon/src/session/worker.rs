@@ -1,0 +1,189 @@
+//! The pipeline thread of a live watch: owns the engine, and with it all state of flows.
+//!
+//! In: batches of the capture, orders of the control socket, the clock. Out: drafts for the store
+//! and the status that others may look at. No lock is taken per packet.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
+
+use super::{
+    SessionError,
+    engine::Engine,
+    setup::{InventoryFrom, read_inventory},
+};
+use crate::{
+    attribute::inventory::Inventory,
+    capture::live::LiveBatches,
+    control::{protocol::Status, server::Order},
+    evidence::{Head, Receipt, StoreSender, Urgency, body::Summary},
+    input::{Event, Input, InventoryChange, Note, PhaseChange},
+    pipeline::Core,
+    platform::clock::Clock,
+};
+
+/// Longest wait for a batch before orders and the clock are looked at.
+const WAIT_MAX: Duration = Duration::from_millis(50);
+/// Time passes for the core at least this often.
+const TICK_NANOS: i64 = 1_000_000_000;
+/// What waits is handed to the store this often; the store commits once a second.
+const HAND_ON_NANOS: i64 = 500_000_000;
+/// The inventory is looked at for changes this often.
+const INVENTORY_NANOS: i64 = 10_000_000_000;
+
+/// The engine of a live watch and what it talks to.
+pub struct Worker {
+    engine: Engine,
+    store: StoreSender,
+    clock: Arc<dyn Clock>,
+    status: Arc<Mutex<Status>>,
+    from: InventoryFrom,
+    inventory: Inventory,
+    ticked: i64,
+    handed_on: i64,
+    inventory_read: i64,
+}
+
+impl Worker {
+    /// A worker that has not begun.
+    pub fn new(
+        core: Core,
+        store: StoreSender,
+        clock: Arc<dyn Clock>,
+        status: Arc<Mutex<Status>>,
+        from: InventoryFrom,
+        inventory: Inventory,
+    ) -> Self {
+        let now = clock.monotonic_nanos();
+        Self {
+            engine: Engine::new(core),
+            store,
+            clock,
+            status,
+            from,
+            inventory,
+            ticked: now,
+            handed_on: now,
+            inventory_read: now,
+        }
+    }
+
+    /// Works until the capture has ended and everything it gave is handed on.
+    pub fn run(
+        mut self,
+        first: Vec<Event>,
+        batches: &LiveBatches,
+        orders: &mpsc::Receiver<Order>,
+    ) -> Result<Summary, SessionError> {
+        for event in first {
+            self.engine.feed(&Input::Event(&event))?;
+        }
+        self.hand_on()?;
+        loop {
+            match batches.recv_timeout(WAIT_MAX) {
+                Ok(batch) => {
+                    batch
+                        .iter()
+                        .try_for_each(|input| self.engine.feed(&input))?;
+                    batches.give_back(batch);
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            }
+            while let Ok(order) = orders.try_recv() {
+                self.obey(order)?;
+            }
+            self.look_at_the_clock()?;
+        }
+        self.engine.finish()?;
+        self.hand_on()?;
+        Ok(self.engine.summary())
+    }
+
+    fn look_at_the_clock(&mut self) -> Result<(), SessionError> {
+        let now = self.clock.monotonic_nanos();
+        if now - self.ticked >= TICK_NANOS {
+            self.ticked = now;
+            let tick = Event::Tick(self.clock.now());
+            self.engine.feed(&Input::Event(&tick))?;
+        }
+        if now - self.inventory_read >= INVENTORY_NANOS {
+            self.inventory_read = now;
+            self.watch_inventory()?;
+        }
+        if self.engine.is_urgent()
+            || self.engine.is_large()
+            || now - self.handed_on >= HAND_ON_NANOS
+        {
+            self.handed_on = now;
+            self.hand_on()?;
+        }
+        Ok(())
+    }
+
+    /// Apps that came, went or changed since the last look are an input of the core. Files that
+    /// cannot be read for a moment (they are being replaced) are looked at again the next time.
+    fn watch_inventory(&mut self) -> Result<(), SessionError> {
+        let Ok((newer, _)) = read_inventory(&self.from) else {
+            return Ok(());
+        };
+        if newer.sources() == self.inventory.sources() {
+            return Ok(());
+        }
+        let (changed, removed) = self.inventory.diff(&newer);
+        self.inventory = newer;
+        if changed.is_empty() && removed.is_empty() {
+            return Ok(());
+        }
+        let event = Event::InventoryChange(InventoryChange {
+            at: self.clock.now(),
+            changed,
+            removed,
+        });
+        self.engine.feed(&Input::Event(&event))
+    }
+
+    fn obey(&mut self, order: Order) -> Result<(), SessionError> {
+        let at = self.clock.now();
+        let (event, reply) = match order {
+            Order::Note(text, reply) => (Event::Note(Note { at, text }), reply),
+            Order::Phase(name, reply) => (Event::PhaseChange(PhaseChange { at, name }), reply),
+        };
+        self.engine.feed(&Input::Event(&event))?;
+        let (drafts, _) = self.engine.take()?;
+        let receipt = self.store.append_acknowledged(drafts, Urgency::AtOnce)?;
+        // The answer waits for the disk; packets do not wait for the answer.
+        let waiting = thread::Builder::new()
+            .name("acknowledge".to_owned())
+            .spawn(move || {
+                // Whoever asked may have gone; the record stands all the same.
+                let _ = reply.send(acknowledged(receipt));
+            });
+        waiting.map_err(|source| SessionError::Machine {
+            what: "a thread could not be started",
+            source,
+        })?;
+        Ok(())
+    }
+
+    fn hand_on(&mut self) -> Result<(), SessionError> {
+        let (drafts, urgency) = self.engine.take()?;
+        if !drafts.is_empty() {
+            self.store.append(drafts, urgency)?;
+        }
+        let summary = self.engine.summary();
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        self.engine.phase().clone_into(&mut status.phase);
+        (status.packets, status.flows) = (summary.packets, summary.flows);
+        (status.contacts, status.findings) = (summary.contacts, summary.findings);
+        status.lost = summary.lost;
+        Ok(())
+    }
+}
+
+fn acknowledged(receipt: Receipt) -> Result<Head, String> {
+    let committed = receipt.wait().map_err(|gone| gone.to_string())?;
+    Ok(committed.head)
+}

@@ -1,0 +1,104 @@
+//! The seed corpora of the fuzz targets: made by the writers, kept in `tests/corpus/`.
+
+use std::{env, fs, path::PathBuf};
+
+use crate::writer::{Hello, QUERY, RESPONSE, Record, dns, dns_over_tcp, records};
+
+/// A file of a corpus.
+pub struct Seed {
+    /// Path below `tests/corpus/`.
+    pub path: &'static str,
+    pub bytes: Vec<u8>,
+}
+
+fn seed(path: &'static str, bytes: impl Into<Vec<u8>>) -> Seed {
+    Seed {
+        path,
+        bytes: bytes.into(),
+    }
+}
+
+/// Every seed.
+pub fn seeds() -> Vec<Seed> {
+    [dns_seeds(), tls_seeds(), http_seeds()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn dns_seeds() -> Vec<Seed> {
+    let query = dns(1, QUERY, &[("www.example.com", 1)], &[]);
+    let chain = [
+        Record::cname("www.example.com", 30, "edge.example.net"),
+        Record::a("edge.example.net", 20, [192, 0, 2, 7]),
+        Record::aaaa("edge.example.net", 20, [0x20; 16]),
+    ];
+    let reverse = "7.2.0.192.in-addr.arpa";
+    let pointer = [Record::ptr(reverse, 9, "edge.example.net")];
+    vec![
+        seed("dns/query", query.clone()),
+        seed("dns/query-over-tcp", dns_over_tcp(&query)),
+        seed(
+            "dns/response-alias",
+            dns(2, RESPONSE, &[("www.example.com", 1)], &chain),
+        ),
+        seed(
+            "dns/response-ptr",
+            dns(3, RESPONSE, &[(reverse, 12)], &pointer),
+        ),
+        seed(
+            "dns/pointer-loop",
+            *b"\0\x01\x81\x80\0\x01\0\0\0\0\0\0\x01a\xc0\x0c\0\x01\0\x01",
+        ),
+    ]
+}
+
+fn tls_seeds() -> Vec<Seed> {
+    let hello = Hello::default()
+        .extension(0x2a2a, vec![0])
+        .sni(b"www.example.com")
+        .alpn(&["h2", "http/1.1"])
+        .versions(&[0x0304, 0x0303])
+        .extension(0xfe0d, vec![0; 32]);
+    vec![
+        seed("tls/hello", hello.record()),
+        seed("tls/hello-in-records", records(&hello.message(), 60)),
+        seed(
+            "tls/hello-bare",
+            records(&Hello::message_with(&[]), usize::MAX),
+        ),
+    ]
+}
+
+fn http_seeds() -> Vec<Seed> {
+    vec![
+        seed(
+            "http/origin",
+            *b"GET /a?b=http://c/ HTTP/1.1\r\nHost: www.example.com:8080\r\nAccept: */*\r\n\r\n",
+        ),
+        seed(
+            "http/absolute",
+            *b"GET http://u:p@www.example.com/ HTTP/1.1\r\nHost: proxy\r\n\r\n",
+        ),
+        seed(
+            "http/connect",
+            *b"CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: [2001:db8::1]:443\r\n\r\n",
+        ),
+        seed("http/partial", *b"POST /upload HTTP/1.1\r\nHost: www.exa"),
+    ]
+}
+
+/// Set `SAKSHI_BLESS=1` to write the files anew after a change here.
+#[test]
+fn files_are_what_the_writers_make() {
+    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/corpus"));
+    for Seed { path, bytes } in seeds() {
+        let file = root.join(path);
+        if env::var_os("SAKSHI_BLESS").is_some() {
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(&file, &bytes).unwrap();
+        }
+        let stored = fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        assert!(stored == bytes, "{path}: run with SAKSHI_BLESS=1");
+    }
+}

@@ -1,0 +1,267 @@
+//! What is read of DNS messages, and where reading stops.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use proptest::prelude::*;
+use sakshi::name::{
+    Probe,
+    dns::{
+        ANSWERS_MAX, Answer, AnswerData, DnsError, DnsKind, Flaw, QUESTIONS_MAX, Question, Section,
+        looks_like_dns, message, tcp_message,
+    },
+};
+
+use crate::writer::{QUERY, RESPONSE, Record, dns, dns_over_tcp, vector};
+
+/// A response with a header and hand-written bytes behind it.
+fn with_header(questions: u8, answers: u8, rest: &[u8]) -> Vec<u8> {
+    [
+        &[0, 1, 0x81, 0x80, 0, questions, 0, answers, 0, 0, 0, 0][..],
+        rest,
+    ]
+    .concat()
+}
+
+/// The text of a name that is given as labels.
+fn name_text(labels: &[&[u8]]) -> Result<String, DnsError> {
+    let mut wire: Vec<u8> = labels.iter().flat_map(|label| vector(1, label)).collect();
+    wire.extend([0, 0, 1, 0, 1]);
+    message(&with_header(1, 0, &wire)).map(|m| m.questions[0].name.clone())
+}
+
+#[test]
+fn reads_back_questions_aliases_and_addresses() {
+    let bytes = dns(
+        0xbeef,
+        RESPONSE,
+        &[("Www.Example.COM", 1)],
+        &[
+            Record::cname("www.example.com", 30, "Edge.cdn.example"),
+            Record::a("edge.cdn.example", 20, [192, 0, 2, 7]),
+            Record::aaaa("edge.cdn.example", 10, [0x20; 16]),
+            Record::raw("edge.cdn.example", 65, 5, vec![0, 1, 0]),
+        ],
+    );
+    let read = message(&bytes).unwrap();
+    assert_eq!((read.id, read.response, read.rcode), (0xbeef, true, 0));
+    assert_eq!(
+        (read.opcode, read.truncated, read.stopped),
+        (0, false, None)
+    );
+    assert_eq!(
+        read.questions,
+        [Question {
+            name: "www.example.com".into(),
+            qtype: 1,
+            qclass: 1
+        }]
+    );
+    let answer = |name: &str, ttl, data| Answer {
+        name: name.into(),
+        ttl,
+        data,
+    };
+    let edge = "edge.cdn.example";
+    assert_eq!(
+        read.answers,
+        [
+            answer("www.example.com", 30, AnswerData::Cname(edge.into())),
+            answer(
+                edge,
+                20,
+                AnswerData::Address(Ipv4Addr::new(192, 0, 2, 7).into())
+            ),
+            answer(
+                edge,
+                10,
+                AnswerData::Address(Ipv6Addr::from([0x20; 16]).into())
+            ),
+            answer(edge, 5, AnswerData::Other(65)),
+        ]
+    );
+}
+
+#[test]
+fn names_are_escaped_as_rfc_1035_says() {
+    assert_eq!(
+        name_text(&[b"a.b", b"c\\\n ", b"\xc3\xa9"]).unwrap(),
+        r"a\.b.c\\\010\032.\195\169"
+    );
+    assert_eq!(name_text(&[]).unwrap(), ".");
+}
+
+#[test]
+fn names_are_as_long_as_255_bytes_and_no_longer() {
+    let label = [b'x'; 63];
+    assert!(name_text(&[&label, &label, &label, &label[..61]]).is_ok());
+    let error = name_text(&[&label, &label, &label, &label[..62]]).unwrap_err();
+    assert!(matches!(error, DnsError::Unreadable(s) if s.flaw == Flaw::NameLength));
+}
+
+#[test]
+fn pointers_that_do_not_point_back_are_refused() {
+    let pointer = |target: u8| {
+        let error = message(&with_header(1, 0, &[1, b'a', 0xc0, target, 0, 1, 0, 1])).unwrap_err();
+        match error {
+            DnsError::Unreadable(stopped) => stopped.flaw,
+            other => panic!("{other}"),
+        }
+    };
+    assert_eq!(pointer(12), Flaw::Pointer(12), "to itself");
+    assert_eq!(pointer(14), Flaw::Pointer(14), "to the pointer");
+    assert_eq!(pointer(200), Flaw::Pointer(200), "forward");
+}
+
+#[test]
+fn a_long_chain_of_pointers_is_given_up() {
+    // The data of an unread record holds pointers, each to the one before it.
+    let mut chain = vec![0_u8];
+    let base = 12 + 11;
+    for link in 0..200_u16 {
+        let target = if link == 0 {
+            base
+        } else {
+            base + 1 + 2 * (link - 1)
+        };
+        chain.extend((0xc000 | target).to_be_bytes());
+    }
+    let last = base + 1 + 2 * 199;
+    let record = [&[0, 0, 16, 0, 1, 0, 0, 0, 0][..], &vector(2, &chain)].concat();
+    let owner = (0xc000 | last).to_be_bytes();
+    let bytes = with_header(0, 2, &[&record[..], &owner, &[0; 10]].concat());
+    let read = message(&bytes).unwrap();
+    assert_eq!(read.answers.len(), 1);
+    assert_eq!(read.stopped.unwrap().flaw, Flaw::Pointers);
+}
+
+#[test]
+fn what_parsed_is_kept_and_the_place_of_the_flaw_said() {
+    let mut bytes = dns(
+        1,
+        RESPONSE,
+        &[("a.example", 1)],
+        &[
+            Record::a("a.example", 1, [192, 0, 2, 1]),
+            Record::a("a.example", 1, [192, 0, 2, 2]),
+        ],
+    );
+    bytes.truncate(bytes.len() - 2);
+    let read = message(&bytes).unwrap();
+    assert_eq!((read.questions.len(), read.answers.len()), (1, 1));
+    let stopped = read.stopped.unwrap();
+    assert_eq!(
+        (stopped.section, stopped.record, stopped.offset),
+        (Section::Answer, 1, 12 + 15 + 16)
+    );
+    assert_eq!(
+        stopped.to_string(),
+        "answer 1 at byte 43: field at byte 55 needs 4 bytes, 2 are left"
+    );
+}
+
+#[test]
+fn data_that_contradicts_its_type_is_said_and_passed_over() {
+    let read = message(&dns(
+        1,
+        RESPONSE,
+        &[("a.example", 1)],
+        &[
+            Record::raw("a.example", 1, 9, vec![1, 2, 3]),
+            Record::raw("a.example", 5, 9, vec![1, b'x', 0, 99]),
+            Record {
+                class: 3,
+                ..Record::a("a.example", 9, [1, 2, 3, 4])
+            },
+            Record::a("a.example", 9, [1, 2, 3, 4]),
+        ],
+    ))
+    .unwrap();
+    let data: Vec<_> = read.answers.into_iter().map(|answer| answer.data).collect();
+    assert_eq!(
+        data,
+        [
+            AnswerData::Malformed(1),
+            AnswerData::Malformed(5),
+            AnswerData::Other(1),
+            AnswerData::Address(Ipv4Addr::new(1, 2, 3, 4).into()),
+        ]
+    );
+}
+
+#[test]
+fn additional_records_and_trailing_bytes_are_left_alone() {
+    let mut bytes = dns(1, QUERY, &[("a.example", 28)], &[]);
+    bytes[11] = 1; // One additional record: EDNS.
+    bytes.extend([0, 0, 41, 4, 0xd0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]);
+    let read = message(&bytes).unwrap();
+    assert_eq!((read.questions.len(), read.stopped), (1, None));
+}
+
+#[test]
+fn sections_are_bounded() {
+    let questions = vec![("a.example", 1); QUESTIONS_MAX + 1];
+    let read = message(&dns(1, QUERY, &questions, &[])).unwrap();
+    assert_eq!(read.questions.len(), QUESTIONS_MAX);
+    assert_eq!(read.stopped.unwrap().flaw, Flaw::TooMany);
+
+    let answers = vec![Record::a("a.example", 1, [0; 4]); ANSWERS_MAX + 1];
+    let read = message(&dns(1, RESPONSE, &[], &answers)).unwrap();
+    assert_eq!(read.answers.len(), ANSWERS_MAX);
+    assert_eq!(read.stopped.unwrap().flaw, Flaw::TooMany);
+}
+
+#[test]
+fn what_is_no_dns_is_refused() {
+    assert_eq!(message(&[0; 11]), Err(DnsError::Header { had: 11 }));
+    assert_eq!(message(&[0; 12]), Err(DnsError::NoRecord));
+    let opcode = [0, 1, 0x78, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    assert_eq!(message(&opcode), Err(DnsError::Opcode(15)));
+    // A refusal may repeat nothing of the query.
+    assert!(message(&with_header(0, 0, &[])).is_ok());
+}
+
+#[test]
+fn kinds_are_told_by_port() {
+    let query = dns(1, QUERY, &[("a.local", 1)], &[]);
+    assert_eq!(looks_like_dns(&query, 53), Some(DnsKind::Unicast));
+    assert_eq!(looks_like_dns(&query, 5353), Some(DnsKind::Mdns));
+    assert_eq!(looks_like_dns(&query, 5355), Some(DnsKind::Llmnr));
+    assert_eq!(looks_like_dns(&query, 5354), None);
+    assert_eq!(looks_like_dns(&query[..11], 53), None);
+}
+
+#[test]
+fn a_stream_gives_one_message_at_a_time() {
+    let first = dns(1, QUERY, &[("a.example", 1)], &[]);
+    let stream = [dns_over_tcp(&first), vec![0, 40, 9]].concat();
+    let read = tcp_message(&stream).yes().unwrap();
+    assert_eq!(read.message, message(&first).unwrap());
+    assert_eq!(read.consumed, first.len() + 2);
+    assert_eq!(tcp_message(&stream[read.consumed..]), Probe::NotYet);
+}
+
+#[test]
+fn a_stream_that_is_something_else_is_not_waited_for() {
+    assert_eq!(tcp_message(b"\x00\x05hello"), Probe::No);
+    let opcode_15 = [2, 0, 0, 1, 0x78, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    assert_eq!(tcp_message(&opcode_15), Probe::No);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn any_host_name_is_read_back(name in "[a-z0-9_-]{1,20}(\\.[a-z0-9-]{1,20}){0,5}", kind: u16) {
+        let read = message(&dns(7, QUERY, &[(&name, kind)], &[])).unwrap();
+        prop_assert_eq!(&read.questions[0].name, &name);
+        prop_assert_eq!(read.questions[0].qtype, kind);
+    }
+
+    #[test]
+    fn every_prefix_of_a_stream_is_not_yet(name in "[a-z]{1,20}\\.[a-z]{1,9}") {
+        let stream = dns_over_tcp(&dns(7, QUERY, &[(&name, 1)], &[]));
+        for end in 0..stream.len() {
+            prop_assert_eq!(tcp_message(&stream[..end]), Probe::NotYet);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Conditions on what was reached, apart from where it is.
+
+use std::collections::BTreeSet;
+
+use super::Answer;
+use crate::contact::{AppProtocol, Contact, Endpoint, NameSource};
+use crate::glob::Glob;
+use crate::vocabulary::Word;
+
+pub(super) fn port(endpoint: &Endpoint, wanted: &BTreeSet<u16>) -> Answer {
+    match endpoint.port {
+        Some(port) => Answer::yes_if(wanted.contains(&port), || format!("port {port}")),
+        None => Answer::No,
+    }
+}
+
+pub(super) fn app_protocol(endpoint: &Endpoint, wanted: &BTreeSet<AppProtocol>) -> Answer {
+    let protocol = endpoint.app_protocol;
+    Answer::yes_if(wanted.contains(&protocol), || match protocol {
+        AppProtocol::Dns => "it speaks DNS".into(),
+        AppProtocol::Http => "it speaks HTTP".into(),
+        AppProtocol::Tls => "it speaks TLS".into(),
+        AppProtocol::Quic => "it speaks QUIC".into(),
+        AppProtocol::Unknown => "its protocol is not recognised".into(),
+    })
+}
+
+pub(super) fn cleartext(contact: &Contact, wanted: bool) -> Answer {
+    match contact.cleartext {
+        Some(true) => Answer::yes_if(wanted, || "payload is readable in transit".into()),
+        Some(false) => Answer::yes_if(!wanted, || "payload is not readable in transit".into()),
+        None => Answer::NotKnown("whether payload is readable in transit could not be told".into()),
+    }
+}
+
+/// Asks the endpoint's names. Without `sources`, a question to a resolver does not count: it is
+/// not the endpoint's own name.
+pub(super) fn name(
+    endpoint: &Endpoint,
+    patterns: Option<&BTreeSet<Glob>>,
+    sources: Option<&BTreeSet<NameSource>>,
+) -> Answer {
+    let counts = |source: NameSource| match sources {
+        Some(sources) => sources.contains(&source),
+        None => source != NameSource::Dns,
+    };
+    let mut names: BTreeSet<&str> = endpoint
+        .names
+        .iter()
+        .filter(|name| counts(name.source))
+        .map(|name| name.name.as_str())
+        .collect();
+    if let (Some(name), None) = (&endpoint.name, sources) {
+        names = BTreeSet::from([name.as_str()]);
+    }
+    let Some(patterns) = patterns else {
+        return Answer::yes_if(!names.is_empty(), || shown("name", &names, sources));
+    };
+    if names.is_empty() {
+        // With `sources` the absence of such a name is a fact; without, the name is not known.
+        return match sources {
+            Some(_) => Answer::No,
+            None => Answer::NotKnown(format!("the name of {} is not known", endpoint.addr)),
+        };
+    }
+    let fits = |name: &&str| patterns.iter().any(|glob| glob.matches(name));
+    let fitting: BTreeSet<&str> = names.iter().copied().filter(fits).collect();
+    if fitting.is_empty() {
+        Answer::No
+    } else if fitting.len() == names.len() || sources.is_some() {
+        // Names of a given source were all seen, so one that fits is enough.
+        Answer::Yes(shown("name", &fitting, sources))
+    } else {
+        Answer::NotKnown(shown("the name may be one of", &names, sources))
+    }
+}
+
+/// Names that a reason lists.
+const NAMES_SHOWN_MAX: usize = 5;
+
+fn shown(label: &str, names: &BTreeSet<&str>, sources: Option<&BTreeSet<NameSource>>) -> String {
+    let list: Vec<&str> = names.iter().copied().take(NAMES_SHOWN_MAX).collect();
+    let more = names.len() - list.len();
+    let mut text = format!("{label} {}", list.join(", "));
+    if more > 0 {
+        text = format!("{text} and {more} more");
+    }
+    if let Some(sources) = sources {
+        let words: Vec<&str> = sources.iter().map(|source| source.word()).collect();
+        text = format!("{text} (source: {})", words.join(", "));
+    }
+    text
+}

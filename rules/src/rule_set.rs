@@ -1,0 +1,311 @@
+//! A rule set as the engine holds it.
+//!
+//! In: what [`parse`](crate::parse) read and checked. Out: values that [`judge`](crate::judge())
+//! asks. Lists are kept sorted, so that the order in which somebody typed them never shows.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::contact::{AppClass, AppProtocol, Grade, NameSource, Proto};
+use crate::day::Day;
+use crate::glob::Glob;
+use crate::judge::Outcome;
+
+/// Days after which a provider's list of regions no longer gives grade *high*, unless the set
+/// says otherwise.
+pub const PLACE_AGE_DAYS_DEFAULT: u32 = 180;
+
+/// How much a matching rule matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Minor.
+    Low,
+    /// Worth a question to the vendor.
+    Medium,
+    /// Worth an expert's time.
+    High,
+}
+
+/// What a rule is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleKind {
+    /// Where traffic goes.
+    Destination,
+    /// Where traffic goes, against what a vendor said.
+    Declaration,
+    /// Traffic that anybody on the way can read.
+    Cleartext,
+    /// Who sent.
+    Owner,
+}
+
+impl RuleKind {
+    /// What reports call it. Facts only: a tool can't say that a law was broken.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Destination | Self::Declaration => "destination finding",
+            Self::Cleartext => "indicator",
+            Self::Owner => "unknown owner",
+        }
+    }
+}
+
+/// Whether the owner of a contact is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum OwnerState {
+    /// A UID is known.
+    Known,
+    /// No UID is known.
+    Unknown,
+}
+
+/// What a rule does when the answer to one of its conditions is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Undeterminable {
+    /// Say so: the outcome is *needs review*.
+    Review,
+    /// Stay silent.
+    Ignore,
+}
+
+/// What a statement is about; decides what traffic can say of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ClaimKind {
+    /// Data goes to a place.
+    Path,
+    /// Data goes to a place and nowhere else.
+    ExclusivePath,
+    /// Who else gets data.
+    ThirdParty,
+    /// How data is protected on the way.
+    Transit,
+    /// What the user agreed to.
+    Consent,
+    /// Where data is stored.
+    Storage,
+    /// How long data is kept.
+    Retention,
+    /// How the device is protected.
+    DeviceSecurity,
+    /// What the vendor does in its own house.
+    Procedure,
+}
+
+/// Whether a vendor still stands by a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Status {
+    /// As far as is known, it does.
+    Current,
+    /// Made long ago and not renewed.
+    Historic,
+    /// Taken back.
+    Withdrawn,
+}
+
+/// A place that a statement names; each part that is absent leaves it open.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AllowedPlace {
+    /// Provider key (`aws`).
+    pub provider: Option<String>,
+    /// The provider's own name of the region.
+    pub region: Option<String>,
+    /// ISO 3166-1 alpha-2 code.
+    pub country: Option<String>,
+}
+
+/// What a vendor said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declaration {
+    /// Id within the set.
+    pub id: String,
+    /// Who said it.
+    pub vendor: String,
+    /// When.
+    pub said_on: Day,
+    /// In its own words.
+    pub claim: String,
+    /// What it is about.
+    pub kind: ClaimKind,
+    /// Whether it stands.
+    pub status: Status,
+    /// Where it can be read.
+    pub source: String,
+    /// The places that it names.
+    pub allow: BTreeSet<AllowedPlace>,
+    /// Packages that it covers.
+    pub(crate) packages: BTreeSet<Glob>,
+    /// SHA-256 of the signer certificates of the vendor's own apps, lower-case hex.
+    pub signers: BTreeSet<String>,
+}
+
+/// A provision that may be relevant to a contact on some days.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// How it is cited.
+    pub text: String,
+    /// First day on which it is in force.
+    pub from: Day,
+    /// Last day on which it is in force; none while it is.
+    pub to: Option<Day>,
+}
+
+impl Reference {
+    /// Whether it was in force on a day.
+    pub fn valid_on(&self, day: Day) -> bool {
+        self.from <= day && self.to.is_none_or(|to| day <= to)
+    }
+}
+
+/// One condition of a rule or an exception.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Condition {
+    Owner(BTreeSet<OwnerState>),
+    AppClass(BTreeSet<AppClass>),
+    User(BTreeSet<u32>),
+    Package(BTreeSet<Glob>),
+    Signer(BTreeSet<String>),
+    Phase(BTreeSet<String>),
+    Payload(bool),
+    BytesOutOver(u64),
+    Port(BTreeSet<u16>),
+    Proto(BTreeSet<Proto>),
+    AppProtocol(BTreeSet<AppProtocol>),
+    Cleartext(bool),
+    /// `name` and `name_source` look at the same name, so they are one condition.
+    Name {
+        patterns: Option<BTreeSet<Glob>>,
+        sources: Option<BTreeSet<NameSource>>,
+    },
+    Country(BTreeSet<String>),
+    CountryNot(BTreeSet<String>),
+    Provider(BTreeSet<String>),
+    Region(BTreeSet<Glob>),
+    Organisation(BTreeSet<Glob>),
+    Asn(BTreeSet<u32>),
+    Grade(BTreeSet<Grade>),
+    PlaceKnown(bool),
+    /// Id of a declaration of the set.
+    OutsideDeclaration(String),
+}
+
+/// Conditions that must all hold, in the order of
+/// [`WHEN_KEYS`](crate::vocabulary::WHEN_KEYS).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct When(pub(crate) Vec<Condition>);
+
+/// One rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Id within the set.
+    pub id: String,
+    /// What it finds, in a few words.
+    pub title: String,
+    /// What it is about.
+    pub kind: RuleKind,
+    /// How much it matters.
+    pub severity: Severity,
+    /// What it says when every condition holds: a finding, or that a person must look.
+    pub outcome: Outcome,
+    /// Grade that a place must have for a finding.
+    pub min_grade: Grade,
+    /// What it does when a condition can't be answered.
+    pub undeterminable: Undeterminable,
+    /// What the reader of a finding should know.
+    pub note: String,
+    /// Provisions that may be relevant.
+    pub reference: Vec<Reference>,
+    pub(crate) when: When,
+}
+
+/// A contact that is known and not reported as a finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exception {
+    /// Id within the set.
+    pub id: String,
+    /// Ids of the rules that it silences.
+    pub rules: BTreeSet<String>,
+    /// Why.
+    pub reason: String,
+    /// Who answers for it.
+    pub approved_by: String,
+    /// Last day on which it applies.
+    pub expires: Day,
+    pub(crate) when: When,
+}
+
+/// A checked rule set. Made by [`RuleSet::parse`] only, so what it refers to exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleSet {
+    pub(crate) id: String,
+    pub(crate) version: String,
+    pub(crate) title: String,
+    pub(crate) home: BTreeSet<String>,
+    pub(crate) max_place_age_days: u32,
+    pub(crate) declarations: Vec<Declaration>,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) exceptions: Vec<Exception>,
+}
+
+impl RuleSet {
+    /// Name of the set.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Version, as its author wrote it.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// What it is for, in a few words.
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// Countries that count as inside (`@home`).
+    pub fn home(&self) -> &BTreeSet<String> {
+        &self.home
+    }
+
+    /// Days between a provider's list and a contact beyond which the list no longer gives grade
+    /// *high*.
+    pub fn max_place_age_days(&self) -> u32 {
+        self.max_place_age_days
+    }
+
+    /// Statements of vendors, in the order of the file.
+    pub fn declarations(&self) -> &[Declaration] {
+        &self.declarations
+    }
+
+    /// Rules, in the order of the file.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Exceptions, in the order of the file.
+    pub fn exceptions(&self) -> &[Exception] {
+        &self.exceptions
+    }
+
+    /// Byte counts that change a verdict when they are passed, sorted: a contact has to be judged
+    /// again when [`bytes_out`](crate::contact::Contact::bytes_out) first exceeds one.
+    pub fn byte_bounds(&self) -> Vec<u64> {
+        let rules = self.rules.iter().map(|rule| &rule.when);
+        let exceptions = self.exceptions.iter().map(|exception| &exception.when);
+        let bounds: BTreeSet<u64> = rules
+            .chain(exceptions)
+            .flat_map(|when| &when.0)
+            .filter_map(|condition| match condition {
+                Condition::BytesOutOver(bound) => Some(*bound),
+                _ => None,
+            })
+            .collect();
+        bounds.into_iter().collect()
+    }
+}

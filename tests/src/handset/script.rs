@@ -1,0 +1,102 @@
+//! What an app of the virtual handset does, and what it says it did.
+//!
+//! In and out: JSON, a [`Script`] on the app's standard input, a line per [`Sent`] on its standard
+//! output. These lines are the truth that the daemon's records are compared with.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// Transport protocol of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proto {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// One thing that an app does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "do")]
+pub enum Action {
+    /// Asks a resolver for a name's address.
+    Resolve {
+        /// The name.
+        name: String,
+        /// Ask for AAAA, not A.
+        ipv6: bool,
+        /// Whom to ask.
+        resolver: SocketAddr,
+        /// Over TCP or UDP.
+        over: Proto,
+        /// Give the socket to this UID before asking, as Android's netd does for an app.
+        on_behalf_of: Option<u32>,
+    },
+    /// A TLS handshake, a request and its answer.
+    Tls {
+        /// Server name.
+        name: String,
+        /// Address and port.
+        to: SocketAddr,
+    },
+    /// An HTTP request in clear and its answer.
+    Http {
+        /// Host header.
+        name: String,
+        /// Address and port.
+        to: SocketAddr,
+    },
+    /// Datagrams of `bytes` payload from one socket.
+    Udp {
+        /// Address and port.
+        to: SocketAddr,
+        /// Payload of each.
+        bytes: usize,
+        /// How many.
+        packets: u64,
+        /// Wait for an answer to each.
+        answered: bool,
+    },
+    /// Connects and closes.
+    TcpTouch {
+        /// Address and port.
+        to: SocketAddr,
+    },
+    /// Many short flows, TCP and UDP in turn, to echo hosts.
+    Flows {
+        /// How many.
+        count: u64,
+        /// Threads that make them.
+        parallel: u64,
+        /// Addresses and ports of echo hosts; chosen by the seed.
+        to: Vec<SocketAddr>,
+        /// Seed of the choice.
+        seed: u64,
+    },
+}
+
+/// Everything that an app does, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Script {
+    /// Certificate that it trusts (DER).
+    pub trusted_certificate: Vec<u8>,
+    /// What it does.
+    pub actions: Vec<Action>,
+}
+
+/// A flow that an app made.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Sent {
+    /// Protocol.
+    pub proto: Proto,
+    /// The handset's side.
+    pub local: SocketAddr,
+    /// The other side.
+    pub remote: SocketAddr,
+    /// UID under which the app ran, or to which it gave the socket.
+    pub uid: u32,
+    /// Datagrams sent; none for TCP, whose packets the kernel makes.
+    pub datagrams: Option<u64>,
+}

@@ -1,0 +1,114 @@
+//! What the commands need on the machine, and how it gets there.
+//!
+//! In: the search path, the package managers. Out: installed tools, or a line that says what is
+//! missing and what will not run for it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use crate::steps::{Outcome, run};
+
+/// Cargo's own tools: the subcommand and the package that brings it.
+const CARGO_TOOLS: [(&str, &str); 2] = [("nextest", "cargo-nextest"), ("deny", "cargo-deny")];
+/// Programs of the system: the program and its Debian package.
+const SYSTEM_TOOLS: [(&str, &str); 3] = [
+    ("ip", "iproute2"),
+    ("iptables", "iptables"),
+    ("ip6tables", "iptables"),
+];
+
+/// Whether a missing prerequisite fails.
+pub fn in_ci() -> bool {
+    std::env::var_os("CI").is_some()
+}
+
+/// Whether we run as root.
+pub fn is_root() -> bool {
+    // Without a dependency: the owner of our own entry in /proc is our effective UID.
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
+}
+
+/// Makes sure that cargo's tools are there; installs the missing ones.
+pub fn cargo_tools() -> Outcome {
+    for (subcommand, package) in CARGO_TOOLS {
+        if !has_cargo_tool(subcommand) {
+            println!("{package} is not here: installing it (this is done once)");
+            run("cargo", &["install", "--locked", package])?;
+        }
+    }
+    Ok(())
+}
+
+fn has_cargo_tool(subcommand: &str) -> bool {
+    let mut probe = Command::new("cargo");
+    probe.args([subcommand, "--version"]);
+    probe.stdout(Stdio::null()).stderr(Stdio::null());
+    probe.status().is_ok_and(|status| status.success())
+}
+
+/// Makes sure that what a virtual handset needs is there; installs it as root on Debian.
+pub fn system_tools() -> Outcome {
+    if !is_root() {
+        return absent("not root: live tests do not run, the demo replays its capture");
+    }
+    let packages = missing_packages(|program| in_path(program).is_some());
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let names = packages.join(" ");
+    if in_path("apt-get").is_none() {
+        return absent(&format!(
+            "not found, and there is no apt-get: {names}; live tests do not run"
+        ));
+    }
+    println!("not here: {names}; installing with apt-get");
+    // Lists may be old or absent on a fresh machine; if they cannot be fetched, what is there may do.
+    if let Err(reason) = run("apt-get", &["update", "-q"]) {
+        println!("{reason}; going on with the package lists that are here");
+    }
+    let mut install = vec!["install", "-q", "-y", "--no-install-recommends"];
+    install.extend(packages);
+    run("apt-get", &install)
+}
+
+/// The packages of the system's tools that are not there, each once.
+fn missing_packages(is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    let mut packages: Vec<_> = SYSTEM_TOOLS
+        .into_iter()
+        .filter(|(program, _)| !is_there(program))
+        .map(|(_, package)| package)
+        .collect();
+    packages.dedup();
+    packages
+}
+
+/// A prerequisite is absent: fails in CI, is a line elsewhere.
+pub fn absent(what: &str) -> Outcome {
+    if in_ci() {
+        return Err(format!("required where CI is set, but: {what}"));
+    }
+    println!("note: {what}");
+    Ok(())
+}
+
+fn in_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|dir: PathBuf| dir.join(program))
+        .find(|file: &PathBuf| Path::is_file(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asks_for_each_missing_package_once() {
+        assert_eq!(missing_packages(|_| false), ["iproute2", "iptables"]);
+        assert_eq!(missing_packages(|program| program != "ip"), ["iproute2"]);
+        assert!(missing_packages(|_| true).is_empty());
+    }
+}
