@@ -8,6 +8,7 @@ mod settle;
 use std::{
     collections::{BTreeMap, VecDeque},
     net::IpAddr,
+    sync::Arc,
 };
 
 use sakshi_rules::{
@@ -57,12 +58,16 @@ pub struct State {
     probes: u8,
     protocol: Option<AppProtocol>,
     names: Vec<Name>,
+    /// Its HTTP request names another server than the one reached (RFC 9112, section 3.2.2).
+    through_proxy: bool,
     /// In a queue to be settled.
     queued: bool,
     /// To be settled before the next packet.
     ready: bool,
     /// What the flow had sent before the phase in which it is now counted.
     before_phase: Share,
+    /// Its first packet in that phase.
+    counted_since: Option<Timestamp>,
     settled: Option<Settled>,
 }
 
@@ -89,7 +94,7 @@ pub struct Setup {
     /// Rules to judge by.
     pub rules: Vec<RuleSet>,
     /// Location data.
-    pub atlas: Atlas,
+    pub atlas: Arc<Atlas>,
     /// Names of the sources, by number.
     pub sources: Vec<String>,
 }
@@ -100,7 +105,7 @@ pub struct Core {
     session: u64,
     table: FlowTable<State>,
     inventory: Inventory,
-    atlas: Atlas,
+    atlas: Arc<Atlas>,
     max_age_days: u32,
     resolved: ResolvedNames,
     book: ContactBook,
@@ -218,11 +223,16 @@ impl Core {
         if found.app_protocol != AppProtocol::Unknown {
             flow.user.protocol = Some(found.app_protocol);
         }
-        if let Content::Dns(DnsKind::Unicast, message) = &found.content
-            && !observed.outbound
-        {
-            let asked_by = settle::conclude(flow).uid;
-            self.resolved.learn(message, packet.at, asked_by);
+        match &found.content {
+            // An answer teaches only where the handset was seen to ask in the same flow.
+            Content::Dns(DnsKind::Unicast, message) if !observed.outbound => {
+                if flow.out.packets > 0 {
+                    let asked_by = settle::conclude(flow).uid;
+                    self.resolved.learn(message, packet.at, asked_by);
+                }
+            }
+            Content::HttpRequest(request) => flow.user.through_proxy |= request.target_is_absolute,
+            _ => {}
         }
         if observed.outbound {
             found
@@ -270,11 +280,13 @@ impl Core {
             }
             Some(_) => {
                 flow.user.before_phase = settle::sent(flow).minus(share);
+                flow.user.counted_since = Some(packet.at);
                 flow.user.settled = None;
                 mark_ready(flow, &mut self.ready);
             }
             None if !flow.user.queued => {
                 flow.user.queued = true;
+                flow.user.counted_since = Some(packet.at);
                 self.waiting
                     .push_back((packet.at.plus_nanos(SETTLE_AFTER_NANOS), observed.flow));
             }

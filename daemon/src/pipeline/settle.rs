@@ -98,8 +98,17 @@ struct Desk<'a> {
 
 impl Desk<'_> {
     /// Gives the flow its contact, and moves there what it has sent in this phase. A flow that the
-    /// handset only received has none.
+    /// handset only received has none; one that has sent nothing since an earlier phase stays with
+    /// the contact of that phase, whose totals are closed.
     fn settle(&mut self, flow: &mut Flow, out: &mut Vec<Record>) {
+        let phase = self.book.phase();
+        if flow
+            .user
+            .settled
+            .is_some_and(|settled| settled.phase != phase)
+        {
+            return;
+        }
         let share = sent(flow).minus(flow.user.before_phase);
         if share.packets_out == 0 {
             return;
@@ -121,19 +130,14 @@ impl Desk<'_> {
         };
         let place = || self.atlas.locate(addr, flow.start, self.max_age_days);
         let contact = self.book.settle(claim, place, self.inventory, out);
-        let phase = self.book.phase();
-        let before = flow
-            .user
-            .settled
-            .filter(|settled| settled.phase == phase)
-            .and_then(|settled| settled.contact);
+        let before = flow.user.settled.and_then(|settled| settled.contact);
         if before != contact {
             if let Some(before) = before {
                 self.book.withdraw_flow(before, share);
             }
             if let Some(contact) = contact {
-                self.book
-                    .add_flow(contact, share, flow.start, flow.end, out);
+                let since = flow.user.counted_since.unwrap_or(flow.start);
+                self.book.add_flow(contact, share, since, flow.end, out);
             }
         }
         flow.user.settled = Some(Settled {
@@ -145,12 +149,12 @@ impl Desk<'_> {
     }
 
     /// The endpoint's name, where one is known beyond a choice, and every name seen for it. What
-    /// was asked of a resolver is not the resolver's own name.
+    /// was asked of a resolver or of a proxy is not its own name.
     fn names(&self, flow: &Flow, owner: Conclusion) -> (Option<String>, Vec<Name>) {
         let mut names = flow.user.names.clone();
         let own = names
             .iter()
-            .find(|name| name.source != NameSource::Dns)
+            .find(|name| name.source != NameSource::Dns && !flow.user.through_proxy)
             .map(|name| name.name.clone());
         let mut add = |name: &str| {
             let name = Name {

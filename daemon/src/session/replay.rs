@@ -2,7 +2,7 @@
 //!
 //! In: a case. Out: the same findings, in a new case or a summary; or a list of differences.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use sakshi_rules::RuleSet;
 use serde::de::DeserializeOwned;
@@ -138,7 +138,7 @@ impl Given {
             handset: session.handset,
             inventory,
             rules,
-            atlas: Atlas::embedded()?,
+            atlas: Arc::new(Atlas::embedded()?),
             sources: session
                 .sources
                 .into_iter()

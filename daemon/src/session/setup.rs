@@ -6,6 +6,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use sakshi_rules::RuleSet;
@@ -32,7 +33,7 @@ pub struct Materials {
     /// What was wrong with the inventory's files.
     pub problems: Vec<InventoryProblem>,
     /// Location data.
-    pub atlas: Atlas,
+    pub atlas: Arc<Atlas>,
     /// Copies for the case.
     pub files: CaseFiles,
 }
@@ -53,7 +54,7 @@ impl Materials {
     /// become gaps.
     pub fn load(rules: &[PathBuf], inventory: &InventoryFrom) -> Result<Self, SessionError> {
         let texts = rule_texts(rules)?;
-        let atlas = Atlas::embedded()?;
+        let atlas = Arc::new(Atlas::embedded()?);
         let (inventory, problems) = read_inventory(inventory)?;
         let mut kept: Vec<(String, Vec<u8>)> = inventory
             .sources()
