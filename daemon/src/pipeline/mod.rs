@@ -225,11 +225,11 @@ impl Core {
         }
         match &found.content {
             // An answer teaches only where the handset was seen to ask in the same flow.
-            Content::Dns(DnsKind::Unicast, message) if !observed.outbound => {
-                if flow.out.packets > 0 {
-                    let asked_by = settle::conclude(flow).uid;
-                    self.resolved.learn(message, packet.at, asked_by);
-                }
+            Content::Dns(DnsKind::Unicast, message)
+                if !observed.outbound && flow.out.packets > 0 =>
+            {
+                let asked_by = settle::conclude(flow).uid;
+                self.resolved.learn(message, packet.at, asked_by);
             }
             Content::HttpRequest(request) => flow.user.through_proxy |= request.target_is_absolute,
             _ => {}
