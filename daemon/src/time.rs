@@ -57,6 +57,41 @@ impl Timestamp {
     }
 }
 
+/// A time that lies further back than this is a step of the clock or another capture, not
+/// reordering: time passes from there on anew.
+pub const REORDER_NANOS_MAX: i64 = 60 * 1_000_000_000;
+
+/// A clock that never goes back, driven by the times of a stream that may.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StreamClock {
+    elapsed_nanos: i64,
+    latest: Option<Timestamp>,
+}
+
+impl StreamClock {
+    /// Takes a time of the stream in. The epoch is no time: a packet without one has it.
+    pub fn advance(&mut self, at: Timestamp) {
+        if at == Timestamp::default() {
+            return;
+        }
+        let step = self.latest.map_or(0, |latest| at.nanos_since(latest));
+        if self.latest.is_none() || !(-REORDER_NANOS_MAX..=0).contains(&step) {
+            self.latest = Some(at);
+            self.elapsed_nanos = self.elapsed_nanos.saturating_add(step.max(0));
+        }
+    }
+
+    /// Nanoseconds that have passed since the first time taken in.
+    pub const fn elapsed_nanos(&self) -> i64 {
+        self.elapsed_nanos
+    }
+
+    /// The stream's own time, as far as it is known.
+    pub const fn latest(&self) -> Option<Timestamp> {
+        self.latest
+    }
+}
+
 impl fmt::Display for Timestamp {
     /// RFC 3339, UTC, six decimals: `2026-11-24T09:41:51.000000Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,6 +127,24 @@ mod tests {
         assert_eq!(moment.to_string(), "2026-11-24T09:41:51.000042Z");
         let json = serde_json::to_string(&moment).unwrap();
         assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), moment);
+    }
+
+    #[test]
+    fn a_stream_that_steps_back_goes_on_from_there() {
+        let second = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+        let mut clock = StreamClock::default();
+        for (at, elapsed) in [
+            (1000, 0),
+            (1010, 10),
+            (1005, 10),
+            (1012, 12),
+            (500, 12),
+            (501, 13),
+        ] {
+            clock.advance(second(at));
+            assert_eq!(clock.elapsed_nanos(), elapsed * 1_000_000_000, "at {at}");
+        }
+        assert_eq!(clock.latest(), Some(second(501)));
     }
 
     #[test]

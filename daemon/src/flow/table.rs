@@ -22,13 +22,10 @@ use super::{
 use crate::{
     input::Packet,
     packet::{Transport, View},
-    time::Timestamp,
+    time::{StreamClock, Timestamp},
 };
 
 const SECOND_NANOS: i64 = 1_000_000_000;
-/// A packet time that lies further back than this is a step of the clock or another capture, not
-/// reordering: idle times count from there on anew.
-const REORDER_NANOS_MAX: i64 = 60 * SECOND_NANOS;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
@@ -112,28 +109,7 @@ pub struct FlowTable<T> {
     ended: Vec<Flow<T>>,
     started: u64,
     evicted: u64,
-    clock: Clock,
-}
-
-/// A clock that never goes back, driven by packet times that may.
-#[derive(Debug, Clone, Copy, Default)]
-struct Clock {
-    now_nanos: i64,
-    latest: Option<Timestamp>,
-}
-
-impl Clock {
-    /// A packet without a time (the epoch) leaves the clock as it is.
-    fn advance(&mut self, at: Timestamp) {
-        if at == Timestamp::default() {
-            return;
-        }
-        let step = self.latest.map_or(0, |latest| at.nanos_since(latest));
-        if self.latest.is_none() || !(-REORDER_NANOS_MAX..=0).contains(&step) {
-            self.latest = Some(at);
-            self.now_nanos = self.now_nanos.saturating_add(step.max(0));
-        }
-    }
+    clock: StreamClock,
 }
 
 impl<T: Default> FlowTable<T> {
@@ -154,7 +130,7 @@ impl<T: Default> FlowTable<T> {
             ended: Vec::new(),
             started: 0,
             evicted: 0,
-            clock: Clock::default(),
+            clock: StreamClock::default(),
         }
     }
 
@@ -169,7 +145,7 @@ impl<T: Default> FlowTable<T> {
             self.end(at, key, Ended::Replaced);
         }
         let at = kept.unwrap_or_else(|| self.begin(key, (src, dst), packet, view));
-        let now_nanos = self.clock.now_nanos;
+        let now_nanos = self.clock.elapsed_nanos();
         let Some(flow) = self.slab.at_mut(at) else {
             unreachable!("the map holds slots that are taken")
         };
@@ -191,7 +167,7 @@ impl<T: Default> FlowTable<T> {
         for list in 0..CLASSES {
             let deadline = self
                 .clock
-                .now_nanos
+                .elapsed_nanos()
                 .saturating_sub(self.timeouts_nanos[list]);
             while let Some((at, touched)) = self.slab.idlest(list) {
                 if touched >= deadline {
@@ -256,7 +232,7 @@ impl<T: Default> FlowTable<T> {
     /// Source and destination; a later fragment gets the ports of its first one.
     fn sides(&mut self, view: &View<'_>) -> (Side, Side) {
         let own = sides(view);
-        let now_nanos = self.clock.now_nanos;
+        let now_nanos = self.clock.elapsed_nanos();
         match (view.transport, view.fragment_id) {
             (Transport::Fragment { id }, _) => {
                 self.fragments.recall(view, id, now_nanos).unwrap_or(own)
@@ -301,7 +277,7 @@ impl<T: Default> FlowTable<T> {
         };
         let flow = Flow::new(id, tuple, packet);
         let list = class(tuple.protocol, flow.state);
-        self.slab.insert(flow, list, self.clock.now_nanos);
+        self.slab.insert(flow, list, self.clock.elapsed_nanos());
         self.by_key.insert(key, id.slot);
         id.slot
     }

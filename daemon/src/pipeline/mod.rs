@@ -25,7 +25,7 @@ use crate::{
     locate::Atlas,
     name::{Content, Outcome, dns::DnsKind, identify, resolved::ResolvedNames},
     packet::{Transport, View, dissect},
-    time::Timestamp,
+    time::{StreamClock, Timestamp},
 };
 
 /// Outbound packets with payload in which a flow's name is looked for.
@@ -111,12 +111,13 @@ pub struct Core {
     book: ContactBook,
     sources: Vec<String>,
     ready: Vec<FlowId>,
-    waiting: VecDeque<(Timestamp, FlowId)>,
+    /// Flows to be settled, by the stream's elapsed nanoseconds.
+    waiting: VecDeque<(i64, FlowId)>,
     ended: Vec<Flow>,
     evicted: u64,
     forgotten: u64,
-    totals_due: Option<Timestamp>,
-    now: Option<Timestamp>,
+    totals_due_nanos: i64,
+    clock: StreamClock,
     counts: Counts,
 }
 
@@ -154,8 +155,8 @@ impl Core {
             ended: Vec::new(),
             evicted: 0,
             forgotten: 0,
-            totals_due: None,
-            now: None,
+            totals_due_nanos: TOTALS_EVERY_NANOS,
+            clock: StreamClock::default(),
         }
     }
 
@@ -287,8 +288,11 @@ impl Core {
             None if !flow.user.queued => {
                 flow.user.queued = true;
                 flow.user.counted_since = Some(packet.at);
-                self.waiting
-                    .push_back((packet.at.plus_nanos(SETTLE_AFTER_NANOS), observed.flow));
+                let due = self
+                    .clock
+                    .elapsed_nanos()
+                    .saturating_add(SETTLE_AFTER_NANOS);
+                self.waiting.push_back((due, observed.flow));
             }
             None => {}
         }
@@ -339,7 +343,7 @@ impl Core {
 
     /// Everything sent so far belongs to the phase that ends.
     fn begin_phase(&mut self, change: &PhaseChange, out: &mut Vec<Record>) {
-        self.settle_waiting(None, out);
+        self.settle_waiting(i64::MAX, out);
         self.book.totals(out);
         self.book.begin_phase(&change.name);
         out.push(Record::Phase(change.clone()));
@@ -347,17 +351,14 @@ impl Core {
 
     /// Lets time pass: flows expire, waiting flows are settled, totals fall due.
     fn advance(&mut self, at: Timestamp, out: &mut Vec<Record>) {
-        let now = self.now.map_or(at, |now| now.max(at));
-        self.now = Some(now);
-        self.table.tick(now);
-        self.settle_waiting(Some(now), out);
-        let due = *self
-            .totals_due
-            .get_or_insert(now.plus_nanos(TOTALS_EVERY_NANOS));
-        if now >= due {
-            self.totals_due = Some(now.plus_nanos(TOTALS_EVERY_NANOS));
+        self.clock.advance(at);
+        self.table.tick(at);
+        let now_nanos = self.clock.elapsed_nanos();
+        self.settle_waiting(now_nanos, out);
+        if now_nanos >= self.totals_due_nanos {
+            self.totals_due_nanos = now_nanos.saturating_add(TOTALS_EVERY_NANOS);
             self.book.totals(out);
-            self.report_bounds(now, out);
+            self.report_bounds(out);
         }
     }
 
@@ -375,11 +376,7 @@ impl Core {
         self.close_ended(out);
         self.waiting.clear();
         self.book.totals(out);
-        if let Some(now) = self.now {
-            self.report_bounds(now, out);
-        }
-        self.now = None;
-        self.totals_due = None;
+        self.report_bounds(out);
     }
 
     /// Name of the phase; empty before the first.
@@ -388,7 +385,8 @@ impl Core {
     }
 
     /// What found no room in a bounded table is a gap.
-    fn report_bounds(&mut self, now: Timestamp, out: &mut Vec<Record>) {
+    fn report_bounds(&mut self, out: &mut Vec<Record>) {
+        let now = self.clock.latest().unwrap_or_default();
         let mut say = |place: &str, count: u64, detail: &str| {
             if count > 0 {
                 out.push(Record::Gap(Gap {

@@ -18,7 +18,6 @@ use crate::{
     flow::{Ended, FlowId, FlowTable},
     locate::Atlas,
     name::resolved::{Resolution, ResolvedNames},
-    time::Timestamp,
 };
 
 impl Core {
@@ -31,10 +30,10 @@ impl Core {
         self.ready = ready;
     }
 
-    /// Settles the flows that have waited long enough by `now`; all of them without a `now`.
-    pub(super) fn settle_waiting(&mut self, now: Option<Timestamp>, out: &mut Vec<Record>) {
+    /// Settles the flows that have waited long enough when this much time has passed.
+    pub(super) fn settle_waiting(&mut self, now_nanos: i64, out: &mut Vec<Record>) {
         while let Some((due, id)) = self.waiting.front().copied() {
-            if now.is_some_and(|now| due > now) {
+            if due > now_nanos {
                 break;
             }
             self.waiting.pop_front();
