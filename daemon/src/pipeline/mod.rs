@@ -471,8 +471,12 @@ impl Counts {
                 Record::Gap(gap)
                     if matches!(gap.cause, GapCause::KernelLoss | GapCause::QueueFull) =>
                 {
-                    match gap.packets {
-                        Some(packets) => self.lost += packets,
+                    // A sum beyond 64 bits is no count.
+                    match gap
+                        .packets
+                        .and_then(|packets| self.lost.checked_add(packets))
+                    {
+                        Some(lost) => self.lost = lost,
                         None => self.loss_unknown = true,
                     }
                 }
@@ -493,5 +497,30 @@ fn mark_ready(flow: &mut Flow, ready: &mut Vec<FlowId>) {
     if !flow.user.ready {
         flow.user.ready = true;
         ready.push(flow.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_beyond_64_bits_are_not_known() {
+        let gap = |packets| {
+            Record::Gap(Gap {
+                at: Timestamp::default(),
+                cause: GapCause::KernelLoss,
+                from: None,
+                to: None,
+                packets: Some(packets),
+                place: "group 101".to_owned(),
+                detail: String::new(),
+            })
+        };
+        let mut counts = Counts::default();
+        counts.note_records(&[gap(u64::MAX - 1), gap(1)]);
+        assert_eq!((counts.lost, counts.loss_unknown), (u64::MAX, false));
+        counts.note_records(&[gap(1)]);
+        assert!(counts.loss_unknown);
     }
 }

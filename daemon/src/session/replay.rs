@@ -232,7 +232,10 @@ fn add(total: &mut Summary, summary: Summary) {
     total.flows += summary.flows;
     total.contacts += summary.contacts;
     total.findings += summary.findings;
-    total.lost = total.lost.zip(summary.lost).map(|(one, other)| one + other);
+    total.lost = total
+        .lost
+        .zip(summary.lost)
+        .and_then(|(one, other)| one.checked_add(other));
     for (reason, count) in summary.unparsed {
         *total.unparsed.entry(reason).or_default() += count;
     }
