@@ -37,7 +37,7 @@ fn dns_seeds() -> Vec<Seed> {
     let pointer = [Record::ptr(reverse, 9, "edge.example.net")];
     vec![
         seed("dns/query", query.clone()),
-        seed("dns/query-over-tcp", dns_over_tcp(&query)),
+        seed("dns_tcp/query", dns_over_tcp(&query)),
         seed(
             "dns/response-alias",
             dns(2, RESPONSE, &[("www.example.com", 1)], &chain),
