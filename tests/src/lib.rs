@@ -6,6 +6,7 @@
 
 pub mod daemon;
 pub mod expectation;
+pub mod fuzz;
 pub mod handset;
 pub mod inventory_writer;
 pub mod scenes;

@@ -1,0 +1,94 @@
+//! Targets of `evidence` and `control`: what is read back, and what the command line asks.
+
+use std::io::Write as _;
+
+use flate2::{Compression, write::ZlibEncoder};
+use sakshi::{
+    control::protocol::Request,
+    evidence::{
+        canonical::{is_canonical, to_canonical},
+        journal::{JournalBody, JournalWriter, MAGIC, VERSION, read_block},
+    },
+};
+
+/// A journal record's attachment.
+pub(super) fn journal(data: &[u8]) {
+    match read_block(data) {
+        Ok(block) => {
+            block
+                .check(&as_stored(&block.found))
+                .expect("it is as it says");
+            assert_eq!(block.found.inputs, block.inputs.len() as u64);
+            assert_eq!(block.found.packets, block.inputs.packets() as u64);
+            assert!(block.cut <= block.found.packets);
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// What is inside a block's compression: is read, written anew, and fed to the core.
+pub(super) fn journal_inputs(data: &[u8]) {
+    let Ok(block) = read_block(&attachment(data)) else {
+        return;
+    };
+    let mut writer = JournalWriter::new();
+    for input in block.inputs.iter() {
+        writer
+            .push(&input, usize::MAX)
+            .expect("what was read can be written");
+    }
+    match writer.close().expect("a block closes") {
+        Some(written) => {
+            let again = read_block(&written.attachment).expect("what was written reads back");
+            assert!(again.inputs.iter().eq(block.inputs.iter()));
+        }
+        None => assert!(block.inputs.is_empty()),
+    }
+    super::pipeline::feed(&[block]);
+}
+
+/// A block's body as its record keeps it: times in microseconds.
+pub(super) fn as_stored(body: &JournalBody) -> JournalBody {
+    let text = to_canonical(body).expect("a body has a canonical form");
+    serde_json::from_str(&text).expect("its JSON is a body")
+}
+
+fn attachment(raw: &[u8]) -> Vec<u8> {
+    let mut attachment = MAGIC.to_vec();
+    attachment.push(VERSION);
+    let mut encoder = ZlibEncoder::new(attachment, Compression::fast());
+    encoder.write_all(raw).expect("memory takes it");
+    encoder.finish().expect("memory takes it")
+}
+
+/// Canonical JSON: what is canonical is written so, and what is written is canonical.
+pub(super) fn canonical(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let parsed = serde_json::from_str::<serde_json::Value>(text);
+    let written = parsed
+        .as_ref()
+        .ok()
+        .and_then(|value| to_canonical(value).ok());
+    if is_canonical(text) {
+        assert_eq!(written.as_deref(), Some(text));
+    }
+    if let Some(written) = written {
+        assert!(is_canonical(&written), "{written}");
+        let again: serde_json::Value = serde_json::from_str(&written).expect("it is JSON");
+        assert_eq!(parsed.ok(), Some(again));
+    }
+}
+
+/// A line of the control socket.
+pub(super) fn control_request(data: &[u8]) {
+    let Ok(line) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Ok(request) = serde_json::from_str::<Request>(line) {
+        let text = serde_json::to_string(&request).expect("a request is JSON");
+        let again: Request = serde_json::from_str(&text).expect("its JSON is a request");
+        assert_eq!(again, request);
+    }
+}

@@ -1,0 +1,127 @@
+//! Targets of `packet` and `capture`: what the kernel and capture files give.
+
+use std::{collections::BTreeMap, io::Cursor};
+
+use sakshi::{
+    capture::{
+        file::{CaptureFile, Next},
+        nflog::{
+            listing::{Listing, RULES_MAX},
+            message::{Message, messages},
+        },
+    },
+    input::{Batch, Input, LinkType},
+    packet::{self, Transport},
+};
+
+/// Link types in the order of the first byte of a `dissect` input.
+const LINKS: [LinkType; 10] = [
+    LinkType::RawIp,
+    LinkType::Ethernet,
+    LinkType::Null,
+    LinkType::Loop,
+    LinkType::Sll,
+    LinkType::Sll2,
+    LinkType::Ppp,
+    LinkType::Nflog,
+    LinkType::Other(10),
+    LinkType::Other(104),
+];
+
+/// The first byte picks the link type, the rest is a packet.
+pub(super) fn dissect(data: &[u8]) {
+    let Some((first, packet)) = data.split_first() else {
+        return;
+    };
+    let Some(link) = LINKS.get(usize::from(*first)) else {
+        return;
+    };
+    let captured_len = u32::try_from(packet.len()).unwrap_or(u32::MAX);
+    let Ok(view) = packet::dissect(*link, packet, captured_len) else {
+        return;
+    };
+    // What a header-only copy keeps must lie within the packet, its payload behind it.
+    assert!(view.headers_len <= packet.len());
+    let (payload, payload_len) = match view.transport {
+        Transport::Tcp(tcp) => (tcp.payload, tcp.payload_len),
+        Transport::Udp(udp) => (udp.payload, udp.payload_len),
+        _ => return,
+    };
+    assert!(payload.len() <= packet.len() - view.headers_len);
+    assert!(payload.len() <= usize::try_from(payload_len).expect("32 bits fit"));
+    assert!(payload_len <= view.ip_len);
+}
+
+/// A record of link type 239.
+pub(super) fn nflog_attributes(data: &[u8]) {
+    if let Ok(found) = packet::nflog_attributes(data) {
+        assert!(found.payload.len() <= found.payload_len);
+        assert_eq!(
+            data.get(found.payload_offset..)
+                .map(|rest| &rest[..found.payload.len()]),
+            Some(found.payload)
+        );
+    }
+}
+
+/// A datagram of a netlink socket.
+pub(super) fn nflog_message(data: &[u8]) {
+    let mut count = 0;
+    for message in messages(data) {
+        count += 1;
+        if let Ok(Message::Packet(packet)) = message {
+            assert!(packet.payload.len() < data.len());
+        }
+    }
+    // A header has 16 bytes; one more item says what is wrong with the rest.
+    assert!(count <= data.len() / 16 + 1);
+}
+
+/// What `iptables -v -S` prints.
+pub(super) fn nflog_listing(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let listing = Listing::parse(text);
+    assert!(listing.rules.len() <= RULES_MAX);
+    assert!(listing.rules.len() + listing.chains.len() <= text.lines().count());
+    let mut counts = BTreeMap::new();
+    listing.add_counts(&mut counts);
+    assert!(listing.our_rules().len() <= listing.rules.len());
+    assert!(listing.earlier_accepts().count() <= listing.rules.len());
+    assert!(
+        listing
+            .jumps()
+            .iter()
+            .all(|jump| !jump.last || jump.count > 0)
+    );
+}
+
+/// A capture, plain or compressed.
+pub(super) fn capture_file(data: &[u8]) {
+    let Ok(mut file) = CaptureFile::open(Cursor::new(data.to_vec()), 0) else {
+        return;
+    };
+    let mut batch = Batch::new();
+    let mut frames = 0;
+    loop {
+        batch.clear();
+        let next = file.next(&mut batch);
+        for input in batch.iter() {
+            let Input::Packet(packet) = input else {
+                panic!("a capture gives packets only");
+            };
+            frames += 1;
+            assert_eq!(packet.frame, frames);
+        }
+        match next {
+            Next::More => assert!(!batch.is_empty()),
+            Next::End(end) => {
+                assert!(end.is_none_or(|damage| damage.frames == frames));
+                break;
+            }
+        }
+    }
+    assert_eq!(file.frames(), frames);
+    assert!(file.bytes_read() <= u64::try_from(data.len()).expect("64 bits fit"));
+}

@@ -1,0 +1,143 @@
+//! The whole way: a capture is judged and journaled, and its journal is judged again.
+
+use std::{io::Cursor, sync::LazyLock};
+
+use sakshi::{
+    attribute::inventory::Inventory,
+    capture::file::{CaptureFile, Next},
+    evidence::{
+        body::Record,
+        journal::{DecodedBlock, JournalWriter, read_block},
+    },
+    input::{Batch, Event, Input},
+    locate::{Atlas, format},
+    pipeline::{Core, Keep, Setup},
+};
+use sakshi_rules::RuleSet;
+
+use super::evidence::as_stored;
+
+/// Places small enough to be read anew for each input.
+const PLACES: &[u8] = include_bytes!("../../corpus/places/sample.payload");
+
+static RULES: LazyLock<Vec<RuleSet>> = LazyLock::new(|| {
+    let sets = sakshi_rules::embedded().iter();
+    sets.map(|(name, text)| RuleSet::parse(name, text).expect("the embedded rules are sound"))
+        .collect()
+});
+
+/// The embedded rules.
+pub(super) fn rules() -> &'static [RuleSet] {
+    &RULES
+}
+
+fn core() -> Core {
+    Core::new(Setup {
+        session: 1,
+        handset: Vec::new(),
+        inventory: Inventory::empty(),
+        rules: RULES.clone(),
+        atlas: Atlas::new(format::decode_payload(PLACES).expect("the sample is sound")),
+        sources: vec!["fuzz.pcap".to_owned()],
+    })
+}
+
+/// A core that journals what it is fed, as the daemon does.
+struct Journaled {
+    core: Core,
+    writer: JournalWriter,
+    blocks: Vec<DecodedBlock>,
+    records: Vec<Record>,
+}
+
+impl Journaled {
+    fn feed(&mut self, input: &Input<'_>) {
+        let keep = match self.core.feed(*input, &mut self.records) {
+            Keep::Whole => usize::MAX,
+            Keep::Headers(bytes) => bytes,
+        };
+        self.writer
+            .push(input, keep)
+            .expect("an input of a capture fits");
+        if self.writer.is_full() {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(block) = self.writer.close().expect("a block closes") {
+            let read = read_block(&block.attachment).expect("what was written reads back");
+            read.check(&as_stored(&block.body))
+                .expect("it is as its body says");
+            self.blocks.push(read);
+        }
+    }
+}
+
+/// A capture: every packet is counted, and its journal gives the same records.
+pub(super) fn pipeline(data: &[u8]) {
+    let Ok(mut capture) = CaptureFile::open(Cursor::new(data.to_vec()), 0) else {
+        return;
+    };
+    let mut first = Journaled {
+        core: core(),
+        writer: JournalWriter::new(),
+        blocks: Vec::new(),
+        records: Vec::new(),
+    };
+    let mut batch = Batch::new();
+    let end = loop {
+        batch.clear();
+        let next = capture.next(&mut batch);
+        batch.iter().for_each(|input| first.feed(&input));
+        if let Next::End(end) = next {
+            break end;
+        }
+    };
+    if let Some(damage) = end {
+        let gap = damage.to_gap("fuzz.pcap", capture.last_at());
+        first.feed(&Input::Event(&Event::Gap(gap)));
+    }
+    let over = Event::SourceEnd(capture.last_at());
+    first.feed(&Input::Event(&over));
+    first.close();
+    first.core.finish(&mut first.records);
+    let summary = first.core.summary();
+    assert_eq!(summary.packets, capture.frames(), "packets counted = read");
+    let flows = first
+        .records
+        .iter()
+        .filter(|record| matches!(record, Record::Flow(_)));
+    assert_eq!(
+        summary.flows,
+        flows.count() as u64,
+        "flows counted = written"
+    );
+    let (again, records) = feed(&first.blocks);
+    assert_eq!(bodies(&records), bodies(&first.records));
+    assert_eq!(again.summary(), summary);
+}
+
+/// Feeds blocks to a core of their own; every record has its canonical form.
+pub(super) fn feed(blocks: &[DecodedBlock]) -> (Core, Vec<Record>) {
+    let mut core = core();
+    let mut records = Vec::new();
+    for input in blocks.iter().flat_map(|block| block.inputs.iter()) {
+        core.feed(input, &mut records);
+    }
+    core.finish(&mut records);
+    assert_eq!(bodies(&records).len(), records.len());
+    (core, records)
+}
+
+/// What the store would keep of the records.
+fn bodies(records: &[Record]) -> Vec<String> {
+    let draft = |record: &Record| record.draft().expect("a record has a canonical form");
+    records
+        .iter()
+        .map(|record| {
+            let draft = draft(record);
+            format!("{} {}", draft.kind(), draft.body())
+        })
+        .collect()
+}
