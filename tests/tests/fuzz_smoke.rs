@@ -17,7 +17,7 @@ use sakshi_tests::{
 /// Executions of a target, its seeds included.
 const EXECUTIONS: usize = 2_000;
 /// Executions of targets that set up a whole core or its tables each time.
-const EXECUTIONS_SLOW: usize = 300;
+const EXECUTIONS_SLOW: usize = 1_000;
 /// Most changes of one input.
 const CHANGES_MAX: u64 = 6;
 /// Most seeds of a target; more slow everybody down and find nothing.

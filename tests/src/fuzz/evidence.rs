@@ -1,6 +1,6 @@
 //! Targets of `evidence` and `control`: what is read back, and what the command line asks.
 
-use std::io::Write as _;
+use std::{collections::BTreeMap, io::Write as _};
 
 use flate2::{Compression, write::ZlibEncoder};
 use sakshi::{
@@ -10,6 +10,7 @@ use sakshi::{
         journal::{JournalBody, JournalWriter, MAGIC, VERSION, read_block},
     },
 };
+use serde_json::Value;
 
 /// A journal record's attachment.
 pub(super) fn journal(data: &[u8]) {
@@ -66,7 +67,7 @@ pub(super) fn canonical(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    let parsed = serde_json::from_str::<serde_json::Value>(text);
+    let parsed = serde_json::from_str::<Value>(text);
     let written = parsed
         .as_ref()
         .ok()
@@ -76,8 +77,28 @@ pub(super) fn canonical(data: &[u8]) {
     }
     if let Some(written) = written {
         assert!(is_canonical(&written), "{written}");
-        let again: serde_json::Value = serde_json::from_str(&written).expect("it is JSON");
+        // Another writer of the same form: its maps are sorted, and there are no fractions.
+        let other = serde_json::to_string(&sorted(parsed.as_ref().expect("it was written")));
+        assert_eq!(other.expect("it is JSON"), written);
+        let again: Value = serde_json::from_str(&written).expect("it is JSON");
         assert_eq!(parsed.ok(), Some(again));
+    }
+}
+
+/// The same value with sorted maps, whatever map `serde_json` was built with.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(sorted).collect(),
+        Value::Object(map) => {
+            let map: BTreeMap<&String, Value> = map
+                .iter()
+                .map(|(key, value)| (key, sorted(value)))
+                .collect();
+            map.into_iter()
+                .map(|(key, value)| (key.clone(), value))
+                .collect()
+        }
+        other => other.clone(),
     }
 }
 
