@@ -178,19 +178,14 @@ impl SockDiag {
         self.netlink.send(&bytes, 0).map_err(failed("ask"))?;
         for _ in 0..ANSWER_DATAGRAMS_MAX {
             let len = self.receive()?;
-            let mut rest = self.buffer.get(..len).unwrap_or_default();
-            while !rest.is_empty() {
-                let answer = NetlinkMessage::<SockDiagMessage>::deserialize(rest)
-                    .map_err(|error| SockDiagError::Malformed(error.to_string()))?;
-                let used = usize::try_from(answer.header.length).unwrap_or(usize::MAX);
-                rest = rest
-                    .get(used.next_multiple_of(4).max(4)..)
-                    .unwrap_or_default();
-                if answer.header.sequence_number != self.sequence {
+            let datagram = self.buffer.get(..len).unwrap_or_default();
+            for message in messages(datagram) {
+                let message = message?;
+                if message.header.sequence_number != self.sequence {
                     // The late answer to a request that timed out.
                     continue;
                 }
-                match answer.payload {
+                match message.payload {
                     NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
                         each(&response);
                         if flags & NLM_F_DUMP == 0 {
@@ -220,6 +215,27 @@ impl SockDiag {
             };
         }
     }
+}
+
+/// Reads the messages of a datagram of the kernel, in their order; ends after the first that
+/// cannot be read.
+pub fn messages(
+    datagram: &[u8],
+) -> impl Iterator<Item = Result<NetlinkMessage<SockDiagMessage>, SockDiagError>> {
+    let mut rest = datagram;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest)
+            .map_err(|error| SockDiagError::Malformed(error.to_string()));
+        let used = message.as_ref().map_or(usize::MAX, |message| {
+            usize::try_from(message.header.length).unwrap_or(usize::MAX)
+        });
+        let used = used.checked_next_multiple_of(4).unwrap_or(usize::MAX);
+        rest = rest.get(used.max(4)..).unwrap_or_default();
+        Some(message)
+    })
 }
 
 /// An exact question about a socket that is not there is answered with `ENOENT`.
@@ -314,6 +330,7 @@ mod tests {
     };
 
     use netlink_packet_core::Parseable;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -431,6 +448,13 @@ mod tests {
     fn with_port(mut response: InetResponse, port: u16) -> InetResponse {
         response.header.socket_id.source_port = port;
         response
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_end(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+            prop_assert!(messages(&bytes).count() <= bytes.len() / 4 + 1);
+        }
     }
 
     #[test]
