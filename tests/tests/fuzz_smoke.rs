@@ -64,6 +64,7 @@ targets! {
     nflog_attributes: EXECUTIONS;
     nflog_message: EXECUTIONS;
     nflog_listing: EXECUTIONS;
+    sock_diag: EXECUTIONS;
     capture_file: EXECUTIONS;
     dns: EXECUTIONS;
     dns_tcp: EXECUTIONS;

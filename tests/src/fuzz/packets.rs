@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, io::Cursor};
 
 use sakshi::{
+    attribute::sock_diag,
     capture::{
         file::{CaptureFile, Next},
         nflog::{
@@ -95,6 +96,12 @@ pub(super) fn nflog_listing(data: &[u8]) {
             .iter()
             .all(|jump| !jump.last || jump.count > 0)
     );
+}
+
+/// A datagram of the kernel's socket tables.
+pub(super) fn sock_diag(data: &[u8]) {
+    // A message has a header of 16 bytes; one more item says what is wrong with the rest.
+    assert!(sock_diag::messages(data).count() <= data.len() / 16 + 1);
 }
 
 /// A capture, plain or compressed.
