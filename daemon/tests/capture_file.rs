@@ -468,9 +468,11 @@ fn the_seed_corpus_covers_every_format() {
         ("pcap-gzip", 4, true),
         ("pcap-le", 2, true),
         ("pcap-modified", 1, true),
+        ("pcap-zstd-frames", 2, true),
         ("pcapng-le", 4, true),
         ("pcapng-length-zero", 4, false),
         ("pcapng-two-sections", 8, true),
+        ("pcapng-zstd", 8, true),
     ];
     for (name, packets, whole) in expected {
         let (got, damage) = read(&std::fs::read(format!("{folder}{name}")).unwrap());
