@@ -1,6 +1,9 @@
 //! The whole way: a capture is judged and journaled, and its journal is judged again.
 
-use std::{io::Cursor, sync::LazyLock};
+use std::{
+    io::Cursor,
+    sync::{Arc, LazyLock},
+};
 
 use sakshi::{
     attribute::inventory::Inventory,
@@ -37,7 +40,9 @@ fn core() -> Core {
         handset: Vec::new(),
         inventory: Inventory::empty(),
         rules: RULES.clone(),
-        atlas: Atlas::new(format::decode_payload(PLACES).expect("the sample is sound")),
+        atlas: Arc::new(Atlas::new(
+            format::decode_payload(PLACES).expect("the sample is sound"),
+        )),
         sources: vec!["fuzz.pcap".to_owned()],
     })
 }
