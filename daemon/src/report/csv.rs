@@ -1,8 +1,9 @@
 //! CSV with the same content as JSON Lines, flat, and safe to open in a spreadsheet.
 //!
 //! In: a JSON row and the columns of its kind. Out: one line. Nested values are named by dotted
-//! columns; lists are joined by `; `, lists of objects are kept as JSON text. A text cell that a
-//! spreadsheet would take for a formula begins with an apostrophe.
+//! columns; lists are joined by `; `, lists of objects (and of texts that would not come apart
+//! again) are kept as JSON text. A text cell that a spreadsheet would take for a formula begins with
+//! an apostrophe, and so does one that began with an apostrophe: one taken off gives the text back.
 
 use std::io::Write;
 
@@ -175,28 +176,35 @@ fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => defused(text),
-        Some(Value::Array(items))
-            if items
-                .iter()
-                .all(|item| !item.is_object() && !item.is_array()) =>
-        {
-            let items: Vec<String> = items
-                .iter()
-                .map(|item| {
-                    item.as_str()
-                        .map_or_else(|| item.to_string(), str::to_owned)
-                })
-                .collect();
-            defused(&items.join("; "))
+        Some(Value::Array(items)) => {
+            defused(&joined(items).unwrap_or_else(|| Value::from(items.clone()).to_string()))
         }
         Some(other) => defused(&other.to_string()),
     }
 }
 
+/// What joins the entries of a list in a cell.
+const SEPARATOR: &str = "; ";
+
+/// A list in one cell; none for one that could not be taken apart again.
+fn joined(items: &[Value]) -> Option<String> {
+    let texts = items.iter().map(|item| match item {
+        Value::String(text) => {
+            let comes_apart = !text.is_empty() && !text.contains(SEPARATOR);
+            comes_apart.then(|| text.clone())
+        }
+        Value::Array(_) | Value::Object(_) | Value::Null => None,
+        other => Some(other.to_string()),
+    });
+    let joined = texts.collect::<Option<Vec<_>>>()?.join(SEPARATOR);
+    // A bracket at the beginning says that JSON follows.
+    (!joined.starts_with('[')).then_some(joined)
+}
+
 /// A cell that begins with one of these is a formula to a spreadsheet (OWASP, CSV injection).
 fn defused(text: &str) -> String {
     if text.starts_with([
-        '=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
+        '\'', '=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
     ]) {
         format!("'{text}")
     } else {
@@ -226,6 +234,17 @@ mod tests {
             text,
             "at,cause,from,to,packets,place,detail\r\n'=cmd|' /C calc'!A0,,,,3,,\"a\"\"b,c\"\r\n"
         );
+    }
+
+    #[test]
+    fn what_would_not_come_apart_is_kept_as_json() {
+        let cell = |value: Value| cell(Some(&value));
+        assert_eq!(cell(serde_json::json!(["a", "b c"])), "a; b c");
+        assert_eq!(cell(serde_json::json!(["a; b"])), r#"["a; b"]"#);
+        assert_eq!(cell(serde_json::json!(["[a"])), r#"["[a"]"#);
+        assert_eq!(cell(serde_json::json!([""])), r#"[""]"#);
+        assert_eq!(cell(serde_json::json!([])), "");
+        assert_eq!(cell(serde_json::json!("'=a")), "''=a");
     }
 
     #[test]

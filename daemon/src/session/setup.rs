@@ -94,12 +94,13 @@ pub fn read_inventory(
     }
 }
 
-/// What a broken or missing file of the inventory costs, as a gap.
+/// What a broken or missing file of the inventory costs, as a gap. An inspection reads no clock:
+/// its `at` is [`Timestamp::default`], and the beginning is not known.
 pub fn problem_gap(problem: &InventoryProblem, at: Timestamp) -> Gap {
     Gap {
         at,
         cause: GapCause::Degraded,
-        from: Some(at),
+        from: (at != Timestamp::default()).then_some(at),
         to: None,
         packets: None,
         place: "inventory".to_owned(),
