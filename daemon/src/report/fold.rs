@@ -154,6 +154,7 @@ impl Fold {
                 &row.address,
                 row.port,
                 row.proto,
+                row.app_protocol,
                 &row.name,
                 &row.phase,
                 &row.place,
