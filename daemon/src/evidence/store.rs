@@ -158,7 +158,12 @@ impl Store {
     /// record; not needed in a new case's first session.
     pub fn append_files(&mut self, files: &CaseFiles) -> Result<Head, StoreError> {
         let number = self.sessions.session.max(self.sessions.files_session) + 1;
-        let draft = self.case.add_files(number, files, &self.sessions.files)?;
+        self.append_files_of(number, files)
+    }
+
+    /// As [`Store::append_files`], for a session that keeps the number that it has in another case.
+    pub fn append_files_of(&mut self, session: u64, files: &CaseFiles) -> Result<Head, StoreError> {
+        let draft = self.case.add_files(session, files, &self.sessions.files)?;
         self.append(&[draft])
     }
 

@@ -80,7 +80,8 @@ pub fn inspect(config: &InspectConfig, progress: Progress<'_>) -> Result<Inspect
     }
     let names = source_names(&config.files);
     let sources = sources(&config.files, &names, progress)?;
-    let mut output = Output::begin(config, &materials.files, sources, "files")?;
+    let session = session_record(1, "files", sources, config.handset.clone());
+    let mut output = Output::begin(config.case.as_deref(), &materials.files, &session)?;
     let core = Core::new(Setup {
         session: 1,
         handset: config.handset.clone(),
@@ -257,40 +258,67 @@ fn hash_file(path: &Path) -> Result<String, SessionError> {
     }
 }
 
+/// The session record of an inspection: no clock, no machine.
+pub(super) fn session_record(
+    session: u64,
+    capture: &str,
+    sources: Vec<body::Source>,
+    handset: Vec<IpAddr>,
+) -> body::Session {
+    body::Session {
+        session,
+        mode: "inspect".to_owned(),
+        at: None,
+        local: None,
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: None,
+        capture: capture.to_owned(),
+        sources,
+        files: BTreeMap::new(),
+        handset,
+    }
+}
+
 /// Where an inspection's records go.
 #[derive(Debug)]
 pub(super) struct Output {
     store: Option<Store>,
+    session: u64,
 }
 
 impl Output {
-    /// Makes the case, if one is asked for, and writes its session record.
+    /// Makes the case, if one is asked for, and writes its first session record.
     pub(super) fn begin(
-        config: &InspectConfig,
+        case: Option<&Path>,
         files: &CaseFiles,
-        sources: Vec<body::Source>,
-        capture: &str,
+        session: &body::Session,
     ) -> Result<Self, SessionError> {
-        let Some(dir) = &config.case else {
-            return Ok(Self { store: None });
-        };
-        let session = body::Session {
-            session: 1,
-            mode: "inspect".to_owned(),
-            at: None,
-            local: None,
-            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-            kernel: None,
-            capture: capture.to_owned(),
-            sources,
-            files: BTreeMap::new(),
-            handset: config.handset.clone(),
-        };
-        let draft = Draft::new(Kind::SESSION, &session)?;
-        let meta = CaseMeta::new(case_id(&draft, files), None, tool(), "inspect");
-        let mut store = Case::create(dir, meta, files)?;
-        store.append(&[draft])?;
-        Ok(Self { store: Some(store) })
+        let mut store = None;
+        if let Some(dir) = case {
+            let draft = Draft::new(Kind::SESSION, session)?;
+            let meta = CaseMeta::new(case_id(&draft, files), None, tool(), "inspect");
+            let mut made = Case::create(dir, meta, files)?;
+            made.append(&[draft])?;
+            store = Some(made);
+        }
+        Ok(Self {
+            store,
+            session: session.session,
+        })
+    }
+
+    /// Begins a further session of the same case, after [`Output::stop`].
+    pub(super) fn next_session(
+        &mut self,
+        files: &CaseFiles,
+        session: &body::Session,
+    ) -> Result<(), SessionError> {
+        self.session = session.session;
+        if let Some(store) = &mut self.store {
+            store.append_files_of(session.session, files)?;
+            store.append(&[Draft::new(Kind::SESSION, session)?])?;
+        }
+        Ok(())
     }
 
     /// An engine that journals if there is a case to keep the journal.
@@ -320,11 +348,11 @@ impl Output {
         Ok(engine.summary())
     }
 
-    /// Writes the summary and the stop record.
-    pub(super) fn stop(mut self, summary: &Summary) -> Result<(), SessionError> {
+    /// Writes the session's summary and its stop record.
+    pub(super) fn stop(&mut self, summary: &Summary) -> Result<(), SessionError> {
         if let Some(store) = &mut self.store {
             let stop = body::Stop {
-                session: 1,
+                session: self.session,
                 at: None,
                 reason: "end of input".to_owned(),
             };

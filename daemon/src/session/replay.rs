@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::{
     SessionError,
     engine::Engine,
-    inspect::{InspectConfig, Inspected, Output, Progress},
+    inspect::{InspectConfig, Inspected, Output, Progress, session_record},
     load_rules,
     setup::{InventoryFrom, Materials},
 };
@@ -26,56 +26,110 @@ use crate::{
     pipeline::{Core, Setup},
 };
 
-/// Inspects a case: each session of it by a core of its own, as when it was recorded.
+/// Inspects a case: each session of it by a core of its own, as when it was recorded, and as a
+/// session of the new case that keeps its number, its sources and its files.
 pub(super) fn inspect_case(
     dir: &Path,
     config: &InspectConfig,
     progress: Progress<'_>,
 ) -> Result<Inspected, SessionError> {
     let reader = Reader::open(dir)?;
-    let given = Given::load(config)?;
-    let source = body::Source {
-        name: "journal".to_owned(),
-        sha256: None,
+    let mut replay = Replay {
+        dir,
+        config,
+        given: Given::load(config)?,
+        files: Vec::new(),
+        output: None,
+        engine: None,
+        total: Summary {
+            lost: Some(0),
+            ..Summary::default()
+        },
     };
-    let first_files = case_files(dir, &reader, &given)?;
-    let mut output = Output::begin(config, &first_files, vec![source], "journal")?;
-    let mut engine: Option<Engine> = None;
-    let mut total = Summary {
-        lost: Some(0),
-        ..Summary::default()
-    };
-    let mut files: Vec<FileEntry> = Vec::new();
     let mut done = 0;
     for record in reader.records(&[Kind::CASE, Kind::FILES, Kind::SESSION, Kind::JOURNAL]) {
         let record = record?;
         match record.kind.as_str() {
-            "case" => files = parse::<CaseBody>(&record)?.files,
-            "files" => files = parse::<FilesBody>(&record)?.files,
+            "case" => replay.files = parse::<CaseBody>(&record)?.files,
+            "files" => replay.files = parse::<FilesBody>(&record)?.files,
             "session" => {
-                if let Some(engine) = engine.take() {
-                    add(&mut total, output.close(engine)?);
-                }
-                let session = parse::<body::Session>(&record)?;
-                engine = Some(output.engine(given.core(dir, &files, session)?));
+                replay.end_session()?;
+                replay.begin_session(parse(&record)?)?;
             }
             _ => {
-                if let Some(engine) = &mut engine {
-                    done += replay_block(&record, |input| engine.feed(&input))?;
-                    output.drain(engine, false)?;
-                    progress(done);
-                }
+                done += replay.feed(&record)?;
+                progress(done);
             }
         }
     }
-    if let Some(engine) = engine {
-        add(&mut total, output.close(engine)?);
+    replay.end_session()?;
+    if replay.output.is_none() {
+        // No session of it began: an empty one says so.
+        replay.begin_session(session_record(1, "journal", Vec::new(), Vec::new()))?;
+        replay.end_session()?;
     }
-    output.stop(&total)?;
     Ok(Inspected {
-        summary: total,
+        summary: replay.total,
         unread: Vec::new(),
     })
+}
+
+/// A case that is being fed through again.
+#[derive(Debug)]
+struct Replay<'a> {
+    dir: &'a Path,
+    config: &'a InspectConfig,
+    given: Given,
+    /// The files of the session that is being replayed.
+    files: Vec<FileEntry>,
+    output: Option<Output>,
+    engine: Option<Engine>,
+    total: Summary,
+}
+
+impl Replay<'_> {
+    fn begin_session(&mut self, recorded: body::Session) -> Result<(), SessionError> {
+        let files = self.given.case_files(self.dir, &self.files)?;
+        let session = session_record(
+            recorded.session,
+            "journal",
+            recorded.sources.clone(),
+            recorded.handset.clone(),
+        );
+        let core = self.given.core(self.dir, &self.files, recorded)?;
+        let output = match &mut self.output {
+            Some(output) => {
+                output.next_session(&files, &session)?;
+                output
+            }
+            none => none.insert(Output::begin(
+                self.config.case.as_deref(),
+                &files,
+                &session,
+            )?),
+        };
+        self.engine = Some(output.engine(core));
+        Ok(())
+    }
+
+    /// Feeds a block; gives the bytes of its attachment.
+    fn feed(&mut self, record: &Record) -> Result<u64, SessionError> {
+        let (Some(engine), Some(output)) = (&mut self.engine, &mut self.output) else {
+            return Ok(0);
+        };
+        let bytes = replay_block(record, |input| engine.feed(&input))?;
+        output.drain(engine, false)?;
+        Ok(bytes)
+    }
+
+    fn end_session(&mut self) -> Result<(), SessionError> {
+        if let (Some(engine), Some(output)) = (self.engine.take(), &mut self.output) {
+            let summary = output.close(engine)?;
+            output.stop(&summary)?;
+            add(&mut self.total, summary);
+        }
+        Ok(())
+    }
 }
 
 /// Feeds a journal record's inputs; gives the bytes of its attachment.
@@ -119,6 +173,18 @@ impl Given {
         })
     }
 
+    /// The files that the new case keeps for a session: the old one's, where nothing else was given.
+    fn case_files(&self, dir: &Path, recorded: &[FileEntry]) -> Result<CaseFiles, SessionError> {
+        let mut files = self.files.clone().unwrap_or_default();
+        if self.rules.is_none() {
+            files.rules = folder(dir, recorded, "rules/")?;
+        }
+        if self.inventory.is_none() {
+            files.inventory = folder(dir, recorded, "inventory/")?;
+        }
+        Ok(files)
+    }
+
     fn core(
         &self,
         dir: &Path,
@@ -160,26 +226,6 @@ pub(super) fn recorded_core(
         files: None,
     }
     .core(dir, files, session)
-}
-
-/// The files that the new case keeps: the old one's, where nothing else was given.
-fn case_files(dir: &Path, reader: &Reader, given: &Given) -> Result<CaseFiles, SessionError> {
-    let mut files = given.files.clone().unwrap_or_default();
-    let mut recorded = Vec::new();
-    for record in reader.records(&[Kind::CASE, Kind::FILES]) {
-        let record = record?;
-        recorded = match record.kind.as_str() {
-            "case" => parse::<CaseBody>(&record)?.files,
-            _ => parse::<FilesBody>(&record)?.files,
-        };
-    }
-    if given.rules.is_none() {
-        files.rules = folder(dir, &recorded, "rules/")?;
-    }
-    if given.inventory.is_none() {
-        files.inventory = folder(dir, &recorded, "inventory/")?;
-    }
-    Ok(files)
 }
 
 fn recorded_rules(dir: &Path, files: &[FileEntry]) -> Result<Vec<RuleSet>, SessionError> {
