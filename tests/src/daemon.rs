@@ -53,8 +53,18 @@ pub fn output<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<String
 
 /// What a case holds of one kind (`findings`, `contacts`, `flows`, `gaps`, `records`).
 pub fn export(case: &Path, what: &str) -> Result<Vec<Value>> {
-    let text = output(["export", text(case), "--what", what, "--format", "jsonl"])?;
-    text.lines().map(json).collect()
+    export_text(case, what, "jsonl")?
+        .lines()
+        .map(json)
+        .collect()
+}
+
+/// What can be exported.
+pub const EXPORTS: [&str; 5] = ["findings", "contacts", "flows", "gaps", "records"];
+
+/// An export as it is written, byte for byte; `format` is `jsonl` or `csv`.
+pub fn export_text(case: &Path, what: &str, format: &str) -> Result<String> {
+    output(["export", text(case), "--what", what, "--format", format])
 }
 
 /// Whether the evidence of a case is intact; the error says what `verify` said.

@@ -4,11 +4,13 @@
 //! In: the programs of this workspace. Out: live tests, the demo, and the rules of the house as
 //! tests. Nothing here is part of the product.
 
+pub mod capture_writer;
 pub mod daemon;
 pub mod expectation;
 pub mod fuzz;
 pub mod handset;
 pub mod inventory_writer;
+pub mod sample;
 pub mod scenes;
 pub mod seed;
 pub mod wait;
