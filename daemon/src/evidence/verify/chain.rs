@@ -211,6 +211,10 @@ impl Chain {
             flaws.push(Flaw::CaseRecord);
         }
         flaws.extend(self.check_kind(record));
+        if !flaws.is_empty() {
+            // What a damaged record was is not known: the next block is not held against it.
+            self.next_input = None;
+        }
         flaws
     }
 
