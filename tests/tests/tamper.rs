@@ -1,0 +1,375 @@
+//! Whatever single value of whatever record is changed, `verify` names that record.
+//!
+//! A real case, made by the program, is changed in one place at a time: every column of every
+//! record, every leaf of its body (written again canonically, so that only the value differs), and
+//! its attachment. `SAKSHI_TAMPER_ALL=1` tries all leaves; else each record's columns and every
+//! [`STRIDE`]th leaf.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, params, types::Value as Sql};
+use sakshi::evidence::{
+    self, CaseFiles, Draft, Kind, Reader, Record, Store, Verification, record_hash, schema,
+    verify::Subject,
+};
+use sakshi_tests::{daemon, handset::Handset, live_possible, sample, scenes};
+use serde_json::{Value, json};
+
+/// Of the leaves of all bodies, one in so many is tried when not all are asked for.
+const STRIDE: usize = 5;
+/// The trigger that refuses updates.
+const TRIGGER: &str = "record_is_not_changed";
+
+/// One changed value.
+#[derive(Debug, Clone)]
+struct Change {
+    column: &'static str,
+    value: Sql,
+    what: String,
+}
+
+impl Change {
+    fn new(column: &'static str, value: impl Into<Sql>, what: impl Into<String>) -> Self {
+        Self {
+            column,
+            value: value.into(),
+            what: what.into(),
+        }
+    }
+}
+
+/// A copy of a case in which one value after the other is changed.
+struct Bench {
+    case: PathBuf,
+    pristine: Vec<u8>,
+    trigger: &'static str,
+}
+
+impl Bench {
+    fn new(case: &Path) -> Self {
+        let object = schema::OBJECTS.iter().find(|object| object.name == TRIGGER);
+        Self {
+            case: case.to_owned(),
+            pristine: fs::read(case.join("evidence.db")).expect("a database"),
+            trigger: object.expect("the trigger").sql,
+        }
+    }
+
+    /// Makes changes to records, with the trigger out of the way meanwhile.
+    fn apply(&self, changes: &[(i64, &Change)]) {
+        let path = self.case.join("evidence.db");
+        fs::write(&path, &self.pristine).expect("restored");
+        let connection = Connection::open(&path).expect("a database");
+        let all = || -> rusqlite::Result<()> {
+            connection.execute_batch(&format!(
+                "PRAGMA synchronous = OFF; BEGIN; DROP TRIGGER {TRIGGER}"
+            ))?;
+            for (seq, change) in changes {
+                let sql = format!("UPDATE record SET {} = ?1 WHERE seq = ?2", change.column);
+                let changed = connection.execute(&sql, params![change.value, seq])?;
+                assert_eq!(changed, 1, "{seq}: {change:?}");
+            }
+            connection.execute_batch(&format!("{}; COMMIT", self.trigger))
+        };
+        all().unwrap_or_else(|error| panic!("{changes:?}: {error}"));
+    }
+
+    /// What `verify` names.
+    fn named(&self) -> Vec<Subject> {
+        match evidence::verify(&self.case, &mut |_| ()).expect("verified") {
+            Verification::Intact(_) => Vec::new(),
+            Verification::Damaged(damaged) => {
+                let damages = damaged.damages.into_iter();
+                damages.map(|damage| damage.subject).collect()
+            }
+        }
+    }
+
+    /// Makes one change; gives what is wrong with what `verify` says of it.
+    fn attempt(&self, record: &Record, change: &Change) -> Option<String> {
+        self.apply(&[(record.seq, change)]);
+        let named = self.named();
+        let is = |seq| move |subject: &Subject| matches!(subject, Subject::Record { seq: at, .. } if *at == seq);
+        let complaint = |text: &str| {
+            let (seq, kind) = (record.seq, &record.kind);
+            Some(format!(
+                "{text}: record {seq} ({kind}), {}: {named:?}",
+                change.what
+            ))
+        };
+        if change.column == "seq" {
+            // The number that is gone, or the row that stands where none should.
+            let gone = |subject: &Subject| matches!(subject, Subject::Records { from, to } if (*from..=*to).contains(&record.seq));
+            let Sql::Integer(moved) = change.value else {
+                return complaint("no number");
+            };
+            let found = named.iter().any(gone) || named.iter().any(is(moved));
+            return if found { None } else { complaint("not named") };
+        }
+        if !named.iter().any(is(record.seq)) {
+            return complaint("not named");
+        }
+        let others = |subject: &Subject| matches!(subject, Subject::Record { seq, .. } if *seq != record.seq);
+        if named.iter().any(others) {
+            return complaint("others are named, too");
+        }
+        None
+    }
+}
+
+/// Every column, changed in the ways that its type allows.
+fn columns(record: &Record) -> Vec<Change> {
+    let seq = record.seq;
+    let kind = record.kind.as_str();
+    let mut changes = vec![
+        Change::new("seq", seq + 1_000_000, "seq moved"),
+        Change::new("seq", -seq, "seq negative"),
+        Change::new("kind", format!("{kind}_"), "kind longer"),
+        Change::new("kind", other_kind(kind).to_owned(), "another kind"),
+        Change::new("body", format!("{} ", record.body), "body with a space"),
+        Change::new("body", "{}".to_owned(), "body emptied"),
+    ];
+    for (column, hash) in [("prev", &record.prev), ("hash", &record.hash)] {
+        for at in [0, 31] {
+            let mut bytes = hash.as_bytes().to_vec();
+            bytes[at] ^= 1;
+            changes.push(Change::new(column, bytes, format!("{column}, byte {at}")));
+        }
+    }
+    let mut attach = |value: Sql, what: &str| changes.push(Change::new("attachment", value, what));
+    match &record.attachment {
+        None => {
+            attach(Vec::new().into(), "empty attachment");
+            attach(vec![0].into(), "attachment of a byte");
+        }
+        Some(bytes) => {
+            attach(Sql::Null, "no attachment");
+            attach([&bytes[..], &[0]].concat().into(), "longer attachment");
+            attach(
+                bytes[..bytes.len() - 1].to_vec().into(),
+                "shorter attachment",
+            );
+            for at in (0..bytes.len()).step_by(bytes.len().div_ceil(8).max(1)) {
+                let mut bytes = bytes.clone();
+                bytes[at] ^= 1;
+                attach(bytes.into(), &format!("attachment, byte {at}"));
+            }
+        }
+    }
+    changes
+}
+
+fn other_kind(kind: &str) -> &'static str {
+    if kind == "note" { "phase" } else { "note" }
+}
+
+/// Every leaf of a body, changed.
+fn leaves(record: &Record) -> Vec<Change> {
+    let body: Value = serde_json::from_str(&record.body).expect("JSON");
+    let mut pointers = Vec::new();
+    collect(&body, String::new(), &mut pointers);
+    pointers
+        .into_iter()
+        .map(|pointer| {
+            let mut changed = body.clone();
+            let leaf = changed.pointer_mut(&pointer).expect("a leaf");
+            *leaf = another(leaf);
+            let text = evidence::canonical::to_canonical(&changed).expect("canonical");
+            Change::new("body", text, pointer)
+        })
+        .collect()
+}
+
+fn collect(value: &Value, pointer: String, out: &mut Vec<String>) {
+    match value {
+        Value::Object(entries) if !entries.is_empty() => {
+            for (key, value) in entries {
+                let key = key.replace('~', "~0").replace('/', "~1");
+                collect(value, format!("{pointer}/{key}"), out);
+            }
+        }
+        Value::Array(values) if !values.is_empty() => {
+            for (at, value) in values.iter().enumerate() {
+                collect(value, format!("{pointer}/{at}"), out);
+            }
+        }
+        _ => out.push(pointer),
+    }
+}
+
+/// Another value in place of a leaf.
+fn another(leaf: &Value) -> Value {
+    match leaf {
+        Value::Null => json!(0),
+        Value::Bool(value) => json!(!value),
+        Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+            (Some(number), _) => json!(number.checked_add(1).unwrap_or(0)),
+            (None, Some(number)) => json!(number + 1),
+            (None, None) => panic!("{number} is no integer"),
+        },
+        Value::String(text) => {
+            let mut changed: Vec<char> = text.chars().collect();
+            match changed.last_mut() {
+                Some(last) => *last = if *last == '1' { '2' } else { '1' },
+                None => changed.push('1'),
+            }
+            json!(changed.into_iter().collect::<String>())
+        }
+        Value::Array(_) => json!([0]),
+        Value::Object(_) => json!({ "a": 0 }),
+    }
+}
+
+fn records(case: &Path) -> Vec<Record> {
+    let reader = Reader::open(case).expect("a case");
+    let records = reader.records(&[]).map(|record| record.expect("a record"));
+    records.collect()
+}
+
+/// Changes one value after the other; says how many changes there were.
+fn tamper(case: &Path) {
+    let all = std::env::var_os("SAKSHI_TAMPER_ALL").is_some_and(|value| value == "1");
+    let records = records(case);
+    let bench = Bench::new(case);
+    assert_eq!(bench.named(), [], "the case is intact");
+    let mut complaints = Vec::new();
+    let mut made: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut left_out = 0;
+    let mut number = 0;
+    for record in &records {
+        let leaves = leaves(record).into_iter().filter(|_| {
+            number += 1;
+            let tried = all || number % STRIDE == 0;
+            left_out += usize::from(!tried);
+            tried
+        });
+        for change in columns(record).iter().chain(&leaves.collect::<Vec<_>>()) {
+            *made.entry(change.column).or_default() += 1;
+            complaints.extend(bench.attempt(record, change));
+        }
+    }
+    let kinds: std::collections::BTreeSet<&str> =
+        records.iter().map(|record| record.kind.as_str()).collect();
+    println!(
+        "{} changes of {} records of {} kinds, by column {made:?}; {left_out} leaves left out",
+        made.values().sum::<usize>(),
+        records.len(),
+        kinds.len()
+    );
+    assert_eq!(complaints, Vec::<String>::new());
+    fs::write(case.join("evidence.db"), &bench.pristine).expect("restored");
+    assert_eq!(bench.named(), [], "the case is intact again");
+}
+
+/// A case of the sample; kinds that only a live watch writes are added through the store.
+fn sample_case(dir: &Path) -> PathBuf {
+    let case = dir.join("case");
+    let arguments = sample::write(dir).expect("written").inspect(&case);
+    daemon::output(arguments.iter().map(String::as_str)).expect("inspected");
+    let mut store = Store::open(&case).expect("the case");
+    let files = CaseFiles {
+        rules: vec![("other.toml".to_owned(), b"schema = 1\n".to_vec())],
+        inventory: vec![],
+        data: b"{}".to_vec(),
+    };
+    store.append_files(&files).expect("appended");
+    let at = "2026-11-24T05:00:00.000000Z";
+    let app = json!({"appid": 10_050, "class": "user", "package": "com.sample.new"});
+    let draft = |kind, body: Value| Draft::new(kind, &body).expect("canonical");
+    let drafts = [
+        draft(
+            Kind::SESSION,
+            json!({"session": 2, "at": at, "handset": []}),
+        ),
+        draft(
+            Kind::INVENTORY,
+            json!({"at": at, "changed": [app], "removed": ["a"]}),
+        ),
+        draft(Kind::PHASE, json!({"at": at, "name": "idle"})),
+        draft(Kind::NOTE, json!({"at": at, "text": "ü ≠ \"u\"\n"}))
+            .with_attachment(b"a photograph".to_vec()),
+        draft(
+            Kind::REPAIR,
+            json!({"at": at, "rules": 2, "before": -3, "again": true}),
+        ),
+        draft(
+            Kind::DEGRADED,
+            json!({"at": at, "of": {}, "most": u64::MAX}),
+        ),
+        draft(
+            Kind::UNCLEAN_STOP,
+            json!({"session": 2, "recovered": 0, "noticed": at}),
+        ),
+    ];
+    store.append(&drafts).expect("appended");
+    case
+}
+
+#[test]
+fn every_changed_value_of_a_case_is_named() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let case = sample_case(dir.path());
+    let kinds = records(&case).into_iter().map(|record| record.kind);
+    let kinds: std::collections::BTreeSet<Kind> = kinds.collect();
+    assert_eq!(
+        kinds,
+        Kind::ALL.iter().cloned().collect(),
+        "one of every kind"
+    );
+    tamper(&case);
+}
+
+#[test]
+fn every_changed_value_of_a_live_case_is_named() {
+    if !live_possible("every_changed_value_of_a_live_case_is_named") {
+        return;
+    }
+    let handset = Handset::start().expect("a virtual handset");
+    let case = handset.dir().join("case");
+    let start = || daemon::Daemon::start(&handset, &case, &[]).expect("the daemon watches");
+    let daemon = start();
+    daemon.phase(scenes::IDLE).expect("a phase");
+    daemon.note("to be killed").expect("a note");
+    scenes::all()[0].play(&handset).expect("played");
+    daemon.kill().expect("killed");
+    start().stop().expect("a summary");
+    tamper(&case);
+}
+
+#[test]
+fn a_record_made_anew_breaks_the_link_of_the_next() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let case = sample_case(dir.path());
+    let bench = Bench::new(&case);
+    let records = records(&case);
+    for pair in records.windows(2).step_by(7) {
+        let [record, next] = pair else { continue };
+        let Some(change) = leaves(record).pop() else {
+            continue;
+        };
+        let Sql::Text(body) = &change.value else {
+            panic!("{change:?}");
+        };
+        let hash = record_hash(
+            &record.prev,
+            record.seq,
+            record.kind.as_str().as_bytes(),
+            body.as_bytes(),
+            record.attachment.as_deref(),
+        );
+        let rehashed = Change::new("hash", hash.as_bytes().to_vec(), "hash made anew");
+        bench.apply(&[(record.seq, &change), (record.seq, &rehashed)]);
+        let named = bench.named();
+        let found =
+            |subject: &Subject| matches!(subject, Subject::Record { seq, .. } if *seq == next.seq);
+        assert!(
+            named.iter().any(found),
+            "record {} unnoticed: {named:?}",
+            record.seq
+        );
+    }
+}
