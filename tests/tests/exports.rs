@@ -65,9 +65,11 @@ fn validate(case: &Path) -> usize {
         let schema = schema(name);
         let validator = jsonschema::validator_for(&schema).expect("a schema");
         for row in daemon::export(case, what).expect("an export") {
-            if !validator.is_valid(&row) {
-                panic!("{what}: {:#?}\n{row:#}", problems(&schema, &row));
-            }
+            assert!(
+                validator.is_valid(&row),
+                "{what}: {:#?}\n{row:#}",
+                problems(&schema, &row)
+            );
             lines += 1;
         }
     }

@@ -70,8 +70,8 @@ impl Bench {
             ))?;
             for (seq, change) in changes {
                 let sql = format!("UPDATE record SET {} = ?1 WHERE seq = ?2", change.column);
-                let changed = connection.execute(&sql, params![change.value, seq])?;
-                assert_eq!(changed, 1, "{seq}: {change:?}");
+                let rows = connection.execute(&sql, params![change.value, seq])?;
+                assert_eq!(rows, 1, "{seq}: {change:?}");
             }
             connection.execute_batch(&format!("{}; COMMIT", self.trigger))
         };
@@ -83,8 +83,8 @@ impl Bench {
         match evidence::verify(&self.case, &mut |_| ()).expect("verified") {
             Verification::Intact(_) => Vec::new(),
             Verification::Damaged(damaged) => {
-                let damages = damaged.damages.into_iter();
-                damages.map(|damage| damage.subject).collect()
+                let all = damaged.damages.into_iter();
+                all.map(|damage| damage.subject).collect()
             }
         }
     }
