@@ -312,72 +312,65 @@ fn phone() -> Vec<u8> {
     let log = file.interface(NFLOG, true);
     let tunnel = file.interface(RAW_IP, false);
     let mut talk = Talk::new();
-    let logged = |file: &mut Pcapng, talk: &mut Talk, uid: Option<u32>| {
+    let logged = |file: &mut Pcapng, talk: &mut Talk, uid: u32| {
         for (nanos, sent, packet) in talk.take() {
             let record = if sent {
-                writer::nflog(Hook::Output, uid, &packet)
+                writer::nflog(Hook::Output, Some(uid), &packet)
             } else {
                 writer::nflog(Hook::Input, None, &packet)
             };
             file.packet(log, nanos, &record, usize::MAX);
         }
     };
+    let tls = |talk: &mut Talk, from: SocketAddr, to: &str, name: &str| {
+        talk.connect(from, at(to), &client_hello(name.as_bytes()));
+    };
 
     talk.resolve(phone_at(40_001), "push.sample.example", at(SINGAPORE));
-    logged(&mut file, &mut talk, Some(ROOT));
-    talk.connect(
+    logged(&mut file, &mut talk, ROOT);
+    tls(
+        &mut talk,
         phone_at(40_002),
-        at(SINGAPORE),
-        &client_hello(b"push.sample.example"),
+        SINGAPORE,
+        "push.sample.example",
     );
-    logged(&mut file, &mut talk, Some(PUSH));
+    logged(&mut file, &mut talk, PUSH);
     talk.resolve(phone_at(40_003), "weather.sample.example", at(CHINA));
-    logged(&mut file, &mut talk, Some(ROOT));
+    logged(&mut file, &mut talk, ROOT);
     talk.connect(phone_at(40_004), at(CHINA), &http("weather.sample.example"));
-    logged(&mut file, &mut talk, Some(WEATHER));
-    talk.connect(
-        phone_at(40_005),
-        at(CDN),
-        &client_hello(b"static.sample.example"),
-    );
-    logged(&mut file, &mut talk, Some(MARKET));
+    logged(&mut file, &mut talk, WEATHER);
+    tls(&mut talk, phone_at(40_005), CDN, "static.sample.example");
+    logged(&mut file, &mut talk, MARKET);
     talk.pass(true, udp(phone_v6_at(40_006), at(CHINA_V6), &[0x23; 48]));
     talk.pass(false, udp(at(CHINA_V6), phone_v6_at(40_006), &[0x24; 48]));
-    logged(&mut file, &mut talk, Some(SYSTEM));
-    talk.connect(
+    logged(&mut file, &mut talk, SYSTEM);
+    tls(
+        &mut talk,
         phone_at(40_007),
-        at(MUMBAI),
-        &client_hello(b"gallery.sample.example"),
+        MUMBAI,
+        "gallery.sample.example",
     );
-    logged(&mut file, &mut talk, Some(SHARED));
-    talk.connect(
+    logged(&mut file, &mut talk, SHARED);
+    tls(
+        &mut talk,
         phone_v6_at(40_008),
-        at(SINGAPORE_V6),
-        &client_hello(b"push.sample.example"),
+        SINGAPORE_V6,
+        "push.sample.example",
     );
-    logged(&mut file, &mut talk, Some(SECOND_USER + PUSH));
-    talk.connect(
-        phone_at(40_009),
-        at(CHINA),
-        &client_hello(b"=hyperlink.example"),
-    );
-    logged(&mut file, &mut talk, Some(CALC));
+    logged(&mut file, &mut talk, SECOND_USER + PUSH);
+    tls(&mut talk, phone_at(40_009), CHINA, "=hyperlink.example");
+    logged(&mut file, &mut talk, CALC);
     // The same five-tuple under another UID: another flow.
-    talk.pass(true, udp(phone_at(40_010), at(MUMBAI), &[1; 100]));
-    logged(&mut file, &mut talk, Some(GAMES));
-    talk.pass(true, udp(phone_at(40_010), at(MUMBAI), &[2; 200]));
-    logged(&mut file, &mut talk, Some(PUSH));
-
-    talk.connect(
-        phone_v6_at(40_011),
-        at(SINGAPORE_V6),
-        &client_hello(b"chat.example"),
-    );
+    for (uid, bytes) in [(GAMES, 100), (PUSH, 200)] {
+        talk.pass(true, udp(phone_at(40_010), at(MUMBAI), &vec![1; bytes]));
+        logged(&mut file, &mut talk, uid);
+    }
+    tls(&mut talk, phone_v6_at(40_011), SINGAPORE_V6, "chat.example");
     for (nanos, _, packet) in talk.take() {
         file.packet(tunnel, nanos, &packet, 96);
     }
     talk.pass(true, udp(phone_at(40_012), at(SINGAPORE), &[3; 300]));
-    logged(&mut file, &mut talk, Some(CHAT));
+    logged(&mut file, &mut talk, CHAT);
     file.finish()
 }
 
