@@ -221,7 +221,7 @@ impl Given {
         let basis = says.map(|says| PlaceBasis {
             source: "case".into(),
             version: "1".into(),
-            sha256: "0".repeat(64),
+            sha256: Some("0".repeat(64)),
             prefix: "203.0.113.0/24".into(),
             says,
             age_days: self.list_age_days,

@@ -169,8 +169,9 @@ pub struct PlaceBasis {
     pub source: String,
     /// Its version.
     pub version: String,
-    /// SHA-256 of the file as published, lower-case hex.
-    pub sha256: String,
+    /// SHA-256 of the file as published, lower-case hex; none for what a standard says, which is
+    /// written into the program.
+    pub sha256: Option<String>,
     /// The prefix that matched, in CIDR notation.
     pub prefix: String,
     /// What it says (`SG ap-southeast-1`).

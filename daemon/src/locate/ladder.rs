@@ -211,7 +211,7 @@ impl Query<'_> {
         PlaceBasis {
             source: source.name.clone(),
             version: source.version.clone(),
-            sha256: source.sha256.clone(),
+            sha256: Some(source.sha256.clone()),
             prefix: prefix.to_string(),
             says,
             age_days: self
@@ -234,7 +234,7 @@ fn standard(rfc: &str, prefix: Prefix, says: String) -> PlaceBasis {
     PlaceBasis {
         source: "iana-special-purpose".to_owned(),
         version: rfc.to_owned(),
-        sha256: String::new(),
+        sha256: None,
         prefix: prefix.to_string(),
         says,
         age_days: 0,

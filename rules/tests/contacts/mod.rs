@@ -55,7 +55,7 @@ fn basis(source: &str, says: &str, age_days: i64) -> PlaceBasis {
     PlaceBasis {
         source: source.into(),
         version: "2026-10-31".into(),
-        sha256: "0".repeat(64),
+        sha256: Some("0".repeat(64)),
         prefix: "203.0.113.0/24".into(),
         says: says.into(),
         age_days,
