@@ -104,6 +104,7 @@ const SINGAPORE_V6: &str = "[2406:da18:10::20]:443";
 const MUMBAI: &str = "13.126.30.40:443";
 const CHINA: &str = "1.180.18.20:80";
 const CHINA_V6: &str = "[240e:18:20::20]:123";
+const MULTICAST: &str = "224.0.0.251:5353";
 const CDN: &str = "104.16.20.30:443";
 
 /// App ids.
@@ -386,6 +387,8 @@ fn gateway() -> Vec<u8> {
         &client_hello(b"stats.sample.example"),
     );
     talk.pass(true, writer::echo(handset, at(CHINA).ip(), &[8; 56]));
+    let question = dns::question(0, "printer.local", false).expect("a name");
+    talk.pass(true, udp(from(5_353), at(MULTICAST), &question));
     for piece in fragments(from(50_003), at(CHINA), &[4; 2_000], 1_480) {
         talk.pass(true, piece);
     }
