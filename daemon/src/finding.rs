@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
 use sakshi_rules::{
-    RuleSet, Verdict,
+    Outcome, RuleSet, Verdict,
     contact::{self as rules, AppProtocol, Grade, Name, Place, Proto},
     judge,
     vocabulary::Word,
@@ -117,6 +117,8 @@ pub struct ContactBook {
     phase_names: Vec<String>,
     inventory: u32,
     turned_away: u64,
+    /// Verdicts that stand and are not excepted.
+    findings: u64,
 }
 
 impl ContactBook {
@@ -136,6 +138,7 @@ impl ContactBook {
             phase_names: vec![String::new()],
             inventory: 0,
             turned_away: 0,
+            findings: 0,
         }
     }
 
@@ -147,6 +150,11 @@ impl ContactBook {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Findings so far, every outcome but *excepted*: one that replaces another counts once.
+    pub const fn findings(&self) -> u64 {
+        self.findings
     }
 
     /// Name of the phase.
@@ -301,6 +309,8 @@ impl ContactBook {
                 ))));
             }
         }
+        self.findings = self.findings.saturating_sub(not_excepted(&entry.verdicts));
+        self.findings += not_excepted(&verdicts);
         entry.verdicts = verdicts;
     }
 
@@ -374,6 +384,13 @@ impl ContactBook {
         }
         self.dirty = dirty;
     }
+}
+
+fn not_excepted(verdicts: &[Verdict]) -> u64 {
+    let counted = verdicts
+        .iter()
+        .filter(|verdict| verdict.outcome != Outcome::Excepted);
+    u64::try_from(counted.count()).unwrap_or(u64::MAX)
 }
 
 fn mark_dirty(entry: &mut Entry, id: ContactId, dirty: &mut Vec<ContactId>) {

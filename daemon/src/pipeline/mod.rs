@@ -127,7 +127,6 @@ struct Counts {
     packets: u64,
     unparsed: BTreeMap<&'static str, u64>,
     flows: u64,
-    findings: u64,
     lost: u64,
     loss_unknown: bool,
     sources: Vec<(u64, u64)>,
@@ -437,7 +436,7 @@ impl Core {
                 .collect(),
             flows: self.counts.flows,
             contacts: u64::try_from(self.book.len()).unwrap_or(u64::MAX),
-            findings: self.counts.findings,
+            findings: self.book.findings(),
             lost: (!self.counts.loss_unknown).then_some(self.counts.lost),
             files: self
                 .sources
@@ -467,7 +466,6 @@ impl Counts {
     fn note_records(&mut self, records: &[Record]) {
         for record in records {
             match record {
-                Record::Finding(finding) if finding.outcome != "excepted" => self.findings += 1,
                 Record::Gap(gap)
                     if matches!(gap.cause, GapCause::KernelLoss | GapCause::QueueFull) =>
                 {
