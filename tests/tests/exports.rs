@@ -87,6 +87,13 @@ fn every_line_matches_its_schema() {
         let rows = daemon::export(&case, what).expect("an export");
         assert!(!rows.is_empty(), "the sample has no {what}");
     }
+    // The summary counts what the exports list.
+    let rows = |what| daemon::export(&case, what).expect("an export");
+    assert_eq!(summary["flows"], rows("flows").len());
+    assert_eq!(summary["contacts"], rows("contacts").len());
+    let stands = |row: &Value| row["outcome"] != "excepted";
+    let findings = rows("findings").into_iter().filter(stands).count();
+    assert_eq!(summary["findings"], findings);
     // The sample has one of everything that it promises.
     let flows = daemon::export(&case, "flows").expect("flows");
     let has = |key: &str, value: &str| {
