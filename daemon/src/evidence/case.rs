@@ -334,16 +334,23 @@ fn make_folder(dir: &Path) -> Result<(), StoreError> {
                 return Err(StoreError::Exists(dir.to_owned()));
             }
             if entries.next().is_some() {
-                return Err(StoreError::NotACase(dir.to_owned()));
+                return Err(StoreError::NotEmpty(dir.to_owned()));
             }
             fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+                .map_err(|error| StoreError::io(dir, error))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            DirBuilder::new().mode(0o700).create(dir)
+        Err(error) if error.kind() == io::ErrorKind::NotFound => DirBuilder::new()
+            .mode(0o700)
+            .create(dir)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => StoreError::NoParent(dir.to_owned()),
+                _ => StoreError::io(dir, error),
+            }),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            Err(StoreError::NotAFolder(dir.to_owned()))
         }
-        Err(error) => Err(error),
+        Err(error) => Err(StoreError::io(dir, error)),
     }
-    .map_err(|error| StoreError::io(dir, error))
 }
 
 /// Writes a file and the folders above it within `dir`; both are on the disk when it returns. A

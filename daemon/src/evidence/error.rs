@@ -18,19 +18,32 @@ pub enum StoreError {
     /// There is no such folder or file.
     #[error("{path} does not exist: check the path of the case", path = .0.display())]
     Missing(PathBuf),
-    /// A folder that holds something else.
+    /// A folder or file that is no case.
+    #[error(
+        "{path} is no case (it has no case.json): name the folder that was given to `--case` of \
+         `sakshi run` or `sakshi inspect`",
+        path = .0.display()
+    )]
+    NotACase(PathBuf),
+    /// A new case was asked for where something else is.
     #[error(
         "{path} is not empty and is no case (it has no case.json): name a new or an empty folder",
         path = .0.display()
     )]
-    NotACase(PathBuf),
+    NotEmpty(PathBuf),
+    /// A new case was asked for where a file is.
+    #[error("{path} is a file, expected a folder for the case: name a new or an empty folder", path = .0.display())]
+    NotAFolder(PathBuf),
+    /// A new case was asked for in a folder that is not there.
+    #[error("the folder above {path} does not exist: make it first, or check the path", path = .0.display())]
+    NoParent(PathBuf),
     /// A new case was asked for where there is one.
     #[error("{path} is a case already: name a new folder, or continue the case", path = .0.display())]
     Exists(PathBuf),
     /// The case's creation was interrupted before its first record.
     #[error(
-        "{path} holds no record: its creation was interrupted and nothing was lost; remove the \
-         folder and start again",
+        "{path} holds no record, or no evidence.db at all: if its creation was interrupted, nothing \
+         was lost: remove the folder and start again; if it held records, restore it from a copy",
         path = .0.display()
     )]
     Interrupted(PathBuf),
@@ -132,6 +145,18 @@ pub enum StoreError {
          not beginning with a dot, each name once"
     )]
     FileName(String),
+    /// A case with an unfinished log is read from a copy, and there was no place for it.
+    #[error(
+        "the case was not closed in order, so it is read from a copy, which cannot be made in \
+         {folder}: {source}; set TMPDIR to a folder with room for the whole case",
+        folder = .folder.display()
+    )]
+    NoCopy {
+        /// The folder for temporary files.
+        folder: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The case was written to while it was copied for reading, again and again.
     #[error("{path} changed too often while it was read: try again, or stop the watch first", path = .0.display())]
     Busy(PathBuf),

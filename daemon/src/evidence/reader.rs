@@ -28,7 +28,12 @@ impl Reader {
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let case = Case::open(dir)?;
         let path = case.database();
-        let snapshot = Snapshot::open(dir)?;
+        let snapshot = Snapshot::open(dir).map_err(|error| match error {
+            StoreError::Missing(missing) if missing == path => {
+                StoreError::Interrupted(dir.to_owned())
+            }
+            other => other,
+        })?;
         let reader = Self {
             snapshot,
             case,

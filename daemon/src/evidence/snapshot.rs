@@ -160,7 +160,7 @@ fn copy(database: &Path) -> Result<TempDir, StoreError> {
         let folder = tempfile::Builder::new()
             .prefix("sakshi-read-")
             .tempdir()
-            .map_err(|error| StoreError::io(&std::env::temp_dir(), error))?;
+            .map_err(no_copy)?;
         let target = folder.path().join(DATABASE_FILE);
         copy_file(database, &target)?;
         if !before.is_empty() {
@@ -179,8 +179,14 @@ fn copy(database: &Path) -> Result<TempDir, StoreError> {
 
 fn copy_file(from: &Path, to: &Path) -> Result<(), StoreError> {
     let mut source = File::open(from).map_err(|error| StoreError::io(from, error))?;
-    File::create_new(to)
-        .and_then(|mut target| io::copy(&mut source, &mut target))
-        .map(|_| ())
-        .map_err(|error| StoreError::io(to, error))
+    let mut target = File::create_new(to).map_err(no_copy)?;
+    io::copy(&mut source, &mut target).map_err(no_copy)?;
+    Ok(())
+}
+
+fn no_copy(source: io::Error) -> StoreError {
+    StoreError::NoCopy {
+        folder: std::env::temp_dir(),
+        source,
+    }
 }

@@ -37,7 +37,7 @@ fn a_case_is_private_and_created_once() {
     let other = dir.path().join("other");
     fs::create_dir(&other).unwrap();
     fs::write(other.join("photo"), "x").unwrap();
-    assert!(matches!(again(&other), Err(StoreError::NotACase(_))));
+    assert!(matches!(again(&other), Err(StoreError::NotEmpty(_))));
     assert!(matches!(Store::open(&other), Err(StoreError::NotACase(_))));
     assert!(matches!(
         Store::open(&dir.path().join("none")),
