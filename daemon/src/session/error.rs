@@ -15,8 +15,21 @@ pub enum SessionError {
     /// A rule set is wrong; the text names file, line and column.
     #[error("{0}")]
     Rules(String),
+    /// Two rule sets have the same name, so a finding would not say whose rule it rests on.
+    #[error(
+        "the rule sets {first} and {second} both have the id {id:?}: give each set an id of its own, \
+         or leave one of them out"
+    )]
+    RulesTwice {
+        /// The id.
+        id: String,
+        /// The file that has it first.
+        first: String,
+        /// The file that has it again.
+        second: String,
+    },
     /// A file could not be read.
-    #[error("{path} cannot be read: {source}", path = .path.display())]
+    #[error("{path} cannot be read: {source}; check the path and its permissions", path = .path.display())]
     Read {
         /// The file.
         path: PathBuf,

@@ -53,7 +53,8 @@ impl Materials {
     /// Loads everything. An inventory with broken files is used as far as it goes; the problems
     /// become gaps.
     pub fn load(rules: &[PathBuf], inventory: &InventoryFrom) -> Result<Self, SessionError> {
-        let texts = rule_texts(rules)?;
+        let (names, texts): (Vec<String>, Vec<(String, String)>) =
+            rule_texts(rules)?.into_iter().unzip();
         let atlas = Arc::new(Atlas::embedded()?);
         let (inventory, problems) = read_inventory(inventory)?;
         let mut kept: Vec<(String, Vec<u8>)> = inventory
@@ -66,9 +67,10 @@ impl Materials {
             to_canonical(&inventory)?.into_bytes(),
         ));
         let files = CaseFiles {
-            rules: texts
-                .iter()
-                .map(|(name, text)| (name.clone(), text.clone().into_bytes()))
+            rules: names
+                .into_iter()
+                .zip(&texts)
+                .map(|(name, (_, text))| (name, text.clone().into_bytes()))
                 .collect(),
             inventory: kept,
             data: to_canonical(&atlas.manifest())?.into_bytes(),
@@ -108,22 +110,39 @@ pub fn problem_gap(problem: &InventoryProblem, at: Timestamp) -> Gap {
     }
 }
 
-/// Parses rule sets; the error names file, line and column.
+/// Parses rule sets; the error names file, line and column. Findings name a set by its id, so that
+/// no two may have the same.
 pub fn load_rules(texts: &[(String, String)]) -> Result<Vec<RuleSet>, SessionError> {
-    texts
-        .iter()
-        .map(|(name, text)| {
-            RuleSet::parse(name, text).map_err(|error| SessionError::Rules(error.to_string()))
-        })
-        .collect()
+    let mut sets: Vec<RuleSet> = Vec::with_capacity(texts.len());
+    for (name, text) in texts {
+        let set =
+            RuleSet::parse(name, text).map_err(|error| SessionError::Rules(error.to_string()))?;
+        let earlier = sets
+            .iter()
+            .zip(texts)
+            .find(|(other, _)| other.id() == set.id());
+        if let Some((_, (first, _))) = earlier {
+            return Err(SessionError::RulesTwice {
+                id: set.id().to_owned(),
+                first: first.clone(),
+                second: name.clone(),
+            });
+        }
+        sets.push(set);
+    }
+    Ok(sets)
 }
 
+/// The name that a rule set has in the case; the file as it was named to us, and its text.
+type RuleText = (String, (String, String));
+
 /// The rule sets' texts: of the given files, or the embedded default.
-fn rule_texts(paths: &[PathBuf]) -> Result<Vec<(String, String)>, SessionError> {
+fn rule_texts(paths: &[PathBuf]) -> Result<Vec<RuleText>, SessionError> {
     if paths.is_empty() {
         return Ok(sakshi_rules::embedded()
             .iter()
             .map(|(name, text)| (format!("{name}.toml"), (*text).to_owned()))
+            .map(|(name, text)| (name.clone(), (name, text)))
             .collect());
     }
     paths
@@ -134,7 +153,7 @@ fn rule_texts(paths: &[PathBuf]) -> Result<Vec<(String, String)>, SessionError> 
                 path: path.clone(),
                 source,
             })?;
-            Ok((file_name(at, path), text))
+            Ok((file_name(at, path), (path.display().to_string(), text)))
         })
         .collect()
 }
