@@ -225,23 +225,9 @@ fn open_case(
     materials: &Materials,
 ) -> Result<(Store, Gap), SessionError> {
     let now = clock.now();
-    let (store, since) = match recover::before(&config.case, now) {
-        Ok(before) => {
-            let mut store = Store::open(&config.case)?;
-            let since = match before {
-                Before::Nothing => None,
-                Before::Stopped(at) => Some((GapCause::NotRunning, Some(at))),
-                Before::Unclean(recovery) => {
-                    let mut drafts = vec![Draft::new(Kind::UNCLEAN_STOP, &recovery.stop)?];
-                    drafts.extend(recovery.drafts);
-                    store.append(&drafts)?;
-                    Some((GapCause::UncleanStop, recovery.stop.last_journaled))
-                }
-            };
-            store.append_files(&materials.files)?;
-            (store, since)
-        }
-        Err(SessionError::Store(StoreError::Missing(_) | StoreError::NotACase(_))) => {
+    let (store, since) = match Case::open(&config.case) {
+        Ok(_) => continue_case(config, now, materials)?,
+        Err(StoreError::Missing(_) | StoreError::NotACase(_)) => {
             let id = random::bytes().map_err(|source| SessionError::Machine {
                 what: "the system's random source failed",
                 source,
@@ -249,7 +235,7 @@ fn open_case(
             let meta = CaseMeta::new(id, Some(now), tool(), "live");
             (Case::create(&config.case, meta, &materials.files)?, None)
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     };
     let (cause, from, detail) = match since {
         Some((cause, from)) => (
@@ -273,6 +259,31 @@ fn open_case(
         detail: detail.to_owned(),
     };
     Ok((store, gap))
+}
+
+/// Why nothing was watched before this session, and since when.
+type Since = (GapCause, Option<Timestamp>);
+
+/// Opens a case that is there and makes good an unclean stop; tells until when it was watched.
+fn continue_case(
+    config: &RunConfig,
+    now: Timestamp,
+    materials: &Materials,
+) -> Result<(Store, Option<Since>), SessionError> {
+    let before = recover::before(&config.case, now)?;
+    let mut store = Store::open(&config.case)?;
+    let since = match before {
+        Before::Nothing => None,
+        Before::Stopped(at) => Some((GapCause::NotRunning, Some(at))),
+        Before::Unclean(recovery) => {
+            let mut drafts = vec![Draft::new(Kind::UNCLEAN_STOP, &recovery.stop)?];
+            drafts.extend(recovery.drafts);
+            store.append(&drafts)?;
+            Some((GapCause::UncleanStop, recovery.stop.last_journaled))
+        }
+    };
+    store.append_files(&materials.files)?;
+    Ok((store, since))
 }
 
 fn live_config(config: &RunConfig, materials: &Materials) -> LiveConfig {
