@@ -330,13 +330,16 @@ fn families() -> Vec<Family> {
     }
 }
 
-/// Removes every rule of ours, also those of a run that crashed. Says whether there were any.
+/// Removes every rule of ours, also those of a run that crashed. Says whether there were any. What
+/// fails for one family does not keep the other's rules there; the first error is told.
 pub fn remove(commands: &Commands) -> Result<bool, RulesError> {
-    let mut removed = false;
-    for family in families() {
-        removed |= remove_family(commands, family)?;
-    }
-    Ok(removed)
+    let results: Vec<Result<bool, RulesError>> = families()
+        .into_iter()
+        .map(|family| remove_family(commands, family))
+        .collect();
+    results
+        .into_iter()
+        .try_fold(false, |removed, result| Ok(removed | result?))
 }
 
 /// Our chains that are there, as `family chain`; empty when the phone is as it was found.
