@@ -58,13 +58,13 @@ pub enum Command {
     /// Say how a running daemon is doing. Exit code 1: none runs.
     #[command(after_help = "Examples:\n  sakshi status\n  sakshi status --follow --format json")]
     Status(StatusArgs),
-    /// End a running daemon in order.
+    /// End a running daemon in order. Exit code 3: none runs.
     #[command(after_help = "Example:\n  sakshi stop")]
     Stop(Target),
-    /// Give a running daemon a remark for the record.
+    /// Give a running daemon a remark for the record. Exit code 3: it is not on record.
     #[command(after_help = "Example:\n  sakshi note 'consent screen refused'")]
     Note(NoteArgs),
-    /// Tell a running daemon that a phase of the examination begins.
+    /// Tell a running daemon that a phase of the examination begins. Exit code 3: it is not on record.
     #[command(after_help = "Example:\n  sakshi phase idle-without-sim")]
     Phase(PhaseArgs),
     /// Remove what a daemon that crashed has left behind: packet rules, sockets.
@@ -193,7 +193,7 @@ pub struct ExportArgs {
     /// In which form.
     #[arg(long, value_enum, default_value = "jsonl")]
     pub format: FormatChoice,
-    /// File to write; standard output without it.
+    /// File to write, outside the case; standard output without it.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
@@ -234,7 +234,7 @@ pub struct StatusArgs {
 /// `sakshi note`.
 #[derive(Debug, Args)]
 pub struct NoteArgs {
-    /// The remark.
+    /// The remark, 1 to 4,000 characters.
     #[arg(value_name = "TEXT")]
     pub text: String,
     /// Which daemon.
@@ -245,7 +245,7 @@ pub struct NoteArgs {
 /// `sakshi phase`.
 #[derive(Debug, Args)]
 pub struct PhaseArgs {
-    /// The phase's name.
+    /// The phase's name, 1 to 4,000 characters.
     #[arg(value_name = "NAME")]
     pub name: String,
     /// Which daemon.

@@ -23,7 +23,7 @@ pub fn inspect(args: &InspectArgs) -> Result<Outcome, Failure> {
     let inspected = inspected?;
     output::summary(&inspected.summary, args.format)?;
     for unread in &inspected.unread {
-        eprintln!("sakshi: {}", unread.text);
+        output::say(format_args!("sakshi: {}", unread.text));
     }
     match inspected
         .unread

@@ -37,7 +37,7 @@ pub fn main() -> ExitCode {
         Ok(Outcome::No) => ExitCode::from(1),
         Err(error) if output::is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("sakshi: {error}");
+            output::say(format_args!("sakshi: {error}"));
             ExitCode::from(3)
         }
     }

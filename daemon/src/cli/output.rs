@@ -2,7 +2,8 @@
 
 use std::{
     error::Error,
-    io::{self, IsTerminal, Write},
+    fmt,
+    io::{self, BufWriter, IsTerminal, Write},
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -49,14 +50,61 @@ pub fn progress(bytes: u64, what: &'static str) -> ProgressBar {
     bar
 }
 
+/// Standard output could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output cannot be written: {0}")]
+pub struct StdoutError(#[from] io::Error);
+
+/// Standard output for one answer; [`Stdout::close`] says whether all of it was taken.
+#[derive(Debug)]
+pub struct Stdout(BufWriter<io::StdoutLock<'static>>);
+
+impl Stdout {
+    /// Takes standard output.
+    pub fn open() -> Self {
+        Self(BufWriter::new(io::stdout().lock()))
+    }
+
+    /// Writes a text.
+    pub fn text(&mut self, text: impl fmt::Display) -> Result<(), StdoutError> {
+        Ok(write!(self.0, "{text}")?)
+    }
+
+    /// Writes a line.
+    pub fn line(&mut self, line: impl fmt::Display) -> Result<(), StdoutError> {
+        Ok(writeln!(self.0, "{line}")?)
+    }
+
+    /// Writes what is still held back.
+    pub fn close(mut self) -> Result<(), StdoutError> {
+        Ok(self.0.flush()?)
+    }
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Says something beside the answer, on standard error. When nobody can hear it, the work goes on:
+/// a daemon does not end because its terminal has gone.
+pub fn say(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Prints a session's summary.
 pub fn summary(summary: &Summary, format: TextOrJson) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
+    let mut out = Stdout::open();
     match format {
-        TextOrJson::Json => writeln!(out, "{}", to_canonical(summary)?)?,
-        TextOrJson::Text => write!(out, "{}", summary_text(summary))?,
+        TextOrJson::Json => out.line(to_canonical(summary)?)?,
+        TextOrJson::Text => out.text(summary_text(summary))?,
     }
-    out.flush()?;
+    out.close()?;
     Ok(())
 }
 
@@ -97,17 +145,9 @@ fn summary_text(summary: &Summary) -> String {
     text
 }
 
-/// Whether an error only says that the reader of our output has gone.
+/// Whether an error only says that the reader of our output has gone, as after `| head`.
 pub fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error
-            .downcast_ref::<io::Error>()
-            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-        {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    error
+        .downcast_ref::<StdoutError>()
+        .is_some_and(|StdoutError(error)| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -1,19 +1,20 @@
 //! Commands that read a case: `findings`, `export`, `verify`. They change no byte of it.
 
 use std::{
-    fs::File,
-    io::{self, BufWriter, Write},
+    fs::{self, File},
+    io::{self, BufWriter},
+    path::{Path, PathBuf},
 };
 
 use super::{
     Failure, Outcome,
     args::{ExportArgs, FindingsArgs, FormatChoice, TextOrJson, VerifyArgs, WhatChoice},
-    output,
+    output::{self, Stdout, StdoutError, say},
 };
 use crate::{
     evidence::{Reader, Verification, verify as verify_case},
     report::{
-        export::{Format, What, export as export_rows, fold},
+        export::{ExportError, Format, What, export as export_rows, fold},
         table,
     },
 };
@@ -21,23 +22,21 @@ use crate::{
 /// Shows what was found.
 pub fn findings(args: &FindingsArgs) -> Result<Outcome, Failure> {
     let rows = fold(&Reader::open(&args.case)?)?.finding_rows()?;
-    let mut out = io::stdout().lock();
+    let mut out = Stdout::open();
     if rows.is_empty() {
-        writeln!(
-            out,
-            "No finding. What was not seen is listed by `sakshi export CASE --what gaps`."
-        )?;
+        out.line("No finding. What was not seen is listed by `sakshi export CASE --what gaps`.")?;
+        out.close()?;
         return Ok(Outcome::Done);
     }
-    writeln!(out, "{}", table::findings(&rows, output::style()))?;
+    out.line(table::findings(&rows, output::style()))?;
     let count = |outcome: &str| rows.iter().filter(|row| row.outcome == outcome).count();
-    writeln!(
-        out,
+    out.line(format_args!(
         "{} findings, {} need review, {} excepted. Findings are facts and indicators with their basis; people decide.",
         count("finding"),
         count("needs_review"),
         count("excepted"),
-    )?;
+    ))?;
+    out.close()?;
     Ok(Outcome::Done)
 }
 
@@ -54,24 +53,74 @@ pub fn export(args: &ExportArgs) -> Result<Outcome, Failure> {
         FormatChoice::Jsonl => Format::Jsonl,
         FormatChoice::Csv => Format::Csv,
     };
+    // Opened before the output: a case that cannot be read must not cost an earlier export.
+    let reader = Reader::open(&args.case)?;
     if let Some(path) = &args.output {
-        let named = |error: io::Error| format!("{} cannot be written: {error}", path.display());
-        let mut to = BufWriter::new(File::create(path).map_err(named)?);
-        let rows = export_rows(&args.case, what, format, &mut to)?;
-        to.into_inner()
-            .map_err(|error| named(error.into_error()))?
-            .sync_all()
-            .map_err(named)?;
-        eprintln!("{rows} rows in {}", path.display());
+        export_to_file(&reader, what, format, path, &args.case)?;
     } else {
-        export_rows(
-            &args.case,
-            what,
-            format,
-            &mut BufWriter::new(io::stdout().lock()),
-        )?;
+        let mut out = Stdout::open();
+        export_rows(&reader, what, format, &mut out).map_err(of_stdout)?;
+        out.close()?;
     }
     Ok(Outcome::Done)
+}
+
+fn export_to_file(
+    reader: &Reader,
+    what: What,
+    format: Format,
+    path: &Path,
+    case: &Path,
+) -> Result<(), Failure> {
+    let named = |error: io::Error| {
+        format!(
+            "{} cannot be written: {error}; check its folder, and the space that is left there",
+            path.display()
+        )
+    };
+    if lies_in(path, case) {
+        return Err(format!(
+            "{} lies in the case, where reading changes nothing: name a file elsewhere",
+            path.display()
+        )
+        .into());
+    }
+    let mut to = BufWriter::new(File::create(path).map_err(named)?);
+    let rows = export_rows(reader, what, format, &mut to).map_err(|error| match error {
+        ExportError::Write(error) => named(error).into(),
+        ExportError::Csv(error) => named(error.into()).into(),
+        other => Failure::from(other),
+    })?;
+    let file = to.into_inner().map_err(|error| named(error.into_error()))?;
+    // A pipe or a device has nothing to be put on a disk.
+    if file.metadata().map_err(named)?.is_file() {
+        file.sync_all().map_err(named)?;
+    }
+    say(format_args!("{rows} rows in {}", path.display()));
+    Ok(())
+}
+
+/// Whether a file, which need not exist, would lie below a folder, links followed.
+fn lies_in(path: &Path, folder: &Path) -> bool {
+    let above = match path.parent() {
+        Some(above) if above.as_os_str().is_empty() => Path::new("."),
+        Some(above) => above,
+        None => return false,
+    };
+    let resolved: io::Result<PathBuf> = fs::canonicalize(path).or_else(|_| fs::canonicalize(above));
+    match (resolved, fs::canonicalize(folder)) {
+        (Ok(path), Ok(folder)) => path.starts_with(folder),
+        _ => false,
+    }
+}
+
+/// A reader of our output that has gone is told from a case that cannot be read.
+fn of_stdout(error: ExportError) -> Failure {
+    match error {
+        ExportError::Write(error) => StdoutError::from(error).into(),
+        ExportError::Csv(error) => StdoutError::from(io::Error::from(error)).into(),
+        other => other.into(),
+    }
 }
 
 /// Says whether the evidence is intact.
@@ -83,11 +132,12 @@ pub fn verify(args: &VerifyArgs) -> Result<Outcome, Failure> {
     });
     bar.finish_and_clear();
     let verification = verification?;
-    let mut out = io::stdout().lock();
-    match (args.format, &verification) {
-        (TextOrJson::Json, verification) => writeln!(out, "{}", verification_json(verification))?,
-        (TextOrJson::Text, verification) => write!(out, "{}", verification_text(verification))?,
+    let mut out = Stdout::open();
+    match args.format {
+        TextOrJson::Json => out.line(verification_json(&verification))?,
+        TextOrJson::Text => out.text(verification_text(&verification))?,
     }
+    out.close()?;
     Ok(if matches!(verification, Verification::Intact(_)) {
         Outcome::Done
     } else {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Failure, Outcome,
     args::{CaptureChoice, CleanArgs, RunArgs},
-    output,
+    output::{self, Stdout, say},
 };
 use crate::{
     capture::{
@@ -37,14 +37,14 @@ pub fn run(args: RunArgs) -> Result<Outcome, Failure> {
         commands: Commands::named(&args.iptables),
     };
     let summary = watch(&config, &(Arc::new(SystemClock) as _), &mut |status| {
-        eprintln!(
+        say(format_args!(
             "watching with {}; case {}, session {}",
             status.capture, status.case, status.session
-        );
+        ));
         for degraded in &status.degraded {
-            eprintln!("degraded: {degraded}");
+            say(format_args!("degraded: {degraded}"));
         }
-        eprintln!("end with `sakshi stop` or Ctrl-C");
+        say("end with `sakshi stop` or Ctrl-C");
     })?;
     output::summary(&summary, args.format)?;
     Ok(Outcome::Done)
@@ -76,7 +76,12 @@ pub fn clean(args: &CleanArgs) -> Result<Outcome, Failure> {
     } else {
         "no packet rule was left"
     };
-    println!("{rules}; control sockets removed: {}", stale.len());
+    let mut out = Stdout::open();
+    out.line(format_args!(
+        "{rules}; control sockets removed: {}",
+        stale.len()
+    ))?;
+    out.close()?;
     Ok(Outcome::Done)
 }
 

@@ -1,14 +1,13 @@
 //! Commands that talk to a running daemon: `status`, `stop`, `note`, `phase`.
 
-use std::io::{self, Write};
-
 use super::{
     Failure, Outcome,
     args::{NoteArgs, PhaseArgs, StatusArgs, Target, TextOrJson},
+    output::{Stdout, say},
 };
 use crate::control::{
     client::{ClientError, Connection},
-    protocol::{Answer, Request, Status},
+    protocol::{Answer, PHASE_NAME, REMARK, Request, Status, checked_text},
 };
 
 /// Says how the daemon is doing.
@@ -16,7 +15,7 @@ pub fn status(args: &StatusArgs) -> Result<Outcome, Failure> {
     let mut connection = match Connection::open(args.target.case.as_deref()) {
         Ok(connection) => connection,
         Err(error @ ClientError::None) => {
-            eprintln!("sakshi: {error}");
+            say(format_args!("sakshi: {error}"));
             return Ok(Outcome::No);
         }
         Err(error) => return Err(error.into()),
@@ -25,31 +24,28 @@ pub fn status(args: &StatusArgs) -> Result<Outcome, Failure> {
         return follow(&mut connection, args.format);
     }
     let answer = connection.ask(&Request::Status)?;
-    let mut out = io::stdout().lock();
+    let mut out = Stdout::open();
     match (answer, args.format) {
-        (Answer::Status(status), TextOrJson::Json) => {
-            writeln!(out, "{}", serde_json::to_string(&*status)?)?;
-        }
-        (Answer::Status(status), TextOrJson::Text) => write!(out, "{}", status_text(&status))?,
+        (Answer::Status(status), TextOrJson::Json) => out.line(serde_json::to_string(&*status)?)?,
+        (Answer::Status(status), TextOrJson::Text) => out.text(status_text(&status))?,
         (other, _) => return Err(unexpected(&other)),
     }
+    out.close()?;
     Ok(Outcome::Done)
 }
 
 fn follow(connection: &mut Connection, format: TextOrJson) -> Result<Outcome, Failure> {
     connection.send(&Request::Follow)?;
-    let mut out = io::stdout().lock();
     while let Some(answer) = connection.next_answer()? {
         let Answer::Committed { seq, hash } = answer else {
             return Err(unexpected(&answer));
         };
+        let mut out = Stdout::open();
         match format {
-            TextOrJson::Json => {
-                writeln!(out, "{}", serde_json::json!({ "seq": seq, "hash": hash }))?;
-            }
-            TextOrJson::Text => writeln!(out, "{seq} {hash}")?,
+            TextOrJson::Json => out.line(serde_json::json!({ "seq": seq, "hash": hash }))?,
+            TextOrJson::Text => out.line(format_args!("{seq} {hash}"))?,
         }
-        out.flush()?;
+        out.close()?;
     }
     Ok(Outcome::Done)
 }
@@ -63,17 +59,18 @@ pub fn stop(target: &Target) -> Result<Outcome, Failure> {
     }
     // The daemon closes the connection when everything is written.
     while connection.next_answer()?.is_some() {}
-    println!("stopped");
-    Ok(Outcome::Done)
+    answer("stopped")
 }
 
 /// Gives the daemon a remark.
 pub fn note(args: NoteArgs) -> Result<Outcome, Failure> {
+    checked_text(&args.text, REMARK)?;
     committed(&args.target, &Request::Note { text: args.text }, "noted")
 }
 
 /// Tells the daemon that a phase begins.
 pub fn phase(args: PhaseArgs) -> Result<Outcome, Failure> {
+    checked_text(&args.name, PHASE_NAME)?;
     let name = args.name.clone();
     committed(
         &args.target,
@@ -84,9 +81,15 @@ pub fn phase(args: PhaseArgs) -> Result<Outcome, Failure> {
 
 fn committed(target: &Target, request: &Request, what: &str) -> Result<Outcome, Failure> {
     match Connection::open(target.case.as_deref())?.ask(request)? {
-        Answer::Committed { seq, hash } => println!("{what}: record {seq}, hash {hash}"),
-        other => return Err(unexpected(&other)),
+        Answer::Committed { seq, hash } => answer(&format!("{what}: record {seq}, hash {hash}")),
+        other => Err(unexpected(&other)),
     }
+}
+
+fn answer(line: &str) -> Result<Outcome, Failure> {
+    let mut out = Stdout::open();
+    out.line(line)?;
+    out.close()?;
     Ok(Outcome::Done)
 }
 

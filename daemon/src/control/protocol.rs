@@ -11,6 +11,31 @@ pub const LINE_MAX: usize = 64 * 1024;
 /// Longest remark or phase name, in characters.
 pub const TEXT_MAX: usize = 4_000;
 
+/// What a note is called in a refusal.
+pub const REMARK: &str = "remark";
+/// What a phase's name is called in a refusal.
+pub const PHASE_NAME: &str = "phase's name";
+
+/// A remark or a phase's name that is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a {what} has 1 to {TEXT_MAX} characters and this one has {characters}: give a text, or several shorter ones"
+)]
+pub struct TextRefused {
+    what: &'static str,
+    characters: usize,
+}
+
+/// The text without the white space around it, if its length is right. The command line asks too,
+/// so that no text is longer than a line.
+pub fn checked_text<'a>(text: &'a str, what: &'static str) -> Result<&'a str, TextRefused> {
+    let text = text.trim();
+    match text.chars().count() {
+        1..=TEXT_MAX => Ok(text),
+        characters => Err(TextRefused { what, characters }),
+    }
+}
+
 /// What the command line asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    protocol::{Answer, LINE_MAX, Request, Status, TEXT_MAX},
+    protocol::{Answer, LINE_MAX, PHASE_NAME, REMARK, Request, Status, checked_text},
     socket,
 };
 use crate::evidence::Head;
@@ -205,22 +205,22 @@ async fn answer(request: Request, shared: &Shared) -> Answer {
             (status.seq, status.hash) = (head.seq, head.hash.to_string());
             Answer::Status(Box::new(status))
         }
-        Request::Note { text } => order(&text, "remark", shared, Order::Note).await,
-        Request::Phase { name } => order(&name, "phase's name", shared, Order::Phase).await,
+        Request::Note { text } => order(&text, REMARK, shared, Order::Note).await,
+        Request::Phase { name } => order(&name, PHASE_NAME, shared, Order::Phase).await,
         Request::Stop | Request::Follow => failed("not answered here".to_owned()),
     }
 }
 
 async fn order(
     text: &str,
-    what: &str,
+    what: &'static str,
     shared: &Shared,
     make: impl FnOnce(String, oneshot::Sender<Result<Head, String>>) -> Order,
 ) -> Answer {
-    let text = text.trim();
-    if text.is_empty() || text.chars().count() > TEXT_MAX {
-        return failed(format!("a {what} has 1 to {TEXT_MAX} characters"));
-    }
+    let text = match checked_text(text, what) {
+        Ok(text) => text,
+        Err(refused) => return failed(refused.to_string()),
+    };
     let (sender, receiver) = oneshot::channel();
     if shared.orders.send(make(text.to_owned(), sender)).is_err() {
         return failed("the daemon is ending".to_owned());

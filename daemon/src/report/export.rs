@@ -1,11 +1,8 @@
 //! Exports: JSON Lines and CSV of what a case holds.
 //!
-//! In: a case. Out: rows on a writer, in recorded order; the same case gives the same bytes.
+//! In: a case that is open. Out: rows on a writer, in recorded order; the same case gives the same bytes.
 
-use std::{
-    io::{self, Write},
-    path::Path,
-};
+use std::io::{self, Write};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -67,14 +64,13 @@ pub enum ExportError {
     Csv(#[from] ::csv::Error),
 }
 
-/// Writes `what` of the case in `dir` to `to`, and says how many rows that were.
+/// Writes `what` of a case to `to`, and says how many rows that were.
 pub fn export(
-    dir: &Path,
+    reader: &Reader,
     what: What,
     format: Format,
     to: &mut dyn Write,
 ) -> Result<u64, ExportError> {
-    let reader = Reader::open(dir)?;
     let columns = match what {
         What::Findings => csv::FINDINGS,
         What::Contacts => csv::CONTACTS,
@@ -84,16 +80,16 @@ pub fn export(
     };
     let mut rows = Rows::begin(format, columns, to)?;
     match what {
-        What::Findings => fold(&reader)?
+        What::Findings => fold(reader)?
             .finding_rows()?
             .iter()
             .try_for_each(|row| rows.row(row))?,
-        What::Contacts => fold(&reader)?
+        What::Contacts => fold(reader)?
             .contact_rows()?
             .iter()
             .try_for_each(|row| rows.row(row))?,
-        What::Flows => bodies::<body::Flow>(&reader, Kind::FLOW, |row| rows.row(&row))?,
-        What::Gaps => bodies::<body::Gap>(&reader, Kind::GAP, |row| rows.row(&row))?,
+        What::Flows => bodies::<body::Flow>(reader, Kind::FLOW, |row| rows.row(&row))?,
+        What::Gaps => bodies::<body::Gap>(reader, Kind::GAP, |row| rows.row(&row))?,
         What::Records => reader
             .records(&[])
             .try_for_each(|record| rows.row(&record_row(&record?)?))?,
