@@ -1,6 +1,6 @@
 //! Commands that change the machine: `run` and `clean`.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use super::{
     Failure, Outcome,
@@ -18,12 +18,14 @@ use crate::{
         socket,
     },
     platform::{clock::SystemClock, machine},
-    session::{RunConfig, run as watch},
+    session::{RunConfig, SessionError, run as watch},
 };
 
 /// Watches live until told to stop.
 pub fn run(args: RunArgs) -> Result<Outcome, Failure> {
     must_be_root("run")?;
+    let (running, _) = socket::found().map_err(SessionError::Control)?;
+    nobody_watches_here(&running)?;
     let config = RunConfig {
         case: args.case,
         rules: args.rules,
@@ -53,21 +55,8 @@ pub fn run(args: RunArgs) -> Result<Outcome, Failure> {
 /// Removes what a daemon that crashed has left behind.
 pub fn clean(args: &CleanArgs) -> Result<Outcome, Failure> {
     must_be_root("clean")?;
-    let (running, stale) = socket::found()?;
-    let here = machine::network_namespace();
-    for path in &running {
-        let status =
-            Connection::at(path).and_then(|mut connection| connection.ask(&Request::Status));
-        if let Ok(Answer::Status(status)) = status
-            && status.network_namespace == here
-        {
-            return Err(format!(
-                "a daemon is watching (process {}): end it with `sakshi stop` first",
-                status.pid
-            )
-            .into());
-        }
-    }
+    let (running, stale) = socket::found().map_err(SessionError::Control)?;
+    nobody_watches_here(&running)?;
     for path in &stale {
         socket::remove(path);
     }
@@ -83,6 +72,26 @@ pub fn clean(args: &CleanArgs) -> Result<Outcome, Failure> {
     ))?;
     out.close()?;
     Ok(Outcome::Done)
+}
+
+/// There is one set of packet rules in a network namespace: a second daemon would take the first
+/// one's away, and so would cleaning up.
+fn nobody_watches_here(running: &[PathBuf]) -> Result<(), Failure> {
+    let here = machine::network_namespace();
+    for path in running {
+        let status =
+            Connection::at(path).and_then(|mut connection| connection.ask(&Request::Status));
+        if let Ok(Answer::Status(status)) = status
+            && status.network_namespace == here
+        {
+            return Err(format!(
+                "a daemon is watching (process {}, case {}): end it with `sakshi stop` first",
+                status.pid, status.case
+            )
+            .into());
+        }
+    }
+    Ok(())
 }
 
 fn must_be_root(command: &str) -> Result<(), Failure> {

@@ -34,14 +34,22 @@ pub fn path(case_id: &str) -> PathBuf {
     folder().join(format!("{case_id}.sock"))
 }
 
-/// Makes the folder, for its owner alone.
+/// Makes the folder, for its owner alone. One that is there stays as it is: it may be somebody
+/// else's, so it is refused where others may write.
 pub fn make_folder() -> io::Result<()> {
     let folder = folder();
     fs::DirBuilder::new()
         .mode(0o700)
         .recursive(true)
         .create(&folder)?;
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))
+    let mode = fs::metadata(&folder)?.permissions().mode() & 0o7777;
+    if mode & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!("its mode is {mode:04o}, so others may write there; expected 0700"),
+    ))
 }
 
 /// The sockets on which a daemon answers, sorted; and those that a crash left behind.

@@ -5,6 +5,7 @@ use std::{io, path::PathBuf, sync::Arc};
 use crate::{
     attribute::inventory::InventoryError,
     capture::live::LiveError,
+    control::socket,
     evidence::{StoreError, StoreGone, canonical::CanonicalError, journal::JournalError},
     locate::LocateError,
 };
@@ -73,7 +74,9 @@ pub enum SessionError {
     Live(#[from] LiveError),
     /// The control socket failed.
     #[error(
-        "the control socket cannot be opened: {0}; set SAKSHI_RUNTIME_DIR to a folder that root can write"
+        "the control socket in {folder} cannot be opened: {0}; set SAKSHI_RUNTIME_DIR to a folder \
+         that root can write",
+        folder = socket::folder().display()
     )]
     Control(io::Error),
     /// Something of the machine failed.
