@@ -71,6 +71,8 @@ struct ZstdFrames {
     source: Restored,
     decoder: FrameDecoder,
     within: bool,
+    /// Why the frame could not be decoded to its end; told when all before it was read.
+    failure: Option<io::Error>,
 }
 
 impl ZstdFrames {
@@ -79,7 +81,27 @@ impl ZstdFrames {
             source,
             decoder: FrameDecoder::new(),
             within: false,
+            failure: None,
         }
+    }
+
+    /// Decodes until there is something to read or the frame is over.
+    fn decode(&mut self) -> io::Result<()> {
+        while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
+            let one_block = || BlockDecodingStrategy::UptoBlocks(1);
+            if let Err(error) = self.decoder.decode_blocks(&mut self.source, one_block()) {
+                // The decoder holds back a whole window until the frame ends: an empty last block
+                // and any checksum end it, so that what is good of a cut frame can be read.
+                let mut end: &[u8] = &[1, 0, 0, 0, 0, 0, 0];
+                let ended = self.decoder.decode_blocks(&mut end, one_block());
+                let error = invalid(error);
+                if ended.is_err() || self.failure.is_some() {
+                    return Err(error);
+                }
+                self.failure = Some(error);
+            }
+        }
+        Ok(())
     }
 
     /// Begins the next frame, skippable ones passed; false at the end of the stream.
@@ -134,14 +156,13 @@ impl Read for ZstdFrames {
                 }
                 self.within = true;
             }
-            while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
-                self.decoder
-                    .decode_blocks(&mut self.source, BlockDecodingStrategy::UptoBlocks(1))
-                    .map_err(invalid)?;
-            }
+            self.decode()?;
             let read = self.decoder.read(buf)?;
             if read > 0 {
                 return Ok(read);
+            }
+            if let Some(failure) = self.failure.take() {
+                return Err(failure);
             }
             self.check()?;
             self.within = false;
