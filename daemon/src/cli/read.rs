@@ -88,7 +88,6 @@ fn export_to_file(
     let mut to = BufWriter::new(File::create(path).map_err(named)?);
     let rows = export_rows(reader, what, format, &mut to).map_err(|error| match error {
         ExportError::Write(error) => named(error).into(),
-        ExportError::Csv(error) => named(error.into()).into(),
         other => Failure::from(other),
     })?;
     let file = to.into_inner().map_err(|error| named(error.into_error()))?;
@@ -118,7 +117,6 @@ fn lies_in(path: &Path, folder: &Path) -> bool {
 fn of_stdout(error: ExportError) -> Failure {
     match error {
         ExportError::Write(error) => StdoutError::from(error).into(),
-        ExportError::Csv(error) => StdoutError::from(io::Error::from(error)).into(),
         other => other.into(),
     }
 }

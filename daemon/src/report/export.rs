@@ -59,9 +59,21 @@ pub enum ExportError {
     /// The output could not be written.
     #[error("the output cannot be written: {0}")]
     Write(#[from] io::Error),
-    /// The output could not be written as CSV.
-    #[error("the output cannot be written: {0}")]
-    Csv(#[from] ::csv::Error),
+    /// A row has no form in CSV.
+    #[error("a row cannot be written as CSV: {0}")]
+    Csv(::csv::Error),
+}
+
+impl From<::csv::Error> for ExportError {
+    fn from(error: ::csv::Error) -> Self {
+        if !error.is_io_error() {
+            return Self::Csv(error);
+        }
+        match error.into_kind() {
+            ::csv::ErrorKind::Io(error) => Self::Write(error),
+            other => Self::Write(io::Error::other(format!("{other:?}"))),
+        }
+    }
 }
 
 /// Writes `what` of a case to `to`, and says how many rows that were.
