@@ -49,7 +49,8 @@ pub struct Intact {
     pub head: Head,
     /// Whether the last session's end is on record; false while a daemon runs, and after a kill.
     pub ended: bool,
-    /// Files in the folder that no record names: exports, or an interrupted start. Not evidence.
+    /// Files in the folder that no record names: of an interrupted start, or put there by somebody.
+    /// Not evidence.
     pub unlisted: Vec<String>,
 }
 
