@@ -270,8 +270,12 @@ fn continue_case(
     now: Timestamp,
     materials: &Materials,
 ) -> Result<(Store, Option<Since>), SessionError> {
-    let before = recover::before(&config.case, now)?;
+    let (before, head) = recover::before(&config.case, now)?;
     let mut store = Store::open(&config.case)?;
+    if store.head() != head {
+        // Another daemon ended between the look and the lock: what was seen is not the end.
+        return Err(StoreError::Busy(config.case.clone()).into());
+    }
     let since = match before {
         Before::Nothing => None,
         Before::Stopped(at) => Some((GapCause::NotRunning, Some(at))),

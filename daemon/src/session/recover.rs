@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     evidence::{
-        CaseBody, Draft, FileEntry, FilesBody, Kind, Reader,
+        CaseBody, Draft, FileEntry, FilesBody, Head, Kind, Reader,
         body::{self, Record, UncleanStop},
         journal::JournalBody,
     },
@@ -63,10 +63,15 @@ pub enum Before {
     Unclean(Box<Recovery>),
 }
 
-/// Looks at the last session of the case in `dir`.
-pub fn before(dir: &Path, now: Timestamp) -> Result<Before, SessionError> {
+/// Looks at the last session of the case in `dir`; tells up to which record it looked, so that the
+/// caller, once the case is locked, can see that nothing was added meanwhile.
+pub fn before(dir: &Path, now: Timestamp) -> Result<(Before, Head), SessionError> {
     let reader = Reader::open(dir)?;
-    let last = last_session(&reader)?;
+    Ok((ended(dir, &reader, now)?, reader.head()?))
+}
+
+fn ended(dir: &Path, reader: &Reader, now: Timestamp) -> Result<Before, SessionError> {
+    let last = last_session(reader)?;
     let Some(session) = last.session else {
         return Ok(Before::Nothing);
     };
@@ -75,7 +80,7 @@ pub fn before(dir: &Path, now: Timestamp) -> Result<Before, SessionError> {
     }
     let number = session.session;
     let core = recorded_core(dir, &last.files, session)?;
-    let (drafts, detail) = match missing(&reader, core, last.began)? {
+    let (drafts, detail) = match missing(reader, core, last.began)? {
         Ok(drafts) => (
             drafts,
             "the records that were missing were made from its journal".to_owned(),
