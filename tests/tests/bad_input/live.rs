@@ -405,3 +405,46 @@ fn a_bad_rule_set_or_inventory_starts_no_watch() {
     assert!(!room.seen("case").exists());
     assert!(!room.run("iptables", &["-w", "-S"]).contains("NFLOG"));
 }
+
+#[test]
+fn a_folder_that_cannot_be_continued_starts_no_watch() {
+    if !live_possible("a_folder_that_cannot_be_continued_starts_no_watch") {
+        return;
+    }
+    let room = Room::open(DISK);
+    let place = room.place();
+    let refused = |case: &std::path::Path, says: &[&str]| {
+        check(
+            &mut room.sakshi(["run", "--case", text(case)]),
+            COULD_NOT,
+            says,
+        );
+    };
+    fs::create_dir(place.at("full")).expect("a folder");
+    let file = place.file("full/letter.txt", "of somebody");
+    refused(&place.at("full"), &["is not empty and is no case"]);
+    refused(&file, &["is a file, expected a folder"]);
+    refused(
+        &place.at("no/parent"),
+        &["the folder above", "make it first"],
+    );
+
+    let case = place.case();
+    let metadata = fs::read_to_string(case.join("case.json")).expect("the metadata");
+    let later = metadata.replace("\"version\": 1", "\"version\": 2");
+    place.file("case/case.json", later);
+    refused(&case, &["has schema version 2", "reads up to 1"]);
+    place.file("case/case.json", metadata);
+    let open = |mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        fs::set_permissions(&case, mode).expect("another mode");
+    };
+    open(0o755);
+    refused(&case, &["has mode 0755", "expected 0700", "chmod 700"]);
+    open(0o700);
+    place.file("case/evidence.db", [0xff; 4096]);
+    refused(&case, &["evidence.db", "sakshi verify"]);
+    fs::remove_file(case.join("evidence.db")).expect("removed");
+    refused(&case, &["no evidence.db at all", "from a copy"]);
+    assert!(!room.run("iptables", &["-w", "-S"]).contains("NFLOG"));
+}
