@@ -78,7 +78,7 @@ fn a_clock_that_is_set_back_leaves_a_flow_whole() {
         let after = (5..50).map(|second| START - back + second);
         let (live, last, packets) = feed(before.chain(after));
         assert_eq!(packets, 50);
-        assert!(flows(&live).is_empty(), "ended before its time: {live:?}");
+        assert_eq!(flows(&live).len(), 0, "ended before their time");
         let flows = flows(&last);
         let [flow] = flows.as_slice() else {
             panic!("{} flows instead of one", flows.len());
