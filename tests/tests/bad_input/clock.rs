@@ -2,6 +2,8 @@
 //! rule is in `docs/flows.md`, "Which time counts": flows stay whole and everything is counted.
 //! That a live watch records the step itself is shown beside `capture::live::clock_step`.
 
+use std::sync::Arc;
+
 use sakshi::{
     attribute::inventory::Inventory,
     evidence::body::{Flow, Record},
@@ -24,7 +26,7 @@ fn core() -> Core {
         handset: Vec::new(),
         inventory: Inventory::empty(),
         rules: Vec::new(),
-        atlas: Atlas::embedded().expect("the embedded data"),
+        atlas: Arc::new(Atlas::embedded().expect("the embedded data")),
         sources: vec!["live".to_owned()],
     })
 }
