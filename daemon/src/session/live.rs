@@ -19,7 +19,7 @@ use super::{
     inspect::tool,
     recover::{self, Before},
     setup::{InventoryFrom, Materials, problem_gap},
-    worker::Worker,
+    worker::{First, Worker},
 };
 use crate::{
     capture::{
@@ -69,15 +69,17 @@ pub fn run(
 ) -> Result<Summary, SessionError> {
     let from = inventory_from(config);
     let materials = Materials::load(&config.rules, &from)?;
-    let (mut store, not_watched) = open_case(config, clock.as_ref(), &materials)?;
+    let (store, not_watched) = open_case(config, clock.as_ref(), &materials)?;
     let session = store.next_session();
     let server = Server::bind(&store.case().meta().id).map_err(SessionError::Control)?;
     let started = LiveCapture::start(&live_config(config, &materials), clock)?;
     let record = session_record(session, clock.now(), started.capture.way());
-    store.append(&[Draft::new(Kind::SESSION, &record)?])?;
 
     let status = Arc::new(Mutex::new(first_status(config, &record, &started)));
-    let first = first_events(&materials, &started, not_watched, clock.now());
+    let first = First {
+        session: Draft::new(Kind::SESSION, &record)?,
+        events: first_events(&materials, &started, not_watched, clock.now()),
+    };
     let inventory = materials.inventory.clone();
     let core = core_of(&record, materials);
     let work = Work {
@@ -115,7 +117,7 @@ pub fn run(
 struct Work<F> {
     /// Makes the worker, given where its drafts go.
     worker: F,
-    first: Vec<Event>,
+    first: First,
     batches: LiveBatches,
 }
 
@@ -278,7 +280,7 @@ fn continue_case(
     }
     let since = match before {
         Before::Nothing => None,
-        Before::Stopped(at) => Some((GapCause::NotRunning, Some(at))),
+        Before::Ended(cause, at) => Some((cause, at)),
         Before::Unclean(recovery) => {
             let mut drafts = vec![Draft::new(Kind::UNCLEAN_STOP, &recovery.stop)?];
             drafts.extend(recovery.drafts);

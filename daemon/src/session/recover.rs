@@ -16,6 +16,7 @@ use crate::{
         body::{self, Record, UncleanStop},
         journal::JournalBody,
     },
+    input::GapCause,
     pipeline::Core,
     time::Timestamp,
 };
@@ -47,9 +48,8 @@ struct Last {
     session: Option<body::Session>,
     began: i64,
     files: Vec<FileEntry>,
-    ended: bool,
     journaled: Option<Timestamp>,
-    stopped: Option<Timestamp>,
+    end: Option<(GapCause, Option<Timestamp>)>,
 }
 
 /// How the last session ended.
@@ -57,8 +57,8 @@ struct Last {
 pub enum Before {
     /// There was none, or it does not say when it ended.
     Nothing,
-    /// In order, at this moment.
-    Stopped(Timestamp),
+    /// Its end is on record: when, and why nothing was watched since.
+    Ended(GapCause, Option<Timestamp>),
     /// Without a stop record.
     Unclean(Box<Recovery>),
 }
@@ -75,8 +75,8 @@ fn ended(dir: &Path, reader: &Reader, now: Timestamp) -> Result<Before, SessionE
     let Some(session) = last.session else {
         return Ok(Before::Nothing);
     };
-    if last.ended {
-        return Ok(last.stopped.map_or(Before::Nothing, Before::Stopped));
+    if let Some((cause, at)) = last.end {
+        return Ok(Before::Ended(cause, at));
     }
     let number = session.session;
     let core = recorded_core(dir, &last.files, session)?;
@@ -120,19 +120,18 @@ fn last_session(reader: &Reader) -> Result<Last, SessionError> {
             "files" => last.files = parse::<FilesBody>(&record)?.files,
             "session" => {
                 last.session = Some(parse(&record)?);
-                (last.began, last.ended) = (record.seq, false);
+                (last.began, last.end) = (record.seq, None);
             }
             "stop" => {
-                last.ended = true;
-                last.stopped = parse::<body::Stop>(&record)?.at;
+                last.end = Some((GapCause::NotRunning, parse::<body::Stop>(&record)?.at));
             }
             _ => {
-                last.ended = true;
-                last.stopped = parse::<UncleanStop>(&record)?.last_journaled;
+                let at = parse::<UncleanStop>(&record)?.last_journaled;
+                last.end = Some((GapCause::UncleanStop, at));
             }
         }
     }
-    if !last.ended {
+    if last.end.is_none() {
         for record in reader.records_after(last.began, &[Kind::JOURNAL]) {
             let body = parse::<JournalBody>(&record?)?;
             last.journaled = last.journaled.max(Some(body.to));

@@ -18,7 +18,7 @@ use crate::{
     attribute::inventory::Inventory,
     capture::live::LiveBatches,
     control::{protocol::Status, server::Order},
-    evidence::{Head, Receipt, StoreSender, Urgency, body::Summary},
+    evidence::{Draft, Head, Receipt, StoreSender, Urgency, body::Summary},
     input::{Event, Input, InventoryChange, Note, PhaseChange},
     pipeline::Core,
     platform::clock::Clock,
@@ -32,6 +32,14 @@ const TICK_NANOS: i64 = 1_000_000_000;
 const HAND_ON_NANOS: i64 = 500_000_000;
 /// The inventory is looked at for changes this often.
 const INVENTORY_NANOS: i64 = 10_000_000_000;
+
+/// What a session begins with.
+pub struct First {
+    /// Its `session` record.
+    pub session: Draft,
+    /// What was not seen until now, or is seen less well.
+    pub events: Vec<Event>,
+}
 
 /// The engine of a live watch and what it talks to.
 pub struct Worker {
@@ -73,14 +81,11 @@ impl Worker {
     /// Works until the capture has ended and everything it gave is handed on.
     pub fn run(
         mut self,
-        first: Vec<Event>,
+        first: First,
         batches: &LiveBatches,
         orders: &mpsc::Receiver<Order>,
     ) -> Result<Summary, SessionError> {
-        for event in first {
-            self.engine.feed(&Input::Event(&event))?;
-        }
-        self.hand_on()?;
+        self.begin(first)?;
         loop {
             match batches.recv_timeout(WAIT_MAX) {
                 Ok(batch) => {
@@ -100,6 +105,20 @@ impl Worker {
         self.engine.finish()?;
         self.hand_on()?;
         Ok(self.engine.summary())
+    }
+
+    /// Commits the session and what was not seen before it as one: a session without the gap that
+    /// goes before it would be silent about that gap.
+    fn begin(&mut self, first: First) -> Result<(), SessionError> {
+        for event in first.events {
+            self.engine.feed(&Input::Event(&event))?;
+        }
+        let mut drafts = vec![first.session];
+        drafts.extend(self.engine.take()?.0);
+        self.store
+            .append_acknowledged(drafts, Urgency::AtOnce)?
+            .wait()?;
+        Ok(())
     }
 
     fn look_at_the_clock(&mut self) -> Result<(), SessionError> {
