@@ -314,7 +314,8 @@ impl ContactBook {
         entry.verdicts = verdicts;
     }
 
-    /// Counts a flow to a contact, with what it had sent before it was settled.
+    /// Counts a flow to a contact, with what it had sent before it was settled. A contact's first
+    /// counts are written at once, so that it is never shown without any.
     pub fn add_flow(
         &mut self,
         id: ContactId,
@@ -323,14 +324,19 @@ impl ContactBook {
         last: Timestamp,
         out: &mut Vec<Record>,
     ) {
-        if let Some(entry) = self.entries.get_mut(id.0 as usize) {
-            if entry.flows == 0 {
-                (entry.first, entry.last) = (first, last);
-            }
-            entry.flows += 1;
-            entry.first = entry.first.min(first);
+        let Some(entry) = self.entries.get_mut(id.0 as usize) else {
+            return;
+        };
+        let is_first = entry.flows == 0;
+        if is_first {
+            (entry.first, entry.last) = (first, last);
         }
+        entry.flows += 1;
+        entry.first = entry.first.min(first);
         self.count(id, share, last, out);
+        if is_first {
+            self.total(id, out);
+        }
     }
 
     /// Takes back what a flow had added: it turned out to belong to another contact.
@@ -368,21 +374,27 @@ impl ContactBook {
         let mut dirty = std::mem::take(&mut self.dirty);
         dirty.sort_unstable();
         for id in dirty.drain(..) {
-            let label = self.label(id);
-            let Some(entry) = self.entries.get_mut(id.0 as usize) else {
-                continue;
-            };
-            entry.dirty = false;
-            out.push(Record::Total(body::Total {
-                contact: label,
-                flows: entry.flows,
-                packets_out: entry.share.packets_out,
-                bytes_out: entry.share.bytes_out,
-                first: entry.first,
-                last: entry.last,
-            }));
+            self.total(id, out);
         }
         self.dirty = dirty;
+    }
+
+    /// A contact's counts, if they have changed since they were written last.
+    fn total(&mut self, id: ContactId, out: &mut Vec<Record>) {
+        let label = self.label(id);
+        let changed = self.entries.get_mut(id.0 as usize);
+        let Some(entry) = changed.filter(|entry| entry.dirty) else {
+            return;
+        };
+        entry.dirty = false;
+        out.push(Record::Total(body::Total {
+            contact: label,
+            flows: entry.flows,
+            packets_out: entry.share.packets_out,
+            bytes_out: entry.share.bytes_out,
+            first: entry.first,
+            last: entry.last,
+        }));
     }
 }
 
