@@ -16,6 +16,8 @@ use crate::{
     time::Timestamp,
 };
 
+pub use sakshi_rules::contact::Endpoint;
+
 pub use crate::{attribute::owner::Basis, flow::FlowState, input::Gap};
 
 /// Who sent.
@@ -60,23 +62,6 @@ pub struct Package {
     pub signers: Vec<String>,
     /// Where its code lies.
     pub code_path: Option<String>,
-}
-
-/// What was reached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Endpoint {
-    /// Address.
-    pub addr: IpAddr,
-    /// Port, for protocols that have one.
-    pub port: Option<u16>,
-    /// Protocol.
-    pub proto: Proto,
-    /// What the payload was seen to speak.
-    pub app_protocol: AppProtocol,
-    /// The name beyond a choice between candidates.
-    pub name: Option<String>,
-    /// Every name seen for it.
-    pub names: Vec<Name>,
 }
 
 /// Where the first server reached stands, without what it rests on.

@@ -41,14 +41,14 @@ pub fn findings(rows: &[FindingRow], style: Style) -> String {
     for row in rows {
         table.add_row(vec![
             Cell::new(row.outcome.replace('_', " ")),
-            Cell::new(format!("{}\n{}", row.rule, row.severity)),
-            Cell::new(owner(&row.owner)),
-            Cell::new(endpoint(&row.endpoint)),
-            Cell::new(place(&row.place)),
+            cell(&format!("{}\n{}", row.rule, row.severity)),
+            cell(&owner(&row.owner)),
+            cell(&endpoint(&row.endpoint)),
+            cell(&place(&row.place)),
             Cell::new(row.flows),
             Cell::new(bytes(row.bytes_out)),
             Cell::new(row.first.local()),
-            Cell::new(&row.reason),
+            cell(&row.reason),
         ]);
     }
     let text = table.to_string();
@@ -57,6 +57,20 @@ pub fn findings(rows: &[FindingRow], style: Style) -> String {
     } else {
         text
     }
+}
+
+/// A cell whose text cannot steer a terminal: names come from what apps sent and from files of the
+/// handset, so control characters are shown by their codes (`\u{1b}`).
+fn cell(text: &str) -> Cell {
+    let mut safe = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() && letter != '\n' {
+            safe.extend(letter.escape_unicode());
+        } else {
+            safe.push(letter);
+        }
+    }
+    Cell::new(safe)
 }
 
 fn outcome_rank(outcome: &str) -> u8 {
@@ -170,4 +184,23 @@ pub fn bytes(count: u64) -> String {
         unit += 1;
     }
     format!("{scaled} {}", UNITS.get(unit).unwrap_or(&"B"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_steer_the_terminal() {
+        assert_eq!(
+            cell("a\u{1b}[2Jb\u{9b}c\nd").content(),
+            "a\\u{1b}[2Jb\\u{9b}c\nd"
+        );
+    }
+
+    #[test]
+    fn the_outcome_is_painted_where_a_row_begins() {
+        assert_eq!(painted(" finding   x"), " \u{1b}[1;31mfinding\u{1b}[0m   x");
+        assert_eq!(painted("   finding"), "   finding");
+    }
 }
