@@ -1,9 +1,10 @@
-//! The project's own commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask data`.
+//! The project's own commands: `cargo xtask demo`, `test`, `cross`, `data`.
 //!
 //! In: the workspace, on a machine as fresh as can be. Out: exit code 0 when all is well, 1 when
 //! something is not, 2 for wrong use. It depends on nothing (`data`
 //! apart), so that it is built in a moment.
 
+mod cross;
 mod data;
 mod prerequisites;
 mod steps;
@@ -17,6 +18,7 @@ Usage: cargo xtask <command>
 
   demo [--keep] [--record] [--bless]   see the real daemon find what a virtual handset's apps send
   test                                 everything that must pass before a change goes in
+  cross [musl] [android]               build what runs on the phone (docs/building.md)
   data DBIP.tgz [--aws FILE] [--check] rebuild the embedded location data (docs/data.md)
   help                                 this text
 
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["demo", options @ ..] => steps::demo(options),
         ["test"] => steps::test(),
+        ["cross", options @ ..] => cross::run(options),
         ["data", ..] => {
             data::run(arguments.get(1..).unwrap_or_default()).map_err(|error| error.to_string())
         }

@@ -10,8 +10,8 @@ use std::{
 
 use crate::steps::{Outcome, run};
 
-/// Cargo's own tools: the subcommand and the package that brings it.
-const CARGO_TOOLS: [(&str, &str); 2] = [("nextest", "cargo-nextest"), ("deny", "cargo-deny")];
+/// Cargo's own tools: the subcommands, which the packages `cargo-…` bring.
+const CARGO_TOOLS: [&str; 2] = ["nextest", "deny"];
 /// Programs of the system: the program and its Debian package.
 const SYSTEM_TOOLS: [(&str, &str); 3] = [
     ("ip", "iproute2"),
@@ -33,13 +33,20 @@ pub fn is_root() -> bool {
 
 /// Makes sure that cargo's tools are there; installs the missing ones.
 pub fn cargo_tools() -> Outcome {
-    for (subcommand, package) in CARGO_TOOLS {
-        if !has_cargo_tool(subcommand) {
-            println!("{package} is not here: installing it (this is done once)");
-            run("cargo", &["install", "--locked", package])?;
-        }
+    for subcommand in CARGO_TOOLS {
+        cargo_tool(subcommand)?;
     }
     Ok(())
+}
+
+/// Makes sure that one of cargo's tools is there.
+pub fn cargo_tool(subcommand: &str) -> Outcome {
+    if has_cargo_tool(subcommand) {
+        return Ok(());
+    }
+    let package = format!("cargo-{subcommand}");
+    println!("{package} is not here: installing it (this is done once)");
+    run("cargo", &["install", "--locked", &package])
 }
 
 fn has_cargo_tool(subcommand: &str) -> bool {
@@ -54,7 +61,7 @@ pub fn system_tools() -> Outcome {
     if !is_root() {
         return absent("not root: live tests do not run, the demo replays its capture");
     }
-    let packages = missing_packages(|program| in_path(program).is_some());
+    let packages = missing_packages(&SYSTEM_TOOLS, |program| in_path(program).is_some());
     if packages.is_empty() {
         return Ok(());
     }
@@ -64,22 +71,51 @@ pub fn system_tools() -> Outcome {
             "not found, and there is no apt-get: {names}; live tests do not run"
         ));
     }
-    println!("not here: {names}; installing with apt-get");
+    install(&packages)
+}
+
+/// Makes sure that programs are there; installs their packages as root on Debian.
+pub fn programs(tools: &[(&str, &'static str)]) -> Outcome {
+    let packages = missing_packages(tools, |program| in_path(program).is_some());
+    if packages.is_empty() {
+        return Ok(());
+    }
+    if !is_root() || in_path("apt-get").is_none() {
+        return Err(format!(
+            "not here: {0}; on Debian, as root: apt-get install {0}",
+            packages.join(" ")
+        ));
+    }
+    install(&packages)
+}
+
+/// Installs packages; removes none for it.
+fn install(packages: &[&str]) -> Outcome {
+    println!("not here: {}; installing with apt-get", packages.join(" "));
     // Lists may be old or absent on a fresh machine; if they cannot be fetched, what is there may do.
     if let Err(reason) = run("apt-get", &["update", "-q"]) {
         println!("{reason}; going on with the package lists that are here");
     }
-    let mut install = vec!["install", "-q", "-y", "--no-install-recommends"];
-    install.extend(packages);
-    run("apt-get", &install)
+    let mut words = vec![
+        "install",
+        "-q",
+        "-y",
+        "--no-remove",
+        "--no-install-recommends",
+    ];
+    words.extend(packages);
+    run("apt-get", &words)
 }
 
-/// The packages of the system's tools that are not there, each once.
-fn missing_packages(is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
-    let mut packages: Vec<_> = SYSTEM_TOOLS
-        .into_iter()
+/// The packages of the tools that are not there, each once.
+fn missing_packages(
+    tools: &[(&str, &'static str)],
+    is_there: impl Fn(&str) -> bool,
+) -> Vec<&'static str> {
+    let mut packages: Vec<_> = tools
+        .iter()
         .filter(|(program, _)| !is_there(program))
-        .map(|(_, package)| package)
+        .map(|(_, package)| *package)
         .collect();
     packages.dedup();
     packages
@@ -94,7 +130,8 @@ pub fn absent(what: &str) -> Outcome {
     Ok(())
 }
 
-fn in_path(program: &str) -> Option<PathBuf> {
+/// Where a program is.
+pub fn in_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .map(|dir: PathBuf| dir.join(program))
@@ -107,8 +144,14 @@ mod tests {
 
     #[test]
     fn asks_for_each_missing_package_once() {
-        assert_eq!(missing_packages(|_| false), ["iproute2", "iptables"]);
-        assert_eq!(missing_packages(|program| program != "ip"), ["iproute2"]);
-        assert!(missing_packages(|_| true).is_empty());
+        assert_eq!(
+            missing_packages(&SYSTEM_TOOLS, |_| false),
+            ["iproute2", "iptables"]
+        );
+        assert_eq!(
+            missing_packages(&SYSTEM_TOOLS, |program| program != "ip"),
+            ["iproute2"]
+        );
+        assert!(missing_packages(&SYSTEM_TOOLS, |_| true).is_empty());
     }
 }

@@ -109,9 +109,13 @@ fn ends_well_within(command: &mut Command, limit: Duration) -> bool {
 
 /// Runs a program whose output the reader sees; it gets no input.
 pub fn run(program: &str, arguments: &[&str]) -> Outcome {
-    let line = format!("{program} {}", arguments.join(" "));
-    let status = Command::new(program)
-        .args(arguments)
+    run_command(Command::new(program).args(arguments))
+}
+
+/// Runs a program that is already described; its output goes to the reader, it gets no input.
+pub fn run_command(command: &mut Command) -> Outcome {
+    let line = line(command);
+    let status = command
         .stdin(Stdio::null())
         .status()
         .map_err(|error| format!("could not run `{line}`: {error}"))?;
@@ -122,16 +126,27 @@ pub fn run(program: &str, arguments: &[&str]) -> Outcome {
     }
 }
 
+/// A command as the reader would type it.
+fn line(command: &Command) -> String {
+    let program = command.get_program().to_string_lossy();
+    let words = command.get_args().map(|word| word.to_string_lossy());
+    std::iter::once(program)
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
 /// How long each step took.
 #[derive(Debug, Default)]
-struct Report(Vec<(&'static str, Duration)>);
+pub struct Report(Vec<(&'static str, Duration)>);
 
 impl Report {
+    /// Does a step; the reader sees its name, and at the end how long it took.
     #[expect(
         clippy::disallowed_methods,
         reason = "tells the reader how long a step took; no result depends on it"
     )]
-    fn step(&mut self, name: &'static str, work: impl FnOnce() -> Outcome) -> Outcome {
+    pub fn step(&mut self, name: &'static str, work: impl FnOnce() -> Outcome) -> Outcome {
         println!("── {name}");
         let start = Instant::now();
         let outcome = work();
@@ -144,7 +159,8 @@ impl Report {
         outcome
     }
 
-    fn print(&self) {
+    /// Prints how long each step took.
+    pub fn print(&self) {
         println!("──");
         for (name, took) in &self.0 {
             println!("{:7.1} s  {name}", took.as_secs_f32());

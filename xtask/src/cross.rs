@@ -1,0 +1,106 @@
+//! `cargo xtask cross`: what runs on the phone, built and checked on this machine.
+//!
+//! In: the workspace; rustup's targets and an NDK where there are any, else packages of Debian.
+//! Out: the phone's files under `target/`, their sizes, the number of crates in them; a failure
+//! when a file is too big, is not what a phone can load, or wants a function that Android has not.
+//! `docs/building.md` is for its readers.
+
+mod allowed;
+mod apt;
+mod cache;
+mod elf;
+mod inspection;
+mod ndk;
+mod sysroot;
+mod target;
+mod toolchain;
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::steps::{Outcome, Report, run_command};
+use cache::Cache;
+use ndk::Ndk;
+use target::Target;
+use toolchain::Toolchain;
+
+/// The profile of `Cargo.toml` that the phone's files are built with.
+const PROFILE: &str = "phone";
+
+/// Builds for the given targets, for all when none is given.
+pub fn run(options: &[&str]) -> Outcome {
+    let targets = Target::parse(options)?;
+    let cache = Cache::open()?;
+    println!("cache: {}", cache.root().display());
+    let ndk = Ndk::find(|name| std::env::var_os(name))?;
+    let mut report = Report::default();
+    let mut lines = Vec::new();
+    for target in targets {
+        let toolchain = toolchain::prepare(target, ndk.as_ref(), &cache, &mut report)?;
+        report.step(target.building(), || build(target, &toolchain))?;
+        report.step(target.checking(), || {
+            lines.extend(inspection::inspect(target, &output_folder(target))?);
+            Ok(())
+        })?;
+    }
+    report.print();
+    for line in lines {
+        println!("{line}");
+    }
+    Ok(())
+}
+
+/// Runs cargo, or cargo-ndk, as the toolchain says.
+fn build(target: Target, toolchain: &Toolchain) -> Outcome {
+    println!("{}", toolchain.describe());
+    if toolchain.std_is_new() {
+        // Cargo does not see that the standard library is another one.
+        cache::remove(&target_folder().join(target.triple()))?;
+    }
+    run_command(&mut build_command(target, toolchain))
+}
+
+/// The command that builds for a target.
+fn build_command(target: Target, toolchain: &Toolchain) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.args(toolchain.cargo_words());
+    cargo.args(["build", "--locked", "--profile", PROFILE]);
+    cargo.args(["--no-default-features", "--target-dir"]);
+    cargo.arg(target_folder()).args(toolchain.target_words());
+    for package in target.packages() {
+        cargo.args(["-p", package]);
+    }
+    cargo.current_dir(workspace());
+    // What is set for the host's builds is not meant for the phone's.
+    cargo.env_remove("RUSTFLAGS");
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", toolchain.rustflags());
+    cargo.envs(toolchain.environment().iter().cloned());
+    cargo
+}
+
+/// The root of the workspace.
+fn workspace() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package).to_owned()
+}
+
+/// The folder of the scripts and lists that this command uses.
+fn scripts() -> PathBuf {
+    workspace().join("xtask").join("cross")
+}
+
+/// Where cargo puts what it builds.
+fn target_folder() -> PathBuf {
+    let chosen: Option<OsString> = std::env::var_os("CARGO_TARGET_DIR");
+    workspace().join(chosen.unwrap_or_else(|| "target".into()))
+}
+
+fn output_folder(target: Target) -> PathBuf {
+    target_folder().join(target.triple()).join(PROFILE)
+}
+
+#[cfg(test)]
+mod tests;
