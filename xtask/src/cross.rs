@@ -11,6 +11,7 @@ mod cache;
 mod elf;
 mod inspection;
 mod ndk;
+mod paths;
 mod sysroot;
 mod target;
 mod toolchain;

@@ -5,6 +5,7 @@
 //! the checkout and outside rustup's folders; after that, builds are those of stable cargo.
 
 use std::{
+    ffi::OsString,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -13,6 +14,7 @@ use std::{
 use super::{
     apt::{Archive, Index, is_upstream, output, unpacked},
     cache::{self, Cache, told},
+    paths,
     target::Target,
 };
 use crate::steps::{Outcome, run_command};
@@ -134,6 +136,7 @@ pub fn build(target: Target, compiler: &Compiler, cache: &Cache) -> Result<PathB
             target,
             &source(compiler, cache),
             &project,
+            paths::neutral(cache.root()),
         ))?;
         let output = project.join("target").join(target.triple());
         let place = libraries(sysroot, target.triple()).join("lib");
@@ -145,7 +148,12 @@ pub fn build(target: Target, compiler: &Compiler, cache: &Cache) -> Result<PathB
 }
 
 /// The command that builds it, in a project that depends on nothing else.
-fn build_command(target: Target, source: &Path, project: &Path) -> Command {
+fn build_command(
+    target: Target,
+    source: &Path,
+    project: &Path,
+    mut flags: Vec<OsString>,
+) -> Command {
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--release", "--target", target.triple()]);
     cargo.arg("-Zbuild-std=std,panic_abort,panic_unwind");
@@ -156,7 +164,8 @@ fn build_command(target: Target, source: &Path, project: &Path) -> Command {
     cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", source);
     cargo.env_remove("RUSTFLAGS");
     // Without bitcode the link-time optimisation of what uses it fails.
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", "-Cembed-bitcode=yes");
+    flags.push("-Cembed-bitcode=yes".into());
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", paths::encoded(&flags));
     cargo
 }
 

@@ -5,15 +5,13 @@
 
 mod stubs;
 
-use std::{
-    ffi::{OsStr, OsString},
-    path::PathBuf,
-};
+use std::{ffi::OsString, path::PathBuf};
 
 use super::{
     apt::{Archive, Index, unpacked},
     cache::Cache,
     ndk::Ndk,
+    paths,
     sysroot::{self, Compiler},
     target::Target,
 };
@@ -172,17 +170,24 @@ impl Toolchain {
         }
     }
 
-    /// Flags for rustc, separated as cargo wants them, so that a path may have spaces.
+    /// Flags for rustc, as `CARGO_ENCODED_RUSTFLAGS` wants them.
     pub fn rustflags(&self) -> OsString {
-        let mut flags: Vec<&OsStr> = Vec::new();
+        let mut flags = paths::neutral(&self.cache);
+        flags.extend(self.own_flags());
+        paths::encoded(&flags)
+    }
+
+    /// Flags that say what to link with.
+    fn own_flags(&self) -> Vec<OsString> {
+        let mut flags: Vec<OsString> = Vec::new();
         if let Some(sysroot) = &self.sysroot {
-            flags.extend([OsStr::new("--sysroot"), sysroot.as_os_str()]);
+            flags.extend(["--sysroot".into(), sysroot.into()]);
         }
         if (self.target, &self.linking) == (Target::Musl, &Linking::Debian) {
             // The start files and the C library are Debian's.
-            flags.push(OsStr::new("-Clink-self-contained=no"));
+            flags.push("-Clink-self-contained=no".into());
         }
-        flags.join(OsStr::new("\u{1f}"))
+        flags
     }
 
     /// Variables that tell cargo and the crate `cc` what to use.

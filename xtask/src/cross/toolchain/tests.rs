@@ -44,24 +44,23 @@ fn uses_rustups_musl_only_when_it_is_complete() {
 }
 
 #[test]
-fn a_path_with_spaces_stays_one_flag() {
+fn without_rustup_the_standard_library_and_the_start_files_are_ours() {
     let toolchain = toolchain(Target::Musl, Linking::Debian, Some("/a b/sysroot"));
-    assert_eq!(
-        toolchain.rustflags(),
-        "--sysroot\u{1f}/a b/sysroot\u{1f}-Clink-self-contained=no"
-    );
+    let expected = ["--sysroot", "/a b/sysroot", "-Clink-self-contained=no"];
+    assert_eq!(toolchain.own_flags(), expected);
 }
 
 #[test]
 fn what_rustup_and_the_ndk_bring_needs_no_flag() {
+    let none: [OsString; 0] = [];
     let with_ndk = toolchain(Target::Android, Linking::Ndk(ndk()), None);
-    assert_eq!(with_ndk.rustflags(), "");
+    assert_eq!(with_ndk.own_flags(), none);
     assert_eq!(
         with_ndk.environment(),
         [("ANDROID_NDK_HOME".to_owned(), OsString::from("/ndk"))]
     );
     let with_rustup = toolchain(Target::Musl, Linking::Rustup, None);
-    assert_eq!(with_rustup.rustflags(), "");
+    assert_eq!(with_rustup.own_flags(), none);
 }
 
 #[test]
