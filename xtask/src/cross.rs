@@ -8,6 +8,7 @@
 mod allowed;
 mod apt;
 mod cache;
+mod comparison;
 mod elf;
 mod inspection;
 mod ndk;
@@ -31,21 +32,50 @@ use toolchain::Toolchain;
 /// The profile of `Cargo.toml` that the phone's files are built with.
 const PROFILE: &str = "phone";
 
+/// The option that also runs the static program.
+const COMPARE: &str = "--compare";
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+struct Wish {
+    targets: Vec<Target>,
+    compares: bool,
+}
+
+impl Wish {
+    fn parse(words: &[&str]) -> Result<Self, String> {
+        let (options, names): (Vec<&str>, Vec<&str>) =
+            words.iter().partition(|word| word.starts_with('-'));
+        if let Some(unknown) = options.iter().find(|option| **option != COMPARE) {
+            return Err(format!("unknown option `{unknown}`; expected {COMPARE}"));
+        }
+        Ok(Self {
+            targets: Target::parse(&names)?,
+            compares: !options.is_empty(),
+        })
+    }
+}
+
 /// Builds for the given targets, for all when none is given.
-pub fn run(options: &[&str]) -> Outcome {
-    let targets = Target::parse(options)?;
+pub fn run(words: &[&str]) -> Outcome {
+    let wish = Wish::parse(words)?;
     let cache = Cache::open()?;
     println!("cache: {}", cache.root().display());
     let ndk = Ndk::find(|name| std::env::var_os(name))?;
     let mut report = Report::default();
     let mut lines = Vec::new();
-    for target in targets {
+    for target in wish.targets {
         let toolchain = toolchain::prepare(target, ndk.as_ref(), &cache, &mut report)?;
         report.step(target.building(), || build(target, &toolchain))?;
         report.step(target.checking(), || {
             lines.extend(inspection::inspect(target, &output_folder(target))?);
             Ok(())
         })?;
+        if wish.compares && target == Target::Musl {
+            report.step("run under an emulator, compare", || {
+                comparison::compare(&output_folder(target).join("sakshi"))
+            })?;
+        }
     }
     report.print();
     for line in lines {

@@ -18,7 +18,7 @@ Usage: cargo xtask <command>
 
   demo [--keep] [--record] [--bless]   see the real daemon find what a virtual handset's apps send
   test                                 everything that must pass before a change goes in
-  cross [musl] [android]               build what runs on the phone (docs/building.md)
+  cross [musl] [android] [--compare]   build what runs on the phone (docs/building.md)
   data DBIP.tgz [--aws FILE] [--check] rebuild the embedded location data (docs/data.md)
   help                                 this text
 

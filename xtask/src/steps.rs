@@ -126,6 +126,20 @@ pub fn run_command(command: &mut Command) -> Outcome {
     }
 }
 
+/// Runs a program; what it writes to standard output. The rest is told only when it fails.
+pub fn output(command: &mut Command) -> Result<String, String> {
+    let line = line(command);
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("could not run `{line}`: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let told = String::from_utf8_lossy(&output.stderr);
+    Err(format!("`{line}` ended with {}: {told}", output.status))
+}
+
 /// A command as the reader would type it.
 fn line(command: &Command) -> String {
     let program = command.get_program().to_string_lossy();

@@ -7,7 +7,7 @@
 use std::{fs, path::Path, process::Command};
 
 use super::cache::{self, Cache, told};
-use crate::steps::{Outcome, run_command};
+use crate::steps::{Outcome, output, run_command};
 
 /// The keys that Debian signs its archive with (package `debian-archive-keyring`).
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -191,20 +191,6 @@ fn downloaded(folder: &Path, package: &str) -> Result<std::path::PathBuf, String
             name.starts_with(&prefix) && name.ends_with(".deb")
         })
         .ok_or_else(|| format!("apt-get fetched no {prefix}….deb into {}", folder.display()))
-}
-
-/// What a program writes to standard output.
-pub fn output(command: &mut Command) -> Result<String, String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .stdin(std::process::Stdio::null())
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .map_err(|error| format!("could not run `{program}`: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("`{program}` ended with {}", output.status));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use super::{
     allowed::{LIBRARIES, Symbols},
-    apt::output,
     cache::told,
     elf::{self, Elf},
     target::{Kind, Target},
     workspace,
 };
+use crate::steps::output;
 
 /// Largest file, in bytes, embedded location data included.
 const SIZE_MAX: usize = 6 * 1024 * 1024;

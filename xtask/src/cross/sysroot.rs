@@ -12,12 +12,12 @@ use std::{
 };
 
 use super::{
-    apt::{Archive, Index, is_upstream, output, unpacked},
+    apt::{Archive, Index, is_upstream, unpacked},
     cache::{self, Cache, told},
     paths,
     target::Target,
 };
-use crate::steps::{Outcome, run_command};
+use crate::steps::{Outcome, output, run_command};
 
 /// Suites that follow Rust's releases, the smaller index first.
 const SUITES: [&str; 2] = ["trixie-backports", "sid"];

@@ -57,3 +57,16 @@ fn without_one_cargo_is_told_of_our_scripts() {
     assert_eq!(foreign.map(|(_, value)| value), Some(None), "is taken away");
     assert!(Path::new(&scripts()).is_dir());
 }
+
+#[test]
+fn understands_what_is_asked_for() {
+    let both = vec![Target::Musl, Target::Android];
+    let wish = |targets, compares| Ok(Wish { targets, compares });
+    assert_eq!(Wish::parse(&[]), wish(both, false));
+    let words = ["musl", "--compare"];
+    assert_eq!(Wish::parse(&words), wish(vec![Target::Musl], true));
+    let error = Wish::parse(&["ios"]).expect_err("no such target");
+    assert!(error.contains("`ios`; expected `musl`"), "{error}");
+    let error = Wish::parse(&["--faster"]).expect_err("no such option");
+    assert!(error.contains("`--faster`; expected --compare"), "{error}");
+}
