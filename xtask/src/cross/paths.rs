@@ -2,7 +2,7 @@
 //!
 //! In: where cargo, the cache and the checkout are. Out: flags for rustc. Messages of panics name
 //! the file that they come from; with these flags they do so in the same way wherever it was built,
-//! so that the same source gives the same program.
+//! so that the same source gives the same program in another checkout.
 
 use std::{
     ffi::{OsStr, OsString},
