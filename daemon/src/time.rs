@@ -61,6 +61,10 @@ impl Timestamp {
 /// reordering: time passes from there on anew.
 pub const REORDER_NANOS_MAX: i64 = 60 * 1_000_000_000;
 
+/// A step forward counts as this much at most: longer than any flow may be idle, and short enough
+/// that a stream whose times jump about does not use up the clock's range.
+pub const STEP_NANOS_MAX: i64 = 7 * 24 * 3_600 * 1_000_000_000;
+
 /// A clock that never goes back, driven by the times of a stream that may.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StreamClock {
@@ -77,7 +81,8 @@ impl StreamClock {
         let step = self.latest.map_or(0, |latest| at.nanos_since(latest));
         if self.latest.is_none() || !(-REORDER_NANOS_MAX..=0).contains(&step) {
             self.latest = Some(at);
-            self.elapsed_nanos = self.elapsed_nanos.saturating_add(step.max(0));
+            let step = step.clamp(0, STEP_NANOS_MAX);
+            self.elapsed_nanos = self.elapsed_nanos.saturating_add(step);
         }
     }
 
@@ -145,6 +150,19 @@ mod tests {
             assert_eq!(clock.elapsed_nanos(), elapsed * 1_000_000_000, "at {at}");
         }
         assert_eq!(clock.latest(), Some(second(501)));
+    }
+
+    #[test]
+    fn no_jump_uses_up_the_clock() {
+        let ends = [
+            Timestamp::from_nanos(i64::MIN),
+            Timestamp::from_nanos(i64::MAX),
+        ];
+        let mut clock = StreamClock::default();
+        for at in ends.into_iter().cycle().take(20) {
+            clock.advance(at);
+        }
+        assert_eq!(clock.elapsed_nanos(), 10 * STEP_NANOS_MAX);
     }
 
     #[test]

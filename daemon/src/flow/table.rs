@@ -185,6 +185,7 @@ impl<T: Default> FlowTable<T> {
                 self.end_slot(at, Ended::Finished);
             }
         }
+        self.clock = StreamClock::default();
     }
 
     /// Moves all flows that have ended into `into`, ordered by id.

@@ -354,7 +354,7 @@ impl Core {
         self.table.tick(at);
         let now_nanos = self.clock.elapsed_nanos();
         self.settle_waiting(now_nanos, out);
-        if now_nanos >= self.totals_due_nanos {
+        if now_nanos > self.totals_due_nanos {
             self.totals_due_nanos = now_nanos.saturating_add(TOTALS_EVERY_NANOS);
             self.book.totals(out);
             self.report_bounds(out);
@@ -376,6 +376,9 @@ impl Core {
         self.waiting.clear();
         self.book.totals(out);
         self.report_bounds(out);
+        // The next source has a time of its own.
+        self.clock = StreamClock::default();
+        self.totals_due_nanos = TOTALS_EVERY_NANOS;
     }
 
     /// Name of the phase; empty before the first.
