@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use foldhash::fast::RandomState;
 use sakshi_rules::{
     Outcome, RuleSet, Verdict,
-    contact::{self as rules, AppProtocol, Grade, Name, Place, Proto},
+    contact::{self as rules, AppProtocol, Name, Place, Proto},
     judge,
     vocabulary::Word,
 };
@@ -505,18 +505,5 @@ fn finding_body(
         reference: verdict.reference.clone(),
         packets: packets.to_vec(),
         at,
-    }
-}
-
-/// A place that no source knows.
-pub fn unknown_place() -> Place {
-    Place {
-        country: None,
-        provider: None,
-        region: None,
-        asn: None,
-        organisation: None,
-        grade: Grade::None,
-        basis: Vec::new(),
     }
 }
