@@ -7,9 +7,11 @@
 pub mod capture_writer;
 pub mod daemon;
 pub mod expectation;
+#[cfg(feature = "fuzz")]
 pub mod fuzz;
 pub mod handset;
 pub mod inventory_writer;
+pub mod owners;
 pub mod sample;
 pub mod scenes;
 pub mod seed;
