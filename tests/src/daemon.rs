@@ -127,14 +127,17 @@ pub struct Follower {
 }
 
 impl Daemon {
-    /// Starts `sakshi run` on the handset and waits until it says that it watches.
+    /// Starts `sakshi run` with NFLOG on the handset and waits until it says that it watches.
     pub fn start(handset: &Handset, case: &Path, more: &[&str]) -> Result<Self> {
         let inventory = handset.inventory();
-        let mut command = sakshi(["run", "--case", text(case)]);
-        command
-            .args(["--inventory", text(&inventory)])
-            .args(["--capture", "nflog", "--format", "json"])
-            .args(more);
+        let mut command = sakshi(["run", "--inventory", text(&inventory)]);
+        command.args(["--capture", "nflog"]).args(more);
+        Self::start_command(handset, case, command)
+    }
+
+    /// Starts a `sakshi run` that is described but for its case.
+    pub fn start_command(handset: &Handset, case: &Path, mut command: Command) -> Result<Self> {
+        command.args(["--case", text(case), "--format", "json"]);
         let beside = |name: &str| case.with_extension(name);
         let (stdout, stderr) = (beside("stdout"), beside("stderr"));
         let file = |path: &Path| {

@@ -83,11 +83,30 @@ pub fn missing_tools() -> Vec<&'static str> {
 pub struct Handset {
     network: Network,
     /// Dropped after the network: apps may still read from it.
-    dir: TempDir,
+    temporary: Option<TempDir>,
+    dir: PathBuf,
     tls: tls::Authority,
 }
 
 impl Handset {
+    /// Takes this machine itself, an emulated one, for the handset: only the internet gets a
+    /// namespace. In `dir` lies the program of the apps; the app inventory is the machine's own.
+    pub fn on_this_machine(dir: &Path) -> Result<Self> {
+        let network = Network::start_on_this_machine(places::HOSTS)?;
+        Self::with(network, None, dir.to_owned())
+    }
+
+    fn with(network: Network, temporary: Option<TempDir>, dir: PathBuf) -> Result<Self> {
+        let tls = tls::Authority::new(places::HOSTS)?;
+        network.in_internet(|| hosts::start(places::HOSTS, &tls))??;
+        Ok(Self {
+            network,
+            temporary,
+            dir,
+            tls,
+        })
+    }
+
     /// Sets up the network, starts the hosts, writes the app inventory.
     pub fn start() -> Result<Self> {
         let dir = tempfile::Builder::new()
@@ -104,26 +123,26 @@ impl Handset {
             "copying {} (build it with `cargo build -p sakshi-tests`)",
             built.display()
         )))?;
-        let network = Network::start(places::HOSTS)?;
-        let tls = tls::Authority::new(places::HOSTS)?;
-        network.in_internet(|| hosts::start(places::HOSTS, &tls))??;
-        Ok(Self { network, dir, tls })
+        let path = dir.path().to_owned();
+        Self::with(Network::start(places::HOSTS)?, Some(dir), path)
     }
 
     /// A folder that goes away with the handset.
     pub fn dir(&self) -> &Path {
-        self.dir.path()
+        &self.dir
     }
 
     /// Where the app inventory lies (what `/data/system` is on a phone).
     pub fn inventory(&self) -> PathBuf {
-        self.dir.path().join("system")
+        self.dir.join("system")
     }
 
     /// Keeps the folder after the handset is gone, and tells its path.
     pub fn keep_dir(&mut self) -> PathBuf {
-        self.dir.disable_cleanup(true);
-        self.dir.path().to_owned()
+        if let Some(temporary) = &mut self.temporary {
+            temporary.disable_cleanup(true);
+        }
+        self.dir.clone()
     }
 
     /// The two namespaces.

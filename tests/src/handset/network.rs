@@ -1,6 +1,7 @@
 //! Two network namespaces joined by a virtual cable, with no way out.
 //!
-//! In: the hosts' addresses. Out: namespaces that threads can enter. The kernel's own chatter
+//! In: the hosts' addresses. Out: namespaces that threads can enter. Where the machine itself is the
+//! handset (an emulated one), the handset's namespace is the one that we are in. The kernel's own chatter
 //! (neighbour discovery, router solicitation) is switched off or over before `start` returns, so
 //! that what is counted was sent by a process.
 
@@ -36,11 +37,20 @@ const SETTLE: Duration = Duration::from_millis(300);
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
+/// A network namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Namespace {
+    /// The one that we are in.
+    Own,
+    /// One that iproute2 keeps under this name.
+    Named(String),
+}
+
 /// The handset's namespace and the internet's.
 #[derive(Debug)]
 pub struct Network {
-    handset: String,
-    internet: String,
+    handset: Namespace,
+    internet: Namespace,
     guardian: Child,
 }
 
@@ -48,13 +58,29 @@ impl Network {
     /// Makes both namespaces, joins them and gives the internet its addresses.
     pub fn start(hosts: &[Host]) -> Result<Self> {
         remove_leftovers()?;
-        let stem = format!(
-            "{PREFIX}-{}-{}",
-            std::process::id(),
-            COUNTER.fetch_add(1, Ordering::Relaxed)
-        );
-        let (handset, internet) = (format!("{stem}-handset"), format!("{stem}-internet"));
-        let guardian = guardian(&[&handset, &internet])?;
+        let stem = stem();
+        Self::join_sides(
+            Namespace::Named(format!("{stem}-handset")),
+            Namespace::Named(format!("{stem}-internet")),
+            hosts,
+        )
+    }
+
+    /// Makes the internet's namespace only: this machine is the handset.
+    pub fn start_on_this_machine(hosts: &[Host]) -> Result<Self> {
+        let internet = Namespace::Named(format!("{}-internet", stem()));
+        Self::join_sides(Namespace::Own, internet, hosts)
+    }
+
+    fn join_sides(handset: Namespace, internet: Namespace, hosts: &[Host]) -> Result<Self> {
+        let named: Vec<&str> = [&handset, &internet]
+            .into_iter()
+            .filter_map(Namespace::name)
+            .collect();
+        let guardian = guardian(&named)?;
+        for name in named {
+            run("ip", &["netns", "add", name])?;
+        }
         let network = Self {
             handset,
             internet,
@@ -68,9 +94,6 @@ impl Network {
     }
 
     fn make(&self) -> Result<()> {
-        for name in [&self.handset, &self.internet] {
-            run("ip", &["netns", "add", name])?;
-        }
         let quiet = [
             ("net/ipv6/conf/default/accept_ra", "0"),
             ("net/ipv6/conf/default/accept_dad", "0"),
@@ -90,14 +113,15 @@ impl Network {
     }
 
     fn join(&self) -> Result<()> {
-        let (h, i) = (self.handset.as_str(), self.internet.as_str());
+        let (h, i) = (&self.handset, &self.internet);
+        let internet = i.name().unwrap_or_default();
         let link = "link add wan0 address HM type veth peer name lan0 address RM netns I";
         let fill = |line: &str| {
             line.split(' ')
                 .map(|word| match word {
                     "HM" => HANDSET_MAC.to_owned(),
                     "RM" => ROUTER_MAC.to_owned(),
-                    "I" => i.to_owned(),
+                    "I" => internet.to_owned(),
                     other => other.to_owned(),
                 })
                 .collect::<Vec<_>>()
@@ -151,12 +175,12 @@ impl Network {
 
     /// Runs `work` in a thread that lives in the handset's namespace; what it spawns lives there.
     pub fn in_handset<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
-        inside(&self.handset, work)
+        self.handset.inside(work)
     }
 
     /// Runs `work` in a thread that lives in the internet's namespace; what it spawns lives there.
     pub fn in_internet<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
-        inside(&self.internet, work)
+        self.internet.inside(work)
     }
 
     /// Packets that the handset's interfaces, loopback included, have sent so far: whatever path
@@ -241,23 +265,45 @@ fn settings(values: &[(&str, &str)]) -> Result<()> {
     Ok(())
 }
 
-fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> Result<T> {
-    let path = format!("{NETNS_DIR}/{namespace}");
-    let file = File::open(&path).map_err(Error::io(format!("opening {path}")))?;
-    thread::scope(|scope| {
-        let thread = scope.spawn(move || {
-            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
-                .map_err(|errno| Error::io(format!("entering {path}"))(errno.into()))?;
-            Ok(work())
-        });
-        thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+impl Namespace {
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Own => None,
+            Self::Named(name) => Some(name),
+        }
+    }
+
+    /// Runs `work` in a thread that lives there.
+    fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        let Self::Named(name) = self else {
+            return Ok(work());
+        };
+        let path = format!("{NETNS_DIR}/{name}");
+        let file = File::open(&path).map_err(Error::io(format!("opening {path}")))?;
+        thread::scope(|scope| {
+            let thread = scope.spawn(move || {
+                move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+                    .map_err(|errno| Error::io(format!("entering {path}"))(errno.into()))?;
+                Ok(work())
+            });
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
 }
 
-fn ip<S: AsRef<str>>(namespace: &str, arguments: &[S]) -> Result<()> {
-    let mut all = vec!["-n", namespace];
+/// Start of a namespace's name: this process, and a number.
+fn stem() -> String {
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    format!("{PREFIX}-{}-{number}", std::process::id())
+}
+
+fn ip<S: AsRef<str>>(namespace: &Namespace, arguments: &[S]) -> Result<()> {
+    let mut all = Vec::new();
+    if let Some(name) = namespace.name() {
+        all.extend(["-n", name]);
+    }
     all.extend(arguments.iter().map(AsRef::as_ref));
     run("ip", &all)
 }
