@@ -272,6 +272,14 @@ impl Follower {
         self.heads.lock().map_or(0, |heads| heads.len())
     }
 
+    /// What was acknowledged after the first `told`.
+    pub fn since(&self, told: usize) -> Vec<Acknowledged> {
+        self.heads.lock().map_or_else(
+            |_| Vec::new(),
+            |heads| heads.get(told..).unwrap_or_default().to_vec(),
+        )
+    }
+
     /// Everything that was acknowledged until the daemon's end.
     pub fn finish(mut self) -> Result<Vec<Acknowledged>> {
         // It ends by itself with the daemon; if the daemon lives, it must be ended.

@@ -6,6 +6,7 @@
 
 pub mod capture_writer;
 pub mod daemon;
+pub mod emulated;
 pub mod expectation;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;

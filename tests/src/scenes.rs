@@ -3,12 +3,20 @@
 //! In: the tables of hosts and apps. Out: scenes in the order in which they are played. The rows
 //! of `tests/cases/demo/expected.jsonl` follow from them; its README says which from which.
 
-use crate::handset::{
-    Handset, Result,
-    cast::{self, App},
-    places::{self, Host},
-    script::{Action, Proto, Sent},
+use std::{thread, time::Duration};
+
+use crate::{
+    daemon::Daemon,
+    handset::{
+        Handset, Result,
+        cast::{self, App},
+        places::{self, Host},
+        script::{Action, Proto, Sent},
+    },
 };
+
+/// Packets follow each other to the daemon; a scene's last ones get this time before a new phase.
+const PHASE_MARGIN: Duration = Duration::from_millis(200);
 
 /// UID of the process that asks resolvers for apps (netd).
 const ROOT: u32 = 0;
@@ -38,6 +46,26 @@ pub fn all() -> Vec<Scene> {
     let mut scenes = idle();
     scenes.extend(in_use());
     scenes
+}
+
+/// Plays all scenes, each in its phase; `told` hears of each. Gives the flows that were made.
+pub fn play_all(
+    handset: &Handset,
+    daemon: &Daemon,
+    told: &mut dyn FnMut(&str),
+) -> Result<Vec<Sent>> {
+    let (mut phase, mut sent) = ("", Vec::new());
+    for scene in all() {
+        if scene.phase != phase {
+            phase = scene.phase;
+            thread::sleep(PHASE_MARGIN);
+            daemon.phase(phase)?;
+            told(&format!("phase {phase}"));
+        }
+        sent.extend(scene.play(handset)?);
+        told(&format!("uid {}: {}", scene.uid, scene.title));
+    }
+    Ok(sent)
 }
 
 fn idle() -> Vec<Scene> {

@@ -6,10 +6,10 @@
 //! `docs/building.md` is for its readers.
 
 mod allowed;
-mod apt;
-mod cache;
+pub mod apt;
+pub mod cache;
 mod comparison;
-mod elf;
+pub mod elf;
 mod inspection;
 mod ndk;
 mod paths;
@@ -84,6 +84,29 @@ pub fn run(words: &[&str]) -> Outcome {
     Ok(())
 }
 
+/// Builds programs of a package for the static target, with a profile of their own.
+pub fn build_programs(
+    cache: &Cache,
+    package: &str,
+    programs: &[&str],
+    profile: &str,
+) -> Result<PathBuf, String> {
+    let mut report = Report::default();
+    let toolchain = toolchain::prepare(Target::Musl, None, cache, &mut report)?;
+    let mut cargo = cargo(&toolchain, profile);
+    cargo.args(["-p", package]);
+    for program in programs {
+        cargo.args(["--bin", program]);
+    }
+    run_command(&mut cargo)?;
+    Ok(target_folder().join(Target::Musl.triple()).join(profile))
+}
+
+/// The folder of the phone's static program.
+pub fn static_program() -> PathBuf {
+    output_folder(Target::Musl).join("sakshi")
+}
+
 /// Runs cargo, or cargo-ndk, as the toolchain says.
 fn build(target: Target, toolchain: &Toolchain) -> Outcome {
     println!("{}", toolchain.describe());
@@ -96,14 +119,20 @@ fn build(target: Target, toolchain: &Toolchain) -> Outcome {
 
 /// The command that builds for a target.
 fn build_command(target: Target, toolchain: &Toolchain) -> Command {
-    let mut cargo = Command::new("cargo");
-    cargo.args(toolchain.cargo_words());
-    cargo.args(["build", "--locked", "--profile", PROFILE]);
-    cargo.args(["--no-default-features", "--target-dir"]);
-    cargo.arg(target_folder()).args(toolchain.target_words());
+    let mut cargo = cargo(toolchain, PROFILE);
     for package in target.packages() {
         cargo.args(["-p", package]);
     }
+    cargo
+}
+
+/// The part of it that no package changes.
+fn cargo(toolchain: &Toolchain, profile: &str) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.args(toolchain.cargo_words());
+    cargo.args(["build", "--locked", "--profile", profile]);
+    cargo.args(["--no-default-features", "--target-dir"]);
+    cargo.arg(target_folder()).args(toolchain.target_words());
     cargo.current_dir(workspace());
     // What is set for the host's builds is not meant for the phone's.
     cargo.env_remove("RUSTFLAGS");
@@ -113,7 +142,7 @@ fn build_command(target: Target, toolchain: &Toolchain) -> Command {
 }
 
 /// The root of the workspace.
-fn workspace() -> PathBuf {
+pub fn workspace() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().unwrap_or(package).to_owned()
 }
@@ -124,7 +153,7 @@ fn scripts() -> PathBuf {
 }
 
 /// Where cargo puts what it builds.
-fn target_folder() -> PathBuf {
+pub fn target_folder() -> PathBuf {
     let chosen: Option<OsString> = std::env::var_os("CARGO_TARGET_DIR");
     workspace().join(chosen.unwrap_or_else(|| "target".into()))
 }

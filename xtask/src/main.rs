@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask demo`, `test`, `cross`, `data`.
+//! The project's own commands: `cargo xtask demo`, `test`, `cross`, `handset`, `data`.
 //!
 //! In: the workspace, on a machine as fresh as can be. Out: exit code 0 when all is well, 1 when
 //! something is not, 2 for wrong use. It depends on nothing (`data`
@@ -6,6 +6,7 @@
 
 mod cross;
 mod data;
+mod handset;
 mod prerequisites;
 mod steps;
 
@@ -19,6 +20,7 @@ Usage: cargo xtask <command>
   demo [--keep] [--record] [--bless]   see the real daemon find what a virtual handset's apps send
   test                                 everything that must pass before a change goes in
   cross [musl] [android] [--compare]   build what runs on the phone (docs/building.md)
+  handset [--power-cuts N] [--bless]   boot the phone's binary on a virtual handset
   data DBIP.tgz [--aws FILE] [--check] rebuild the embedded location data (docs/data.md)
   help                                 this text
 
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         ["demo", options @ ..] => steps::demo(options),
         ["test"] => steps::test(),
         ["cross", options @ ..] => cross::run(options),
+        ["handset", options @ ..] => handset::run_handset(options),
         ["data", ..] => {
             data::run(arguments.get(1..).unwrap_or_default()).map_err(|error| error.to_string())
         }

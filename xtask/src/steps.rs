@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::prerequisites;
+use crate::{handset, prerequisites};
 
 /// What a step comes to: nothing, or the reason why it failed.
 pub type Outcome = Result<(), String>;
@@ -57,6 +57,7 @@ pub fn test() -> Outcome {
         run("cargo", &["test", "--quiet", "--workspace", "--doc"])
     })?;
     report.step("demo", || run_demo(&[]))?;
+    report.step("phone's program on a virtual handset", handset::test)?;
     report.print();
     Ok(())
 }

@@ -24,8 +24,6 @@ use sakshi_tests::{
 const RECORDING_GROUP: &str = "4242";
 /// Time the recorder needs to begin, and to be given what the kernel still holds.
 const RECORDING_MARGIN: Duration = Duration::from_secs(2);
-/// Packets follow each other to the daemon; a scene's last ones get this time before a new phase.
-const PHASE_MARGIN: Duration = Duration::from_millis(200);
 
 const HELP: &str = "\
 Usage: cargo xtask demo [--keep] [--record] [--bless]
@@ -100,7 +98,7 @@ fn live(options: Options) -> Result<bool> {
     let rules = ["--rules", text(&lab_rules), "--rules", text(&demo_rules)];
     let daemon = Daemon::start(&handset, &case, &rules)?;
     steps.done("the daemon watches");
-    play(&handset, &daemon, &steps)?;
+    scenes::play_all(&handset, &daemon, &mut |what| steps.done(what))?;
     let summary = daemon.stop()?;
     steps.done(&format!("the daemon stopped: {summary}"));
     if let Some(recorder) = recorder {
@@ -113,22 +111,6 @@ fn live(options: Options) -> Result<bool> {
         println!("The case is kept in {}", handset.keep_dir().display());
     }
     Ok(same)
-}
-
-/// Lets the apps send, scene by scene.
-fn play(handset: &Handset, daemon: &Daemon, steps: &Steps) -> Result<()> {
-    let mut phase = "";
-    for scene in scenes::all() {
-        if scene.phase != phase {
-            phase = scene.phase;
-            thread::sleep(PHASE_MARGIN);
-            daemon.phase(phase)?;
-            steps.done(&format!("phase {phase}"));
-        }
-        scene.play(handset)?;
-        steps.done(&format!("uid {}: {}", scene.uid, scene.title));
-    }
-    Ok(())
 }
 
 /// The demo from the capture that the project ships.

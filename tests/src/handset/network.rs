@@ -318,7 +318,7 @@ fn run(program: &str, arguments: &[&str]) -> Result<()> {
 }
 
 /// Standard output of a command that ended well.
-pub(super) fn checked(command: &Command, output: &Output) -> Result<String> {
+pub(crate) fn checked(command: &Command, output: &Output) -> Result<String> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

@@ -47,6 +47,26 @@ impl Archive {
         })
     }
 
+    /// What makes apt take packages of another suite of this archive as well, for this machine:
+    /// options, and a folder for its lists. What the machine is set up for stays as it is.
+    pub fn with_suite(&self, suite: &str, folder: &Path) -> Result<Vec<String>, String> {
+        cache::create(&folder.join("lists/partial"))?;
+        let entry = |suite: &str| format!("deb [signed-by={KEYRING}] {} {suite} main\n", self.uri);
+        let sources = folder.join("sources.list");
+        cache::write(&sources, &(entry(&self.suite) + &entry(suite)))?;
+        let settings = [
+            format!("Dir::State::lists={}", folder.join("lists").display()),
+            format!("Dir::Etc::sourcelist={}", sources.display()),
+            "Dir::Etc::sourceparts=-".to_owned(),
+            "APT::Sandbox::User=root".to_owned(),
+            "Acquire::Languages=none".to_owned(),
+        ];
+        Ok(settings
+            .into_iter()
+            .flat_map(|setting| ["-o".to_owned(), setting])
+            .collect())
+    }
+
     /// The first entry of a whole suite; those for updates and security have a dash in their names.
     fn parse(index_targets: &str) -> Option<Self> {
         index_targets.lines().take(LINES_MAX).find_map(|line| {
@@ -102,6 +122,16 @@ impl Index {
         let answer = output(self.apt("apt-cache").args(["madison", package]))?;
         let versions = versions(&answer, package);
         Ok(versions.into_iter().find(|version| is_wanted(version)))
+    }
+
+    /// The first package that another one cannot do without: a metapackage's real one.
+    pub fn depends(&self, package: &str) -> Result<Option<String>, String> {
+        let answer = output(self.apt("apt-cache").args(["depends", package]))?;
+        let mut found = answer
+            .lines()
+            .take(LINES_MAX)
+            .filter_map(|line| line.trim().strip_prefix("Depends: "));
+        Ok(found.next().map(str::to_owned))
     }
 
     /// The files of a package, unpacked in the cache as `packages/<package>`.

@@ -1,0 +1,248 @@
+//! What came out of the emulated handset, judged on this machine.
+//!
+//! In: the cases that were taken out, the guest's report, what was to be found. Out: a list of
+//! checks with what each came to, and the figures.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use super::{REPORT, Report, StageReport, stage, usage::Usage};
+use crate::{
+    daemon::{self, text},
+    expectation::{self, Difference, Row},
+    handset::{Error, Result, script::Sent},
+    owners,
+};
+
+/// The exports that a replay of the journal gives again.
+const REPLAYED: [&str; 3] = ["findings", "contacts", "flows"];
+/// Resident memory of an idle daemon: 20 MiB, and what its tables need.
+const RESIDENT_KIB_MAX: u64 = 20 * 1024;
+/// What a gap of a weaker watch is called.
+const DEGRADED: &str = "degraded";
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What was to be, with what it came to.
+    pub what: String,
+    /// Whether it was so.
+    pub holds: bool,
+}
+
+/// Judges what was taken out.
+#[derive(Debug)]
+pub struct Judge {
+    /// The folder of the cases.
+    cases: PathBuf,
+    /// Folder for the replayed ones.
+    replays: PathBuf,
+    /// Rows that are to be found.
+    expected: PathBuf,
+    checks: Vec<Check>,
+}
+
+impl Judge {
+    /// Judges the cases in a folder; `work` is a folder for what is made meanwhile.
+    pub fn new(cases: &Path, work: &Path, expected: &Path) -> Self {
+        Self {
+            cases: cases.to_owned(),
+            replays: work.join("replayed"),
+            expected: expected.to_owned(),
+            checks: Vec::new(),
+        }
+    }
+
+    /// Looks at everything of a run of the scenario *watch*; gives the guest's report as well.
+    pub fn watch(mut self, bless: bool) -> Result<(Report, Vec<Check>)> {
+        let path = self.cases.join(REPORT);
+        let json = fs::read(&path).map_err(Error::io(format!("reading {}", path.display())))?;
+        let report: Report = serde_json::from_slice(&json)
+            .map_err(|error| Error::Unexpected(format!("{}: {error}", path.display())))?;
+        self.check(
+            format!("the guest is arm64: {} {}", report.machine, report.kernel),
+            report.machine == "aarch64",
+        );
+        for name in [stage::NO_NFLOG, stage::NO_IPTABLES, stage::WATCH] {
+            self.stage(name, &report)?;
+        }
+        self.findings(bless)?;
+        self.check(
+            format!("packets that the daemon sent: {}", report.idle.sent),
+            report.idle.sent == 0,
+        );
+        self.check(
+            "the packet filter is as it was before".to_owned(),
+            report.rules[0] == report.rules[1] && !report.rules[0].is_empty(),
+        );
+        let resident = report.idle.usage.resident_kib;
+        self.check(
+            format!("resident memory, idle: {resident} KiB of at most {RESIDENT_KIB_MAX}"),
+            (1..=RESIDENT_KIB_MAX).contains(&resident),
+        );
+        Ok((report, self.checks))
+    }
+
+    fn check(&mut self, what: String, holds: bool) {
+        self.checks.push(Check { what, holds });
+    }
+
+    fn stage(&mut self, name: &str, report: &Report) -> Result<()> {
+        let found = report.stages.iter().find(|found| found.name == name);
+        let Some(found) = found else {
+            self.check(format!("{name}: the guest did not report"), false);
+            return Ok(());
+        };
+        let case = self.cases.join(name);
+        self.intact(name, &case);
+        self.owners(name, &case)?;
+        self.replay(name, &case)?;
+        if name == stage::WATCH {
+            self.check(
+                format!("{name}: capture by {}, nothing lost", found.capture),
+                found.capture == "nflog" && found.summary["lost"] == 0,
+            );
+        } else {
+            self.fallback(name, &case, found)?;
+        }
+        Ok(())
+    }
+
+    fn intact(&mut self, name: &str, case: &Path) {
+        match daemon::verify(case) {
+            Ok(()) => self.check(format!("{name}: the evidence is intact"), true),
+            Err(error) => self.check(format!("{name}: {error}"), false),
+        }
+    }
+
+    /// No flow has an owner that did not send it; with NFLOG all have the right one.
+    fn owners(&mut self, name: &str, case: &Path) -> Result<()> {
+        let truth = read_truth(&case.with_extension("truth.jsonl"))?;
+        let flows = daemon::export(case, "flows")?;
+        let comparison = owners::compare(&truth, &owners::recorded(&flows));
+        let all_owned = name != stage::WATCH || comparison.owned == comparison.made;
+        let holds = comparison.made > 0
+            && comparison.wrong.is_empty()
+            && comparison.unrecorded.is_empty()
+            && all_owned;
+        self.check(format!("{name}: {comparison}"), holds);
+        Ok(())
+    }
+
+    /// This machine's program, fed with the journal, comes to the same.
+    fn replay(&mut self, name: &str, case: &Path) -> Result<()> {
+        let again = self.replays.join(name);
+        fs::create_dir_all(&self.replays)
+            .map_err(Error::io(format!("making {}", self.replays.display())))?;
+        daemon::output(["inspect", text(case), "--case", text(&again)])?;
+        let mut same = true;
+        for what in REPLAYED {
+            let [first, second] =
+                [case, &again].map(|case| daemon::export_text(case, what, "jsonl"));
+            same &= first? == second?;
+        }
+        self.check(
+            format!("{name}: replayed here, the same {}", REPLAYED.join(", ")),
+            same,
+        );
+        Ok(())
+    }
+
+    /// The weaker way is named in the status and is a gap of the case.
+    fn fallback(&mut self, name: &str, case: &Path, found: &StageReport) -> Result<()> {
+        let gaps = daemon::export(case, "gaps")?;
+        let recorded: Vec<&str> = gaps
+            .iter()
+            .filter(|gap| gap["cause"] == DEGRADED)
+            .filter_map(|gap| gap["detail"].as_str())
+            .collect();
+        let said = found
+            .degraded
+            .iter()
+            .find(|said| said.contains("NFLOG") && recorded.contains(&said.as_str()));
+        let holds = found.capture == "packet" && said.is_some();
+        let what = said.map_or("the fallback is not on record", String::as_str);
+        self.check(format!("{name}: {what}"), holds);
+        let contacts = daemon::export(case, "contacts")?;
+        self.check(
+            format!("{name}: {} contacts all the same", contacts.len()),
+            contacts.len() >= 2,
+        );
+        Ok(())
+    }
+
+    /// The rows of the last watch are those that were to be found.
+    fn findings(&mut self, bless: bool) -> Result<()> {
+        let case = self.cases.join(stage::WATCH);
+        let found: Vec<Row> = daemon::export(&case, "findings")?
+            .iter()
+            .map(Row::from_finding)
+            .collect::<Result<_>>()?;
+        if bless {
+            expectation::write(&self.expected, &found)?;
+        }
+        let difference = Difference::between(&expectation::read(&self.expected)?, &found);
+        let what = if difference.is_empty() {
+            format!("all {} rows are as expected, none extra", found.len())
+        } else {
+            format!("rows differ from what was to be found:\n{difference}")
+        };
+        self.check(what, difference.is_empty() && !found.is_empty());
+        Ok(())
+    }
+}
+
+/// What the apps said that they sent.
+fn read_truth(path: &Path) -> Result<Vec<Sent>> {
+    let lines =
+        fs::read_to_string(path).map_err(Error::io(format!("reading {}", path.display())))?;
+    lines
+        .lines()
+        .map(|line| {
+            serde_json::from_str(line)
+                .map_err(|error| Error::Unexpected(format!("{}: {error}", path.display())))
+        })
+        .collect()
+}
+
+/// Figures for the reader.
+pub fn figures(report: &Report) -> Vec<String> {
+    let Usage {
+        seconds,
+        cpu_seconds,
+        wakeups,
+        resident_kib,
+        peak_kib,
+        anonymous_kib,
+    } = report.idle.usage;
+    let minute = 60.0 / seconds.max(f64::EPSILON);
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a count of wake-ups is far below 2^52"
+    )]
+    let wakeups = wakeups as f64 * minute;
+    vec![
+        format!(
+            "idle: resident {resident_kib} KiB ({anonymous_kib} KiB of it no file's), peak {peak_kib} KiB"
+        ),
+        format!(
+            "idle: {:.2} s of processor time and {wakeups:.0} wake-ups a minute (of emulated processor time)",
+            cpu_seconds * minute
+        ),
+        format!(
+            "after the load: resident {} KiB, {:.2} s of processor time in all",
+            report.loaded.resident_kib, report.loaded.cpu_seconds
+        ),
+    ]
+}
+
+/// The verdict on a line of `sakshi doctor`, and its sentence.
+pub fn doctor_line<'a>(doctor: &'a Value, key: &str) -> Option<(&'a str, &'a str)> {
+    let lines = doctor["lines"].as_array()?;
+    let line = lines.iter().find(|line| line["key"] == key)?;
+    Some((line["verdict"].as_str()?, line["says"].as_str()?))
+}

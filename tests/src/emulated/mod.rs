@@ -1,0 +1,127 @@
+//! The emulated handset: Debian's arm64 kernel in qemu, laid out like a phone, on which the phone's
+//! own binary runs.
+//!
+//! In: the files that `cargo xtask handset` built. Out: cases that were written there, taken out,
+//! verified and judged on this machine. [`guest`] runs inside, everything else outside; this file
+//! holds what both sides agree on. Every outcome says that it comes from a virtual handset.
+
+pub mod disk;
+pub mod guest;
+pub mod judge;
+pub mod machine;
+pub mod power;
+pub mod usage;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Where the programs lie: where a technician pushes them.
+pub const PROGRAMS: &str = "/data/local/tmp";
+/// Where the cases lie.
+pub const CASES: &str = "/data/sakshi";
+/// The same, seen from the root of the data partition.
+pub const CASES_ON_DISK: &str = "/sakshi";
+/// What the guest says of a whole run, beside the cases.
+pub const REPORT: &str = "report.json";
+/// Start of each line on the console that is meant for the other side.
+pub const MARK: &str = "@@ ";
+/// The kernel parameter that names the scenario.
+pub const PARAMETER: &str = "sakshi.scenario=";
+
+/// What the guest does after it has booted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scenario {
+    /// Degraded watches, an idle one, and the demo's scenes.
+    Watch,
+    /// Watches under load until the power is cut.
+    Load,
+    /// Goes on with that case, and ends in order.
+    Close,
+}
+
+impl Scenario {
+    /// Its name in the kernel's command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Watch => "watch",
+            Self::Load => "load",
+            Self::Close => "close",
+        }
+    }
+
+    /// The one that a kernel's command line names.
+    pub fn from_command_line(line: &str) -> Option<Self> {
+        let name = line
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix(PARAMETER))?;
+        [Self::Watch, Self::Load, Self::Close]
+            .into_iter()
+            .find(|scenario| scenario.name() == name)
+    }
+}
+
+/// The watches of [`Scenario::Watch`], in their order; each has a case of its name.
+pub mod stage {
+    /// No NFLOG in the kernel, no bpffs.
+    pub const NO_NFLOG: &str = "no-nflog";
+    /// NFLOG, but no `iptables`.
+    pub const NO_IPTABLES: &str = "no-iptables";
+    /// Everything that a phone has.
+    pub const WATCH: &str = "watch";
+    /// The case of the power cuts.
+    pub const POWER: &str = "power";
+}
+
+/// What a watch came to, as the guest saw it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StageReport {
+    /// Its name, and that of its case.
+    pub name: String,
+    /// What `status` called degraded.
+    pub degraded: Vec<String>,
+    /// How packets were watched, as `status` says.
+    pub capture: String,
+    /// What `stop` came to.
+    pub summary: Value,
+    /// What `doctor` said before the start.
+    pub doctor: Value,
+}
+
+/// What the idle watch came to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct IdleReport {
+    /// Packets that left any interface from before the daemon's start until its idle time was over.
+    pub sent: u64,
+    /// What the daemon used meanwhile.
+    pub usage: usage::Usage,
+}
+
+/// What the guest says of a run of [`Scenario::Watch`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Release of its kernel.
+    pub kernel: String,
+    /// Its machine, as `uname -m` prints it.
+    pub machine: String,
+    /// The watches.
+    pub stages: Vec<StageReport>,
+    /// Of the last watch, before anybody sent.
+    pub idle: IdleReport,
+    /// Of the last watch, after everybody had sent.
+    pub loaded: usage::Usage,
+    /// Rules of the packet filter before the first watch and after the last.
+    pub rules: [String; 2],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_scenario_among_other_parameters() {
+        let line = "console=ttyAMA0 quiet sakshi.scenario=load panic=-1\n";
+        assert_eq!(Scenario::from_command_line(line), Some(Scenario::Load));
+        assert_eq!(Scenario::from_command_line("quiet"), None);
+        assert_eq!(Scenario::from_command_line("sakshi.scenario=x"), None);
+    }
+}
