@@ -381,6 +381,11 @@ impl Core {
         self.totals_due_nanos = TOTALS_EVERY_NANOS;
     }
 
+    /// Whether no flow is live, so that time alone changes nothing.
+    pub fn is_at_rest(&self) -> bool {
+        self.table.is_empty()
+    }
+
     /// Name of the phase; empty before the first.
     pub fn phase(&self) -> &str {
         self.book.phase_name()

@@ -131,6 +131,11 @@ impl Engine {
         self.core.summary()
     }
 
+    /// Whether no flow is live, so that time alone changes nothing.
+    pub fn is_at_rest(&self) -> bool {
+        self.core.is_at_rest()
+    }
+
     /// Name of the phase.
     pub fn phase(&self) -> &str {
         self.core.phase()

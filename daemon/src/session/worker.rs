@@ -24,10 +24,14 @@ use crate::{
     platform::clock::Clock,
 };
 
-/// Longest wait for a batch before orders and the clock are looked at.
-const WAIT_MAX: Duration = Duration::from_millis(50);
-/// Time passes for the core at least this often.
+/// Longest wait for a batch before orders and the clock are looked at. Each look wakes the
+/// processor, so it is no shorter than a person who gives an order would notice.
+const WAIT_MAX: Duration = Duration::from_millis(200);
+/// Time passes for the core at least this often while a flow is live.
 const TICK_NANOS: i64 = 1_000_000_000;
+/// Time passes for it this often while nothing happens: each tick is written to the disk, and after
+/// a power cut the last one tells until when it was watched.
+const REST_TICK_NANOS: i64 = 10_000_000_000;
 /// What waits is handed to the store this often; the store commits once a second.
 const HAND_ON_NANOS: i64 = 500_000_000;
 /// The inventory is looked at for changes this often.
@@ -50,6 +54,8 @@ pub struct Worker {
     from: InventoryFrom,
     inventory: Inventory,
     ticked: i64,
+    /// Whether anything came in since the last tick.
+    fed: bool,
     handed_on: i64,
     inventory_read: i64,
 }
@@ -73,6 +79,7 @@ impl Worker {
             from,
             inventory,
             ticked: now,
+            fed: true,
             handed_on: now,
             inventory_read: now,
         }
@@ -89,6 +96,7 @@ impl Worker {
         loop {
             match batches.recv_timeout(WAIT_MAX) {
                 Ok(batch) => {
+                    self.fed = true;
                     batch
                         .iter()
                         .try_for_each(|input| self.engine.feed(&input))?;
@@ -123,8 +131,9 @@ impl Worker {
 
     fn look_at_the_clock(&mut self) -> Result<(), SessionError> {
         let now = self.clock.monotonic_nanos();
-        if now - self.ticked >= TICK_NANOS {
-            self.ticked = now;
+        let rests = self.engine.is_at_rest() && !self.fed;
+        if now - self.ticked >= if rests { REST_TICK_NANOS } else { TICK_NANOS } {
+            (self.ticked, self.fed) = (now, false);
             let tick = Event::Tick(self.clock.now());
             self.engine.feed(&Input::Event(&tick))?;
         }
@@ -165,6 +174,7 @@ impl Worker {
     }
 
     fn obey(&mut self, order: Order) -> Result<(), SessionError> {
+        self.fed = true;
         let at = self.clock.now();
         let (event, reply) = match order {
             Order::Note(text, reply) => (Event::Note(Note { at, text }), reply),
