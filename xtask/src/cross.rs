@@ -10,9 +10,11 @@ pub mod apt;
 pub mod cache;
 mod comparison;
 pub mod elf;
+mod emulated;
 mod inspection;
 mod ndk;
 mod paths;
+mod stand_in;
 mod sysroot;
 mod target;
 mod toolchain;
@@ -26,7 +28,7 @@ use std::{
 use crate::steps::{Outcome, Report, run_command};
 use cache::Cache;
 use ndk::Ndk;
-use target::Target;
+use target::{Kind, Product, Target};
 use toolchain::Toolchain;
 
 /// The profile of `Cargo.toml` that the phone's files are built with.
@@ -35,10 +37,17 @@ const PROFILE: &str = "phone";
 /// The option that also runs the static program.
 const COMPARE: &str = "--compare";
 
+/// The options that do something else instead, and go alone.
+const TESTS: &str = "--tests";
+const STAND_IN: &str = "--stand-in";
+/// The word that means, of Android's files, only the one that is built in seconds.
+const SHIM: &str = "shim";
+
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 struct Wish {
     targets: Vec<Target>,
+    only_shim: bool,
     compares: bool,
 }
 
@@ -47,28 +56,68 @@ impl Wish {
         let (options, names): (Vec<&str>, Vec<&str>) =
             words.iter().partition(|word| word.starts_with('-'));
         if let Some(unknown) = options.iter().find(|option| **option != COMPARE) {
-            return Err(format!("unknown option `{unknown}`; expected {COMPARE}"));
+            return Err(format!(
+                "unknown option `{unknown}`; expected {COMPARE}, or alone {TESTS} or {STAND_IN}"
+            ));
         }
+        let only_shim = names == [SHIM];
+        let targets = if only_shim {
+            vec![Target::Android]
+        } else {
+            Target::parse(&names)?
+        };
         Ok(Self {
-            targets: Target::parse(&names)?,
+            targets,
+            only_shim,
             compares: !options.is_empty(),
         })
     }
+
+    /// The files of a target that are asked for.
+    fn products(&self, target: Target) -> Vec<Product> {
+        let all = target.products().iter().copied();
+        all.filter(|product| !self.only_shim || product.kind == Kind::AndroidLibrary)
+            .collect()
+    }
 }
 
-/// Builds for the given targets, for all when none is given.
+/// Builds for the given targets, for all when none is given; or shows that they can be built.
 pub fn run(words: &[&str]) -> Outcome {
-    let wish = Wish::parse(words)?;
+    let mut report = Report::default();
+    match words {
+        [TESTS] => emulated_tests(&mut report)?,
+        [STAND_IN] => stand_in_ndk(&mut report)?,
+        _ => return build_all(&Wish::parse(words)?, &mut report),
+    }
+    report.print();
+    Ok(())
+}
+
+/// The unit tests, on an emulated arm64.
+pub fn emulated_tests(report: &mut Report) -> Outcome {
+    emulated::run(report)
+}
+
+/// The shim, built with a folder that looks like an NDK.
+pub fn stand_in_ndk(report: &mut Report) -> Outcome {
+    stand_in::run(report)
+}
+
+fn build_all(wish: &Wish, report: &mut Report) -> Outcome {
     let cache = Cache::open()?;
     println!("cache: {}", cache.root().display());
     let ndk = Ndk::find(|name| std::env::var_os(name))?;
-    let mut report = Report::default();
     let mut lines = Vec::new();
-    for target in wish.targets {
-        let toolchain = toolchain::prepare(target, ndk.as_ref(), &cache, &mut report)?;
-        report.step(target.building(), || build(target, &toolchain))?;
+    for target in wish.targets.iter().copied() {
+        let products = wish.products(target);
+        let toolchain = toolchain::prepare(target, ndk.as_ref(), &cache, report)?;
+        report.step(target.building(), || build(target, &products, &toolchain))?;
         report.step(target.checking(), || {
-            lines.extend(inspection::inspect(target, &output_folder(target))?);
+            lines.extend(inspection::inspect(
+                target,
+                &products,
+                &output_folder(target),
+            )?);
             Ok(())
         })?;
         if wish.compares && target == Target::Musl {
@@ -108,20 +157,20 @@ pub fn static_program() -> PathBuf {
 }
 
 /// Runs cargo, or cargo-ndk, as the toolchain says.
-fn build(target: Target, toolchain: &Toolchain) -> Outcome {
+fn build(target: Target, products: &[Product], toolchain: &Toolchain) -> Outcome {
     println!("{}", toolchain.describe());
     if toolchain.std_is_new() {
         // Cargo does not see that the standard library is another one.
         cache::remove(&target_folder().join(target.triple()))?;
     }
-    run_command(&mut build_command(target, toolchain))
+    run_command(&mut build_command(products, toolchain))
 }
 
-/// The command that builds for a target.
-fn build_command(target: Target, toolchain: &Toolchain) -> Command {
+/// The command that builds files of a target.
+fn build_command(products: &[Product], toolchain: &Toolchain) -> Command {
     let mut cargo = cargo(toolchain, PROFILE);
-    for package in target.packages() {
-        cargo.args(["-p", package]);
+    for product in products {
+        cargo.args(["-p", product.package]);
     }
     cargo
 }
@@ -134,10 +183,7 @@ fn cargo(toolchain: &Toolchain, profile: &str) -> Command {
     cargo.args(["--no-default-features", "--target-dir"]);
     cargo.arg(target_folder()).args(toolchain.target_words());
     cargo.current_dir(workspace());
-    // What is set for the host's builds is not meant for the phone's.
-    cargo.env_remove("RUSTFLAGS");
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", toolchain.rustflags());
-    cargo.envs(toolchain.environment().iter().cloned());
+    toolchain.equip(&mut cargo);
     cargo
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{handset, prerequisites};
+use crate::{cross, handset, prerequisites};
 
 /// What a step comes to: nothing, or the reason why it failed.
 pub type Outcome = Result<(), String>;
@@ -58,6 +58,8 @@ pub fn test() -> Outcome {
     })?;
     report.step("demo", || run_demo(&[]))?;
     report.step("phone's program on a virtual handset", handset::test)?;
+    cross::emulated_tests(&mut report)?;
+    cross::stand_in_ndk(&mut report)?;
     report.print();
     Ok(())
 }

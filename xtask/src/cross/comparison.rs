@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The emulator, and its package.
-const EMULATOR: (&str, &str) = ("qemu-aarch64-static", "qemu-user-static");
+pub const EMULATOR: (&str, &str) = ("qemu-aarch64-static", "qemu-user-static");
 /// What a case is asked for.
 const EXPORTS: [&str; 5] = ["findings", "contacts", "flows", "gaps", "records"];
 /// The forms of an export.

@@ -9,7 +9,7 @@ use super::{
     allowed::{LIBRARIES, Symbols},
     cache::told,
     elf::{self, Elf},
-    target::{Kind, Target},
+    target::{Kind, Product, Target},
     workspace,
 };
 use crate::steps::output;
@@ -25,12 +25,12 @@ const LINKER: &str = "/system/bin/linker64";
 /// Functions that Java finds by their names begin so.
 const JAVA: &str = "Java_org_sakshi_";
 
-/// Looks at the files of a target; a line about each.
-pub fn inspect(target: Target, folder: &Path) -> Result<Vec<String>, String> {
+/// Looks at files of a target; a line about each.
+pub fn inspect(target: Target, products: &[Product], folder: &Path) -> Result<Vec<String>, String> {
     let symbols = Symbols::load()?;
     let mut lines = Vec::new();
     let mut imports = Vec::new();
-    for product in target.products() {
+    for product in products {
         let path = folder.join(product.file);
         let bytes = fs::read(&path).map_err(|error| told("read", &path, &error))?;
         let elf = elf::read(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -48,7 +48,7 @@ pub fn inspect(target: Target, folder: &Path) -> Result<Vec<String>, String> {
         ));
         imports.extend(elf.imports);
     }
-    if target == Target::Android {
+    if target == Target::Android && products == target.products() {
         for symbol in symbols.unused(&imports) {
             lines.push(format!("note: {symbol} is in the list and no longer used"));
         }

@@ -24,6 +24,41 @@ const SUITES: [&str; 2] = ["trixie-backports", "sid"];
 /// The package with the source.
 const PACKAGE: &str = "rust-src";
 
+/// What a standard library is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The phone's files, in which a panic ends the process.
+    Phone,
+    /// Unit tests, which want the crate `test`; rustc builds them for panics that unwind only.
+    Tests,
+}
+
+impl Purpose {
+    /// The crates that are built.
+    fn crates(self) -> &'static str {
+        match self {
+            Self::Phone => "-Zbuild-std=std,panic_abort,panic_unwind",
+            Self::Tests => "-Zbuild-std=std,panic_unwind,test",
+        }
+    }
+
+    /// Cargo's profile, as lines of a `Cargo.toml`. Nobody waits for tests, but for their build.
+    fn profile(self) -> &'static str {
+        match self {
+            Self::Phone => "panic = \"abort\"",
+            Self::Tests => "panic = \"unwind\"\nopt-level = 1",
+        }
+    }
+
+    /// Ends the name of the piece of the cache.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Phone => "",
+            Self::Tests => "-tests",
+        }
+    }
+}
+
 /// The compiler that is here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compiler {
@@ -82,12 +117,13 @@ impl Compiler {
     }
 
     /// The piece of the cache with the standard library for a target.
-    pub fn sysroot(&self, target: Target) -> String {
+    pub fn sysroot(&self, target: Target, purpose: Purpose) -> String {
         format!(
-            "sysroot-{}-{}-{}",
+            "sysroot-{}-{}-{}{}",
             self.version,
             self.commit,
-            target.triple()
+            target.triple(),
+            purpose.suffix()
         )
     }
 }
@@ -126,14 +162,19 @@ fn source(compiler: &Compiler, cache: &Cache) -> PathBuf {
 }
 
 /// Builds the standard library for a target into a sysroot.
-pub fn build(target: Target, compiler: &Compiler, cache: &Cache) -> Result<PathBuf, String> {
-    let name = compiler.sysroot(target);
+pub fn build(
+    target: Target,
+    purpose: Purpose,
+    compiler: &Compiler,
+    cache: &Cache,
+) -> Result<PathBuf, String> {
+    let name = compiler.sysroot(target, purpose);
     // Of its own for each sysroot, so that cargo goes on after an interruption.
     let project = cache.path(&format!("{name}.build"));
     let sysroot = cache.piece(&name, |sysroot| {
-        write_project(&project)?;
+        write_project(purpose, &project)?;
         run_command(&mut build_command(
-            target,
+            (target, purpose),
             &source(compiler, cache),
             &project,
             paths::neutral(cache.root()),
@@ -149,32 +190,37 @@ pub fn build(target: Target, compiler: &Compiler, cache: &Cache) -> Result<PathB
 
 /// The command that builds it, in a project that depends on nothing else.
 fn build_command(
-    target: Target,
+    (target, purpose): (Target, Purpose),
     source: &Path,
     project: &Path,
     mut flags: Vec<OsString>,
 ) -> Command {
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--release", "--target", target.triple()]);
-    cargo.arg("-Zbuild-std=std,panic_abort,panic_unwind");
+    cargo.arg(purpose.crates());
     cargo.arg("--target-dir").arg(project.join("target"));
     cargo.current_dir(project);
     // Building the standard library is not stable; it is done here only, and for it only.
     cargo.env("RUSTC_BOOTSTRAP", "1");
     cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", source);
     cargo.env_remove("RUSTFLAGS");
-    // Without bitcode the link-time optimisation of what uses it fails.
-    flags.push("-Cembed-bitcode=yes".into());
+    if purpose == Purpose::Phone {
+        // Without bitcode the link-time optimisation of what uses it fails.
+        flags.push("-Cembed-bitcode=yes".into());
+    }
     cargo.env("CARGO_ENCODED_RUSTFLAGS", paths::encoded(&flags));
     cargo
 }
 
-fn write_project(project: &Path) -> Outcome {
+fn write_project(purpose: Purpose, project: &Path) -> Outcome {
     cache::create(project)?;
+    let profile = purpose.profile();
     cache::write(
         &project.join("Cargo.toml"),
-        "[package]\nname = \"std-build\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
-         [lib]\npath = \"lib.rs\"\n\n[profile.release]\npanic = \"abort\"\n\n[workspace]\n",
+        &format!(
+            "[package]\nname = \"std-build\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
+             [lib]\npath = \"lib.rs\"\n\n[profile.release]\n{profile}\n\n[workspace]\n"
+        ),
     )?;
     cache::write(&project.join("lib.rs"), "")
 }
@@ -212,9 +258,11 @@ pub mod tests {
     fn reads_what_rustc_says_of_itself() {
         let compiler = compiler();
         assert_eq!(compiler.version, "1.95.0");
+        let musl = "sysroot-1.95.0-59807616e-aarch64-unknown-linux-musl";
+        assert_eq!(compiler.sysroot(Target::Musl, Purpose::Phone), musl);
         assert_eq!(
-            compiler.sysroot(Target::Musl),
-            "sysroot-1.95.0-59807616e-aarch64-unknown-linux-musl"
+            compiler.sysroot(Target::Musl, Purpose::Tests),
+            format!("{musl}-tests")
         );
         let lld = "/rust/lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld";
         assert_eq!(compiler.lld(), Path::new(lld));

@@ -61,7 +61,7 @@ impl Target {
                 "musl" => Ok(Self::Musl),
                 "android" => Ok(Self::Android),
                 other => Err(format!(
-                    "unknown target `{other}`; expected `musl`, `android`, or nothing for both"
+                    "unknown target `{other}`; expected `musl`, `android`, or nothing for both, or only `shim`"
                 )),
             })
             .collect()
@@ -81,11 +81,6 @@ impl Target {
             Self::Musl => &MUSL,
             Self::Android => &ANDROID,
         }
-    }
-
-    /// The packages that are built.
-    pub fn packages(self) -> impl Iterator<Item = &'static str> {
-        self.products().iter().map(|product| product.package)
     }
 
     /// The step that builds, for the reader.

@@ -24,7 +24,7 @@ fn a_folder_that_looks_like_an_ndk_is_built_with() {
     std::fs::remove_dir_all(&folder).expect("removed");
 
     let toolchain = Toolchain::for_test(Target::Android, Some(&ndk));
-    let command = build_command(Target::Android, &toolchain);
+    let command = build_command(Target::Android.products(), &toolchain);
     let words = words(&command);
     let start = ["ndk", "-t", "arm64-v8a", "--platform", "24", "build"];
     assert!(has(words.get(..6).unwrap_or_default(), &start), "{words:?}");
@@ -40,7 +40,7 @@ fn a_folder_that_looks_like_an_ndk_is_built_with() {
 #[test]
 fn without_one_cargo_is_told_of_our_scripts() {
     let toolchain = Toolchain::for_test(Target::Musl, None);
-    let command = build_command(Target::Musl, &toolchain);
+    let command = build_command(Target::Musl.products(), &toolchain);
     let words = words(&command);
     assert_eq!(words.first().map(String::as_str), Some("build"));
     assert!(
@@ -61,12 +61,24 @@ fn without_one_cargo_is_told_of_our_scripts() {
 #[test]
 fn understands_what_is_asked_for() {
     let both = vec![Target::Musl, Target::Android];
-    let wish = |targets, compares| Ok(Wish { targets, compares });
+    let wish = |targets, compares| {
+        Ok(Wish {
+            targets,
+            only_shim: false,
+            compares,
+        })
+    };
     assert_eq!(Wish::parse(&[]), wish(both, false));
     let words = ["musl", "--compare"];
     assert_eq!(Wish::parse(&words), wish(vec![Target::Musl], true));
     let error = Wish::parse(&["ios"]).expect_err("no such target");
     assert!(error.contains("`ios`; expected `musl`"), "{error}");
+    let wish = Wish::parse(&["shim"]).expect("one file");
+    assert_eq!(wish.targets, [Target::Android]);
+    let files: Vec<_> = wish.products(Target::Android);
+    let files: Vec<_> = files.iter().map(|product| product.file).collect();
+    assert_eq!(files, ["libsakshi_android_shim.so"]);
+    Wish::parse(&["shim", "musl"]).expect_err("shim goes alone");
     let error = Wish::parse(&["--faster"]).expect_err("no such option");
     assert!(error.contains("`--faster`; expected --compare"), "{error}");
 }

@@ -5,14 +5,18 @@
 
 mod stubs;
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use super::{
     apt::{Archive, Index, unpacked},
     cache::Cache,
     ndk::Ndk,
     paths,
-    sysroot::{self, Compiler},
+    sysroot::{self, Compiler, Purpose},
     target::Target,
 };
 use crate::{
@@ -66,6 +70,22 @@ pub fn prepare(
     cache: &Cache,
     report: &mut Report,
 ) -> Result<Toolchain, String> {
+    prepare_for(Purpose::Phone, target, ndk, cache, report)
+}
+
+/// Gets everything that unit tests on the phone's processor need: the same toolchain as for the
+/// static program, with a standard library that has the crate `test`.
+pub fn prepare_tests(cache: &Cache, report: &mut Report) -> Result<Toolchain, String> {
+    prepare_for(Purpose::Tests, Target::Musl, None, cache, report)
+}
+
+fn prepare_for(
+    purpose: Purpose,
+    target: Target,
+    ndk: Option<&Ndk>,
+    cache: &Cache,
+    report: &mut Report,
+) -> Result<Toolchain, String> {
     let compiler = Compiler::here()?;
     let has_std = compiler.has_std(target);
     let has_cc = std::env::var_os(MUSL_CC).is_some() || in_path(MUSL_GCC).is_some();
@@ -84,14 +104,14 @@ pub fn prepare(
         cache: cache.root().to_owned(),
     };
     if !has_std {
-        toolchain.std_is_new = !cache.has(&compiler.sysroot(target));
+        toolchain.std_is_new = !cache.has(&compiler.sysroot(target, purpose));
         if toolchain.std_is_new {
             report.step("source of the standard library", || {
                 sysroot::fetch_source(&compiler, cache)
             })?;
         }
         report.step(target.making_std(), || {
-            toolchain.sysroot = Some(sysroot::build(target, &compiler, cache)?);
+            toolchain.sysroot = Some(sysroot::build(target, purpose, &compiler, cache)?);
             Ok(())
         })?;
     }
@@ -138,6 +158,11 @@ impl Toolchain {
     /// Whether the standard library was built in this run.
     pub fn std_is_new(&self) -> bool {
         self.std_is_new
+    }
+
+    /// Rust's own linker.
+    pub fn lld(&self) -> &Path {
+        &self.lld
     }
 
     /// What is used, for the reader.
@@ -188,6 +213,14 @@ impl Toolchain {
             flags.push("-Clink-self-contained=no".into());
         }
         flags
+    }
+
+    /// Gives cargo, which is to be started, what it builds with.
+    pub fn equip(&self, cargo: &mut Command) {
+        // What is set for the host's builds is not meant for the phone's.
+        cargo.env_remove("RUSTFLAGS");
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", self.rustflags());
+        cargo.envs(self.environment());
     }
 
     /// Variables that tell cargo and the crate `cc` what to use.
