@@ -39,6 +39,8 @@ const COMPARE: &str = "--compare";
 
 /// The options that do something else instead, and go alone.
 const TESTS: &str = "--tests";
+/// Follows it: the slow tests too.
+const ALL: &str = "--all";
 const STAND_IN: &str = "--stand-in";
 /// The word that means, of Android's files, only the one that is built in seconds.
 const SHIM: &str = "shim";
@@ -86,6 +88,7 @@ pub fn run(words: &[&str]) -> Outcome {
     let mut report = Report::default();
     match words {
         [TESTS] => emulated_tests(&mut report)?,
+        [TESTS, ALL] => emulated::run(emulated::Scope::All, &mut report)?,
         [STAND_IN] => stand_in_ndk(&mut report)?,
         _ => return build_all(&Wish::parse(words)?, &mut report),
     }
@@ -95,7 +98,7 @@ pub fn run(words: &[&str]) -> Outcome {
 
 /// The unit tests, on an emulated arm64.
 pub fn emulated_tests(report: &mut Report) -> Outcome {
-    emulated::run(report)
+    emulated::run(emulated::Scope::Unit, report)
 }
 
 /// The shim, built with a folder that looks like an NDK.

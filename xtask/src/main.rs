@@ -20,7 +20,7 @@ Usage: cargo xtask <command>
   demo [--keep] [--record] [--bless]   see the real daemon find what a virtual handset's apps send
   test                                 everything that must pass before a change goes in
   cross [musl] [android] [--compare]   build what runs on the phone (docs/building.md)
-  cross --tests                        the unit tests on arm64, emulated
+  cross --tests [--all]                the unit tests (all: the slow ones too) on arm64, emulated
   cross --stand-in                     build the shim with a folder that looks like an NDK
   handset [--power-cuts N] [--bless]   boot the phone's binary on a virtual handset
   data DBIP.tgz [--aws FILE] [--check] rebuild the embedded location data (docs/data.md)

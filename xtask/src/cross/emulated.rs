@@ -20,7 +20,34 @@ use crate::{
     steps::{Outcome, Report, output, run_command},
 };
 
-/// The packages whose unit tests run.
+/// Which tests run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Those beside the code: part of `cargo xtask test`.
+    Unit,
+    /// Also those of a package's folder `tests`, which take minutes.
+    All,
+}
+
+impl Scope {
+    /// What cargo is to build.
+    fn words(self) -> &'static [&'static str] {
+        match self {
+            Self::Unit => &["--lib"],
+            Self::All => &["--lib", "--tests"],
+        }
+    }
+
+    /// The entries of the list that concern it.
+    fn left_out(self) -> Vec<LeftOut> {
+        let entries = LEFT_OUT.into_iter();
+        entries
+            .filter(|entry| self == Self::All || !entry.binary.contains("::"))
+            .collect()
+    }
+}
+
+/// The packages whose tests run.
 const PACKAGES: [&str; 2] = ["sakshi", "sakshi-rules"];
 /// The folder of cargo's profile `dev`: third-party crates optimised a little, ours not at all.
 const PROFILE_FOLDER: &str = "debug";
@@ -65,9 +92,9 @@ const LEFT_OUT: [LeftOut; 3] = [
 ];
 
 /// Builds and runs the tests; what is missing for it fails where CI is set, else it is a line.
-pub fn run(report: &mut Report) -> Outcome {
+pub fn run(scope: Scope, report: &mut Report) -> Outcome {
     match prepare(report) {
-        Ok(toolchain) => report.step("unit tests on arm64 (emulated)", || test(&toolchain)),
+        Ok(toolchain) => report.step("unit tests on arm64 (emulated)", || test(scope, &toolchain)),
         Err(reason) => prerequisites::absent(&format!("unit tests on arm64 did not run: {reason}")),
     }
 }
@@ -79,29 +106,33 @@ fn prepare(report: &mut Report) -> Result<Toolchain, String> {
     toolchain::prepare_tests(&cache, report)
 }
 
-fn test(toolchain: &Toolchain) -> Outcome {
+fn test(scope: Scope, toolchain: &Toolchain) -> Outcome {
     println!("{}", toolchain.describe());
     if toolchain.std_is_new() {
         // Cargo does not see that the standard library is another one.
         let folder = target_folder().join(Target::Musl.triple());
         cache::remove(&folder.join(PROFILE_FOLDER))?;
     }
-    let mut list = nextest(toolchain, &["list", "--message-format", "oneline"]);
+    let mut list = nextest(scope, toolchain, &["list", "--message-format", "oneline"]);
     // Cargo says there what it builds.
     let listed = output(list.stderr(Stdio::inherit()))?;
-    let left_out = left_out(&LEFT_OUT, &listed)?;
-    for (test, reason) in &left_out {
+    let entries = scope.left_out();
+    for (test, reason) in left_out(&entries, &listed)? {
         println!("left out: {test}: {reason}");
     }
-    let filter = filter(&LEFT_OUT);
-    run_command(&mut nextest(toolchain, &["run", "--filterset", &filter]))
+    let filter = filter(&entries);
+    run_command(&mut nextest(
+        scope,
+        toolchain,
+        &["run", "--filterset", &filter],
+    ))
 }
 
 /// nextest for the phone's processor.
-fn nextest(toolchain: &Toolchain, words: &[&str]) -> Command {
+fn nextest(scope: Scope, toolchain: &Toolchain, words: &[&str]) -> Command {
     let mut cargo = Command::new("cargo");
-    cargo.arg("nextest").args(words);
-    cargo.args(["--locked", "--lib", "--tests", "--no-default-features"]);
+    cargo.arg("nextest").args(words).args(scope.words());
+    cargo.args(["--locked", "--no-default-features"]);
     cargo.arg("--target-dir").arg(target_folder());
     cargo.args(toolchain.target_words());
     for package in PACKAGES {
@@ -202,6 +233,17 @@ mod tests {
             "all() - (binary_id(=a) & (test(=x::one) | test(=x::two))) - (binary_id(=a::live))"
         );
         assert_eq!(filter(&[]), "all()");
+    }
+
+    #[test]
+    fn unit_tests_are_not_asked_for_the_names_of_others() {
+        assert_eq!(Scope::All.left_out().len(), LEFT_OUT.len());
+        let unit = Scope::Unit.left_out();
+        assert!(
+            unit.iter().all(|entry| entry.binary == "sakshi"),
+            "{unit:?}"
+        );
+        assert!(!unit.is_empty());
     }
 
     #[test]
