@@ -13,10 +13,11 @@ use std::{
 };
 
 use super::{
+    PROFILE,
     cache::{self, Cache, told},
     scripts,
     target::Target,
-    target_folder, toolchain,
+    target_folder, toolchain, workspace,
 };
 use crate::{
     prerequisites,
@@ -29,6 +30,10 @@ const PROGRAMS: &str = "toolchains/llvm/prebuilt/linux-x86_64/bin";
 const PROPERTIES: &str = "Pkg.Desc = Android NDK\nPkg.Revision = 26.3.11579264\n";
 /// Where the stand-in for clang writes down what it links.
 const LOG: &str = "linked";
+/// Where cargo puts what it builds with the kit, in the kit's folder.
+const TARGET: &str = "target";
+/// What is built.
+const PACKAGE: &str = "sakshi-android-shim";
 /// What has to be linked.
 const LIBRARY: &str = "libsakshi_android_shim.so";
 
@@ -47,6 +52,13 @@ pub fn run(report: &mut Report) -> Outcome {
 fn prepare(kit: &Path, report: &mut Report) -> Outcome {
     let cache = Cache::open()?;
     let toolchain = toolchain::prepare(Target::Android, None, &cache, report)?;
+    if toolchain.std_is_new() {
+        // Cargo does not see that the standard library is another one, and the run that uses it
+        // finds it made.
+        for folder in [target_folder(), kit.join(TARGET)] {
+            cache::remove(&folder.join(Target::Android.triple()))?;
+        }
+    }
     prerequisites::cargo_tool("ndk")?;
     make(kit, cache.root(), toolchain.lld())
 }
@@ -54,13 +66,16 @@ fn prepare(kit: &Path, report: &mut Report) -> Outcome {
 /// Runs this very program with the stand-in as its NDK.
 fn build(kit: &Path) -> Outcome {
     let me = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
-    let folder = kit.join("target");
+    let folder = kit.join(TARGET);
     let mut command = Command::new(me);
     command.args(["cross", "shim"]);
     command.env("ANDROID_NDK_HOME", kit);
     command.env("CARGO_TARGET_DIR", &folder);
     // Linked anew each time: cargo does not see that the kit is another one.
-    cache::remove(&folder.join(Target::Android.triple()))?;
+    let mut clean = Command::new("cargo");
+    clean.args(["clean", "--quiet", "-p", PACKAGE, "--profile", PROFILE]);
+    clean.args(["--target", Target::Android.triple(), "--target-dir"]);
+    run_command(clean.arg(&folder).current_dir(workspace()))?;
     run_command(&mut command)?;
     let log = kit.join(LOG);
     let linked = fs::read_to_string(&log).map_err(|error| told("read", &log, &error))?;
