@@ -43,7 +43,7 @@ use super::{
         rules::{self, Commands, Finding, Rules, RulesError},
         socket::{Delivery, GroupSocket, SocketError},
     },
-    packet_socket::{PacketCapture, PacketSocketError},
+    packet_socket::{PACKET_SOCKETS_LOSE, PacketCapture, PacketSocketError},
 };
 use crate::{input::Batch, platform::clock::Clock};
 
@@ -115,18 +115,24 @@ pub enum LiveError {
     #[error(transparent)]
     Packet(#[from] PacketSocketError),
     /// Too many groups are taken.
-    #[error(
-        "two free NFLOG groups are needed and groups {} to {} are taken by other processes; end \
-         those that listen there",
-        groups.start(),
-        groups.end()
-    )]
+    #[error("{}; {}", self.cause(), self.remedy())]
     NoGroupFree {
         /// The groups that were tried.
         groups: RangeInclusive<u16>,
     },
+    /// NFLOG was asked for and cannot be used.
+    #[error(
+        "NFLOG cannot be used: {source}; or watch with `--capture packet`, which loses this: \
+         {PACKET_SOCKETS_LOSE}"
+    )]
+    NoNflog {
+        /// Why not.
+        source: Box<LiveError>,
+    },
     /// Neither way works.
-    #[error("capture by NFLOG failed: {nflog}; by packet socket: {packet}")]
+    #[error(
+        "nothing can be watched: NFLOG cannot be used: {nflog}; nor can packet sockets: {packet}"
+    )]
     NoWay {
         /// Why not NFLOG.
         nflog: Box<LiveError>,
@@ -147,6 +153,32 @@ pub enum LiveError {
         /// Its name.
         name: &'static str,
     },
+}
+
+impl LiveError {
+    /// What failed, without what to do about it.
+    pub fn cause(&self) -> String {
+        match self {
+            Self::Rules(error) => error.cause(),
+            Self::Socket(error) => error.cause(),
+            Self::NoGroupFree { groups } => format!(
+                "two free NFLOG groups are needed, and groups {} to {} are taken by other processes",
+                groups.start(),
+                groups.end()
+            ),
+            other => other.to_string(),
+        }
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Rules(error) => error.remedy(),
+            Self::Socket(error) => error.remedy(),
+            Self::NoGroupFree { .. } => "end those that listen there",
+            _ => "see `sakshi doctor`",
+        }
+    }
 }
 
 /// The receiving end: batches in order, and the way back for empty ones.
@@ -242,7 +274,9 @@ impl LiveCapture {
     /// Starts capturing in the network namespace of the calling thread.
     pub fn start(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, LiveError> {
         match config.way {
-            CaptureWay::Nflog => start_nflog(config, clock),
+            CaptureWay::Nflog => start_nflog(config, clock).map_err(|error| LiveError::NoNflog {
+                source: Box::new(error),
+            }),
             CaptureWay::Packet => start_packet(config, clock),
             CaptureWay::Auto => start_nflog(config, clock)
                 .or_else(|nflog| start_packet_instead(config, clock, nflog)),
@@ -347,10 +381,18 @@ fn start_packet_instead(
 ) -> Result<Started, LiveError> {
     match start_packet(config, clock) {
         Ok(mut started) => {
-            let reason = format!("NFLOG cannot be used: {nflog}");
+            // One sentence for the whole of it instead of the packet sockets' own.
+            let own = |degradation: &Degradation| degradation.weakness != Weakness::PacketSocket;
+            started.degradations.retain(own);
+            let detail = format!(
+                "NFLOG cannot be used: {}; packet sockets are used instead, and this is lost: \
+                 {PACKET_SOCKETS_LOSE}; to have it again: {}",
+                nflog.cause(),
+                nflog.remedy()
+            );
             started
                 .degradations
-                .insert(0, Degradation::new(Weakness::PacketSocket, reason));
+                .insert(0, Degradation::new(Weakness::PacketSocket, detail));
             Ok(started)
         }
         Err(packet) => Err(LiveError::NoWay {

@@ -55,6 +55,11 @@ const IDLE_NANOS: i64 = 100_000_000;
 /// How long it sleeps while a batch is due.
 const BUSY_NANOS: i64 = 5_000_000;
 
+/// What is lost where packet sockets are used instead of NFLOG.
+pub const PACKET_SOCKETS_LOSE: &str = "packets carry no UID, so that owners are looked up at once as a best effort and some stay \
+     unknown; packets that the kernel drops are not counted; what passes two interfaces (a VPN) is \
+     seen twice";
+
 /// Why packet sockets cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PacketSocketError {
@@ -119,9 +124,7 @@ impl PacketCapture {
         };
         let mut degradations = vec![Degradation::new(
             Weakness::PacketSocket,
-            "packets come from packet sockets: they carry no UID, packets that the kernel drops \
-             are not counted, and what passes two interfaces (a VPN) is seen twice; owners are \
-             looked up at once as a best effort",
+            format!("packets come from packet sockets, and this is lost: {PACKET_SOCKETS_LOSE}"),
         )];
         for (name, error) in capture.scan().1 {
             degradations.push(Degradation::new(

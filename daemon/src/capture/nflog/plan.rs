@@ -250,6 +250,16 @@ pub fn feature_rule(feature: Feature, family: Family, chain: &'static str, tail:
     }
 }
 
+/// A rule without match and target, to be tried in the probe chain: it asks for nothing but the table.
+pub fn plain_rule() -> Rule {
+    Rule::new(CHAIN_PROBE, "-j RETURN")
+}
+
+/// A rule that asks for the NFLOG target, to be tried likewise.
+pub fn target_rule(group: u16) -> Rule {
+    Rule::new(CHAIN_PROBE, &format!("-j NFLOG --nflog-group {group}"))
+}
+
 /// Text for `iptables-restore --noflush`: makes our chains anew and jumps to them, all at once.
 pub fn restore_text(rules: &[Rule]) -> String {
     let mut text = String::from("*filter\n");

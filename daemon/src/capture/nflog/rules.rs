@@ -4,7 +4,7 @@
 //! here runs child processes and may take seconds when the lock is held: never call it from the
 //! capture thread.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::{
     listing::Listing,
@@ -69,43 +69,82 @@ impl Commands {
     }
 }
 
-/// Why rules could not be set, read or removed.
+/// Why rules could not be set, read or removed. Shown as its cause, then its remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum RulesError {
     /// No such command.
-    #[error(
-        "`{command}` was not found; install iptables (with ip6tables), name it in the \
-         configuration, or use `--capture packet`"
-    )]
     NoCommand {
         /// Its name.
         command: String,
     },
     /// We may not.
-    #[error("packet filter rules need root (CAP_NET_ADMIN); start it as root")]
     NotPermitted,
     /// Another program holds the lock.
-    #[error(
-        "another program has held the lock of `{command}` for more than {LOCK_WAIT_SECONDS} s; end \
-         it, or try again"
-    )]
     LockHeld {
         /// The command that waited.
         command: String,
     },
+    /// The kernel, or the command, does not know the NFLOG target.
+    NoTarget {
+        /// What it said.
+        source: CommandError,
+    },
     /// The command failed for a reason of its own.
-    #[error("{source}; see whether the kernel has the filter table and the NFLOG target")]
     Command {
         /// What was run and what it said.
         #[from]
         source: CommandError,
     },
     /// Something of ours is still there after removal.
-    #[error("rules of ours are still there after their removal: {what}; run `sakshi clean`")]
     NotRemoved {
         /// Chains that remain.
         what: String,
     },
+}
+
+impl RulesError {
+    /// What failed.
+    pub fn cause(&self) -> String {
+        match self {
+            Self::NoCommand { command } => format!("`{command}` was not found"),
+            Self::NotPermitted => "packet filter rules need root (CAP_NET_ADMIN)".to_owned(),
+            Self::LockHeld { command } => format!(
+                "another program has held the lock of `{command}` for more than \
+                 {LOCK_WAIT_SECONDS} s"
+            ),
+            Self::NoTarget { source } => {
+                format!("the packet filter has no NFLOG target ({source})")
+            }
+            Self::Command { source } => source.to_string(),
+            Self::NotRemoved { what } => {
+                format!("rules of ours are still there after their removal: {what}")
+            }
+        }
+    }
+
+    /// What to do about it.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::NoCommand { .. } => {
+                "install iptables (with ip6tables), or put the folder where it lies into PATH"
+            }
+            Self::NotPermitted => "start it as root",
+            Self::LockHeld { .. } => "end that program, or try again",
+            Self::NoTarget { .. } => {
+                "use a kernel with CONFIG_NETFILTER_XT_TARGET_NFLOG, or load its module xt_NFLOG"
+            }
+            Self::Command { .. } => {
+                "see whether the kernel has the filter table and the NFLOG target"
+            }
+            Self::NotRemoved { .. } => "run `sakshi clean`",
+        }
+    }
+}
+
+impl fmt::Display for RulesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.cause(), self.remedy())
+    }
 }
 
 /// What a check found.
@@ -189,6 +228,7 @@ impl Rules {
             ) {
                 return Err(error);
             }
+            self.has_target(family)?;
             features.retain(|feature| self.offers(family, *feature));
             if features == Feature::ALL {
                 return Err(error);
@@ -223,15 +263,32 @@ impl Rules {
         })
     }
 
-    /// Tries a rule in a chain that nothing jumps to.
+    /// Tells a missing NFLOG target, without which there is nothing to fall back to here, from
+    /// whatever else the rules may be refused for.
+    fn has_target(&self, family: Family) -> Result<(), RulesError> {
+        if self.takes(family, &plan::plain_rule()).is_err() {
+            // Not even an empty rule is taken: the table itself is not there.
+            return Ok(());
+        }
+        match self.takes(family, &plan::target_rule(self.plan.groups.apps)) {
+            Err(RulesError::Command { source }) => Err(RulesError::NoTarget { source }),
+            taken => taken,
+        }
+    }
+
     fn offers(&self, family: Family, feature: Feature) -> bool {
         let rule = plan::feature_rule(feature, family, CHAIN_PROBE, "-j RETURN");
-        let tried = restore(&self.commands, family, &plan::probe_text(&rule), || {
-            vec![vec!["-N".into(), CHAIN_PROBE.into()], appended(&rule)]
+        self.takes(family, &rule).is_ok()
+    }
+
+    /// Tries a rule in a chain that nothing jumps to.
+    fn takes(&self, family: Family, rule: &Rule) -> Result<(), RulesError> {
+        let tried = restore(&self.commands, family, &plan::probe_text(rule), || {
+            vec![vec!["-N".into(), CHAIN_PROBE.into()], appended(rule)]
         });
         // The chain is gone again if the whole text was refused.
         let _ = remove_family(&self.commands, family);
-        tried.is_ok()
+        tried
     }
 
     /// Looks whether everything is in place and reads the counters.
@@ -454,6 +511,19 @@ fn list(commands: &Commands, family: Family) -> Result<Listing, RulesError> {
     call(commands.name(family), &args, None).map(|output| Listing::parse(&output.stdout))
 }
 
+/// A look at the filter table for somebody in a hurry: `program` waits a second for its lock and
+/// may take `timeout` in all.
+pub fn look(program: &str, timeout: Duration) -> Result<Listing, RulesError> {
+    let ran = command::run(&Invocation {
+        program,
+        args: &["-w", "1", "-v", "-S"],
+        stdin: None,
+        timeout,
+    });
+    ran.map(|output| Listing::parse(&output.stdout))
+        .map_err(|error| told(program, error))
+}
+
 fn call(program: &str, args: &[&str], stdin: Option<&str>) -> Result<Output, RulesError> {
     command::run(&Invocation {
         program,
@@ -461,7 +531,12 @@ fn call(program: &str, args: &[&str], stdin: Option<&str>) -> Result<Output, Rul
         stdin,
         timeout: COMMAND_TIMEOUT,
     })
-    .map_err(|error| match error {
+    .map_err(|error| told(program, error))
+}
+
+/// Tells the errors apart that have a remedy of their own.
+fn told(program: &str, error: CommandError) -> RulesError {
+    match error {
         CommandError::NotFound { program } => RulesError::NoCommand { command: program },
         CommandError::Failed { ref stderr, .. }
             if stderr.contains("Permission denied") || stderr.contains("you must be root") =>
@@ -476,7 +551,7 @@ fn call(program: &str, args: &[&str], stdin: Option<&str>) -> Result<Output, Rul
             command: program.to_owned(),
         },
         source => RulesError::Command { source },
-    })
+    }
 }
 
 #[cfg(test)]
@@ -536,6 +611,41 @@ mod tests {
             other.contains("(exit 3)") && other.contains("NFLOG target"),
             "{other}"
         );
+    }
+
+    #[test]
+    fn a_kernel_without_the_target_is_told_from_one_without_the_table() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let target = "grep -q NFLOG && { echo 'No chain/target/match by that name' >&2; exit 2; }; \
+                      exit 0";
+        let table = "echo \"can't initialize iptables table `filter'\" >&2; exit 3";
+        for (script, starts) in [
+            (target, "the packet filter has no NFLOG target"),
+            (table, "`"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            for (name, text) in [("iptables", "exit 0"), ("iptables-restore", script)] {
+                let path = folder.path().join(name);
+                std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            }
+            let mut rules = Rules {
+                commands: Commands::named(folder.path().join("iptables").to_str().unwrap()),
+                plan: Plan {
+                    users: vec![0],
+                    groups: plan::Groups {
+                        system: 100,
+                        apps: 101,
+                    },
+                    threshold: 64,
+                },
+                installed: Vec::new(),
+            };
+            let told = rules.install_family(Family::V4).unwrap_err().to_string();
+            assert!(told.starts_with(starts), "{told}");
+            assert!(told.contains("NFLOG target"), "{told}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! `net/netfilter/nfnetlink_log.c`.
 
 use std::{
-    io,
+    fmt, io,
     os::fd::{AsFd, BorrowedFd},
     time::Duration,
 };
@@ -17,6 +17,7 @@ use rustix::{
 };
 
 use super::message::{self, Message};
+use crate::platform::machine;
 
 /// Bytes of a packet that the kernel copies at most.
 const COPY_RANGE: u32 = 0xffff;
@@ -42,6 +43,9 @@ const NFULNL_CFG_CMD_BIND: u8 = 1;
 const NFULNL_COPY_PACKET: u8 = 2;
 const NFULNL_CFG_F_SEQ: u16 = 1;
 
+/// The first request about a group.
+const BIND_GROUP: &str = "bind the group";
+
 /// How a group delivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delivery {
@@ -55,38 +59,32 @@ pub struct Delivery {
     pub receive_buffer_bytes: usize,
 }
 
-/// Why a group could not be opened or read.
+/// Why a group could not be opened or read. Shown as its cause, then its remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// Another process listens to the group.
-    #[error("NFLOG group {group} is taken by another process; choose another group")]
     GroupTaken {
         /// Its number.
         group: u16,
     },
     /// We may not.
-    #[error("NFLOG needs root (CAP_NET_ADMIN): {source}; start it as root")]
     NotPermitted {
         /// The kernel's answer.
         source: io::Error,
     },
     /// The kernel has no NFLOG.
-    #[error(
-        "this kernel has no NFLOG ({source}); use `--capture packet`, or a kernel with \
-         CONFIG_NETFILTER_NETLINK_LOG"
-    )]
     NotSupported {
+        /// What is not there.
+        part: &'static str,
         /// The kernel's answer.
         source: io::Error,
     },
     /// It gave no answer.
-    #[error("the kernel did not answer a request about NFLOG group {group}")]
     NoAnswer {
         /// Its number.
         group: u16,
     },
     /// Anything else.
-    #[error("NFLOG group {group}: {step}: {source}")]
     Io {
         /// Its number.
         group: u16,
@@ -95,6 +93,98 @@ pub enum SocketError {
         /// The kernel's answer.
         source: io::Error,
     },
+}
+
+/// The part of the kernel that NFLOG's messages come through.
+const NFNETLINK: &str = "its netlink family for packet filters";
+/// The part that makes them.
+const NFNETLINK_LOG: &str = "its log of packets";
+
+impl SocketError {
+    /// What failed.
+    pub fn cause(&self) -> String {
+        match self {
+            Self::GroupTaken { group } => {
+                format!("NFLOG group {group} is taken by another process")
+            }
+            Self::NotPermitted { source } => {
+                format!("NFLOG needs root (CAP_NET_ADMIN): {source}")
+            }
+            Self::NotSupported { part, source } => {
+                format!("this kernel has no NFLOG ({part} is missing: {source})")
+            }
+            Self::NoAnswer { group } => {
+                format!("the kernel did not answer a request about NFLOG group {group}")
+            }
+            Self::Io {
+                group,
+                step,
+                source,
+            } => format!("NFLOG group {group}: {step}: {source}"),
+        }
+    }
+
+    /// What to do about it.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::GroupTaken { .. } => "choose another group",
+            Self::NotPermitted { .. } => "start it as root",
+            Self::NotSupported { .. } => {
+                "use a kernel with CONFIG_NETFILTER_NETLINK_LOG, or load its module nfnetlink_log"
+            }
+            Self::NoAnswer { .. } | Self::Io { .. } => {
+                "try again; `sakshi doctor` says what the kernel offers"
+            }
+        }
+    }
+}
+
+impl fmt::Display for SocketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.cause(), self.remedy())
+    }
+}
+
+/// What the kernel means by refusing a socket of the family `NETLINK_NETFILTER`.
+fn socket_refused(group: u16, source: io::Error) -> SocketError {
+    match Errno::from_io_error(&source) {
+        Some(Errno::PERM | Errno::ACCESS) => SocketError::NotPermitted { source },
+        Some(Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT) => SocketError::NotSupported {
+            part: NFNETLINK,
+            source,
+        },
+        _ => SocketError::Io {
+            group,
+            step: "open",
+            source,
+        },
+    }
+}
+
+/// What it means by refusing to bind a group. A kernel without `nfnetlink_log` does not know the
+/// subsystem: EINVAL (`nfnetlink_rcv_msg`); others are for what may stand in its place.
+fn bind_refused(group: u16, source: io::Error, may_administer: bool) -> SocketError {
+    match Errno::from_io_error(&source) {
+        // Who holds the group is told from a missing right by whether we have the right.
+        Some(Errno::PERM | Errno::BUSY) if may_administer => SocketError::GroupTaken { group },
+        Some(Errno::PERM | Errno::ACCESS) => SocketError::NotPermitted { source },
+        Some(
+            Errno::INVAL
+            | Errno::OPNOTSUPP
+            | Errno::NOENT
+            | Errno::PROTONOSUPPORT
+            | Errno::AFNOSUPPORT
+            | Errno::CONNREFUSED,
+        ) => SocketError::NotSupported {
+            part: NFNETLINK_LOG,
+            source,
+        },
+        _ => SocketError::Io {
+            group,
+            step: BIND_GROUP,
+            source,
+        },
+    }
 }
 
 /// What a read gave.
@@ -129,19 +219,7 @@ impl GroupSocket {
             }
         };
         let mut socket =
-            Socket::new(NETLINK_NETFILTER).map_err(|source| {
-                match Errno::from_io_error(&source) {
-                    Some(Errno::PERM | Errno::ACCESS) => SocketError::NotPermitted { source },
-                    Some(Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT) => {
-                        SocketError::NotSupported { source }
-                    }
-                    _ => SocketError::Io {
-                        group,
-                        step: "open",
-                        source,
-                    },
-                }
-            })?;
+            Socket::new(NETLINK_NETFILTER).map_err(|source| socket_refused(group, source))?;
         socket.bind_auto().map_err(failed("bind"))?;
         socket
             .connect(&SocketAddr::new(0, 0))
@@ -193,29 +271,10 @@ impl GroupSocket {
 
     fn configure(&mut self, delivery: &Delivery) -> Result<(), SocketError> {
         let bind = [NFULNL_CFG_CMD_BIND];
-        self.request("bind the group", &[(NFULA_CFG_CMD, &bind)])
+        self.request(BIND_GROUP, &[(NFULA_CFG_CMD, &bind)])
             .map_err(|error| match error {
-                // A missing privilege is told by the caller's own check; here the group is held.
-                SocketError::Io { source, .. }
-                    if matches!(
-                        Errno::from_io_error(&source),
-                        Some(Errno::PERM | Errno::BUSY)
-                    ) && crate::platform::machine::may_administer_network() =>
-                {
-                    SocketError::GroupTaken { group: self.group }
-                }
-                SocketError::Io { source, .. }
-                    if Errno::from_io_error(&source) == Some(Errno::PERM) =>
-                {
-                    SocketError::NotPermitted { source }
-                }
-                SocketError::Io { source, .. }
-                    if matches!(
-                        Errno::from_io_error(&source),
-                        Some(Errno::INVAL | Errno::OPNOTSUPP)
-                    ) =>
-                {
-                    SocketError::NotSupported { source }
+                SocketError::Io { source, .. } => {
+                    bind_refused(self.group, source, machine::may_administer_network())
                 }
                 other => other,
             })?;
@@ -320,6 +379,40 @@ fn config_message(group: u16, request: u32, attributes: &[(u16, &[u8])]) -> Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kernel_without_nflog_is_told_by_what_it_answers() {
+        let error = |errno: Errno| io::Error::from(errno);
+        for errno in [Errno::PROTONOSUPPORT, Errno::AFNOSUPPORT] {
+            let told = socket_refused(100, error(errno)).to_string();
+            assert!(
+                told.starts_with("this kernel has no NFLOG (its netlink family"),
+                "{told}"
+            );
+            assert!(told.contains("CONFIG_NETFILTER_NETLINK_LOG"), "{told}");
+        }
+        for errno in [
+            Errno::INVAL,
+            Errno::OPNOTSUPP,
+            Errno::NOENT,
+            Errno::PROTONOSUPPORT,
+        ] {
+            let told = bind_refused(100, error(errno), true).to_string();
+            assert!(
+                told.starts_with("this kernel has no NFLOG (its log of packets is missing"),
+                "{told}"
+            );
+        }
+        for (errno, may_administer, starts) in [
+            (Errno::PERM, true, "NFLOG group 100 is taken"),
+            (Errno::BUSY, true, "NFLOG group 100 is taken"),
+            (Errno::PERM, false, "NFLOG needs root"),
+            (Errno::NOMEM, true, "NFLOG group 100: bind the group"),
+        ] {
+            let told = bind_refused(100, error(errno), may_administer).to_string();
+            assert!(told.starts_with(starts), "{told}");
+        }
+    }
 
     #[test]
     fn builds_aligned_requests() {
