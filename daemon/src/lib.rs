@@ -8,6 +8,7 @@ pub mod attribute;
 pub mod capture;
 pub mod cli;
 pub mod control;
+pub mod doctor;
 pub mod evidence;
 pub mod finding;
 pub mod flow;

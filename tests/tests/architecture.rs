@@ -75,11 +75,24 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("report", &["evidence", "time"]),
     ("control", &["evidence", "time"]),
     (
+        "doctor",
+        &[
+            "attribute",
+            "capture",
+            "control",
+            "evidence",
+            "input",
+            "platform",
+            "time",
+        ],
+    ),
+    (
         "session",
         &[
             "attribute",
             "capture",
             "control",
+            "doctor",
             "evidence",
             "input",
             "locate",

@@ -301,6 +301,10 @@ fn sample_case(dir: &Path) -> PathBuf {
             json!({"at": at, "of": {}, "most": u64::MAX}),
         ),
         draft(
+            Kind::DOCTOR,
+            json!({"at": at, "lines": [{"key": "nflog", "verdict": "ok"}], "kernel": "6.1"}),
+        ),
+        draft(
             Kind::UNCLEAN_STOP,
             json!({"session": 2, "recovered": 0, "noticed": at}),
         ),

@@ -15,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     about,
     after_help = "Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 could not.\n\n\
         Examples:\n  \
+        sakshi doctor                                 can this machine be watched?\n  \
         sakshi run --case /data/sakshi/case-17        watch this handset (as root) until stopped\n  \
         sakshi phase idle                             tell the running daemon that a phase begins\n  \
         sakshi stop                                   end the watch in order\n  \
@@ -70,6 +71,16 @@ pub enum Command {
     /// Remove what a daemon that crashed has left behind: packet rules, sockets.
     #[command(after_help = "Example:\n  sakshi clean")]
     Clean(CleanArgs),
+    /// Say what this machine offers a watch and what it lacks; changes nothing, sends nothing. Exit
+    /// code 1: something failed.
+    #[command(
+        after_help = "Works without root, and then says what cannot be told.\n\n\
+        Examples:\n  \
+        sakshi doctor\n  \
+        sakshi doctor --case /data/sakshi/case-17 --format json\n  \
+        sakshi doctor --inventory inventory/         with a copy of a handset's /data/system"
+    )]
+    Doctor(DoctorArgs),
 }
 
 /// How packets are watched.
@@ -251,6 +262,23 @@ pub struct PhaseArgs {
     /// Which daemon.
     #[command(flatten)]
     pub target: Target,
+}
+
+/// `sakshi doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// How the result is shown.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: TextOrJson,
+    /// Folder with packages.list and packages.xml, instead of /data/system.
+    #[arg(long, value_name = "DIR")]
+    pub inventory: Option<PathBuf>,
+    /// Where the case would lie; its room and file system are looked at.
+    #[arg(long, value_name = "DIR")]
+    pub case: Option<PathBuf>,
+    /// The iptables command; its IPv6 twin is named after it.
+    #[arg(long, value_name = "NAME", hide = true, default_value = "iptables")]
+    pub iptables: String,
 }
 
 /// `sakshi clean`.

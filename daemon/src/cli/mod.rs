@@ -4,6 +4,7 @@
 //! code: 0 done, 1 the answer is no, 2 wrong use, 3 could not.
 
 mod args;
+mod doctor;
 mod inspect;
 mod output;
 mod read;
@@ -55,5 +56,6 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Note(args) => talk::note(args),
         Command::Phase(args) => talk::phase(args),
         Command::Clean(args) => run::clean(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
     }
 }

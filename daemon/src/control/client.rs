@@ -6,6 +6,7 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{
@@ -74,6 +75,20 @@ impl Connection {
             }
             Err(source) => Err(ClientError::Socket { path, source }),
         }
+    }
+
+    /// The same, but each answer must come within `timeout`: a daemon that hangs must not make us
+    /// hang.
+    pub fn at_within(path: &Path, timeout: Duration) -> Result<Self, ClientError> {
+        let connection = Self::at(path)?;
+        let stream = connection.stream.get_ref();
+        stream
+            .set_read_timeout(Some(timeout))
+            .map_err(|source| ClientError::Socket {
+                path: path.to_owned(),
+                source,
+            })?;
+        Ok(connection)
     }
 
     /// Asks, and waits for the answer.

@@ -8,6 +8,7 @@ pub mod body;
 pub mod canonical;
 mod case;
 mod error;
+pub mod examination;
 pub mod journal;
 mod reader;
 mod record;

@@ -68,6 +68,8 @@ kinds! {
     DEGRADED = "degraded";
     /// Counts at the end of a session or a file.
     SUMMARY = "summary";
+    /// What the machine offered at the start of a session.
+    DOCTOR = "doctor";
 }
 
 impl Kind {

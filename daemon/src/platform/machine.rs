@@ -21,6 +21,17 @@ pub fn may_open_raw_sockets() -> bool {
     has(CapabilitySet::NET_RAW)
 }
 
+/// Whether this thread may load programs into the kernel (`CAP_BPF`, or `CAP_SYS_ADMIN` before
+/// Linux 5.8).
+pub fn may_load_programs() -> bool {
+    has(CapabilitySet::BPF) || has(CapabilitySet::SYS_ADMIN)
+}
+
+/// The effective user.
+pub fn effective_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 fn has(wanted: CapabilitySet) -> bool {
     rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(wanted))
 }

@@ -4,6 +4,7 @@
 //! first recorded. Reading changes no byte of a case.
 
 pub mod csv;
+pub mod examination;
 pub mod export;
 pub mod fold;
 pub mod table;

@@ -61,7 +61,7 @@ pub fn findings(rows: &[FindingRow], style: Style) -> String {
 
 /// A cell whose text cannot steer a terminal: names come from what apps sent and from files of the
 /// handset, so control characters are shown by their codes (`\u{1b}`).
-fn cell(text: &str) -> Cell {
+pub(super) fn cell(text: &str) -> Cell {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
         if letter.is_control() && letter != '\n' {

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     net::IpAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread::{self, JoinHandle},
 };
@@ -16,6 +16,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     SessionError,
+    examine::examine_with,
     inspect::tool,
     recover::{self, Before},
     setup::{InventoryFrom, Materials, problem_gap},
@@ -67,8 +68,16 @@ pub fn run(
     clock: &Arc<dyn Clock>,
     announce: &mut dyn FnMut(&Status),
 ) -> Result<Summary, SessionError> {
-    let from = inventory_from(config);
+    let from = InventoryFrom::chosen(config.inventory.as_deref());
     let materials = Materials::load(&config.rules, &from)?;
+    // Before anything is touched, so that it says how the machine was found.
+    let examination = examine_with(
+        &config.case,
+        &config.commands,
+        &materials,
+        &from,
+        clock.as_ref(),
+    );
     let (store, not_watched) = open_case(config, clock.as_ref(), &materials)?;
     let session = store.next_session();
     let server = Server::bind(&store.case().meta().id).map_err(SessionError::Control)?;
@@ -78,6 +87,7 @@ pub fn run(
     let status = Arc::new(Mutex::new(first_status(config, &record, &started)));
     let first = First {
         session: Draft::new(Kind::SESSION, &record)?,
+        doctor: Draft::new(Kind::DOCTOR, &examination)?,
         events: first_events(&materials, &started, not_watched, clock.now()),
     };
     let inventory = materials.inventory.clone();
@@ -210,14 +220,6 @@ fn core_of(record: &body::Session, materials: Materials) -> Core {
             .map(|source| source.name.clone())
             .collect(),
     })
-}
-
-fn inventory_from(config: &RunConfig) -> InventoryFrom {
-    match &config.inventory {
-        Some(dir) => InventoryFrom::Folder(dir.clone()),
-        None if Path::new("/data/system").is_dir() => InventoryFrom::Device,
-        None => InventoryFrom::Nowhere,
-    }
 }
 
 /// Opens or makes the case, makes good an unclean stop, and says since when nothing was watched.

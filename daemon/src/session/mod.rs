@@ -5,6 +5,7 @@
 
 mod engine;
 mod error;
+mod examine;
 mod inspect;
 mod live;
 mod recover;
@@ -13,6 +14,7 @@ mod setup;
 mod worker;
 
 pub use error::SessionError;
+pub use examine::{ExamineConfig, examine};
 pub use inspect::{InspectConfig, Inspected, Unread, inspect};
 pub use live::{RunConfig, run};
 pub use setup::load_rules;

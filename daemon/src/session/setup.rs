@@ -4,7 +4,7 @@
 //! judge with the very same.
 
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -47,6 +47,27 @@ pub enum InventoryFrom {
     Device,
     /// Nowhere: every app is unknown.
     Nowhere,
+}
+
+impl InventoryFrom {
+    /// The folder that was named, else the device that this runs on, else nowhere.
+    pub fn chosen(folder: Option<&Path>) -> Self {
+        match folder {
+            Some(dir) => Self::Folder(dir.to_owned()),
+            None if Path::new("/data/system").is_dir() => Self::Device,
+            None => Self::Nowhere,
+        }
+    }
+}
+
+impl fmt::Display for InventoryFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(dir) => write!(f, "{}", dir.display()),
+            Self::Device => f.write_str("/data/system"),
+            Self::Nowhere => f.write_str("nowhere"),
+        }
+    }
 }
 
 impl Materials {

@@ -41,6 +41,8 @@ const INVENTORY_NANOS: i64 = 10_000_000_000;
 pub struct First {
     /// Its `session` record.
     pub session: Draft,
+    /// What the machine offers: its `doctor` record.
+    pub doctor: Draft,
     /// What was not seen until now, or is seen less well.
     pub events: Vec<Event>,
 }
@@ -121,7 +123,7 @@ impl Worker {
         for event in first.events {
             self.engine.feed(&Input::Event(&event))?;
         }
-        let mut drafts = vec![first.session];
+        let mut drafts = vec![first.session, first.doctor];
         drafts.extend(self.engine.take()?.0);
         self.store
             .append_acknowledged(drafts, Urgency::AtOnce)?

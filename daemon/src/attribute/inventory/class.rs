@@ -8,7 +8,7 @@ use sakshi_rules::contact::AppClass;
 /// Partitions that the vendor ships and the user cannot write: AOSP's, then vendors' own (OPPO,
 /// realme and `OnePlus` `my_*` and `oppo_*`, Xiaomi `mi_ext`, Samsung `prism`, `optics`, `omr`,
 /// Huawei `hw_product`, `version`, Transsion `tr_*`; `cust` and `preload` are used by several).
-pub(super) const SYSTEM_PARTITIONS: [&str; 38] = [
+pub const SYSTEM_PARTITIONS: [&str; 38] = [
     "/apex",
     "/odm",
     "/oem",

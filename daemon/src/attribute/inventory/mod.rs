@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use sakshi_rules::contact::AppClass;
 
 pub use self::{
+    class::SYSTEM_PARTITIONS,
     problem::{InventoryError, InventoryProblem, PROBLEMS_MAX, Position},
     read::Source,
 };
