@@ -5,6 +5,7 @@
 //! a panic where that is cheap: bounds, safe text, the same answer twice, what is written reads
 //! back. Seeds of target `x` lie in `tests/corpus/x/`; `docs/fuzzing.md` says how to run all this.
 
+mod doctor;
 mod evidence;
 mod files;
 mod names;
@@ -44,6 +45,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("journal_inputs", evidence::journal_inputs),
     ("canonical", evidence::canonical),
     ("control_request", evidence::control_request),
+    ("kernel_config", doctor::kernel_config),
+    ("machine_files", doctor::machine_files),
     ("pipeline", pipeline::pipeline),
 ];
 

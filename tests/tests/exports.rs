@@ -34,7 +34,7 @@ fn schema(name: &str) -> Value {
 
 fn all_schemas() -> Vec<(&'static str, Value)> {
     let rows = SCHEMAS.iter().map(|(_, name)| *name);
-    rows.chain(["summary", "status"])
+    rows.chain(["summary", "status", "doctor"])
         .map(|name| (name, schema(name)))
         .collect()
 }
@@ -126,6 +126,42 @@ fn every_line_matches_its_schema() {
 }
 
 #[test]
+fn an_examination_matches_its_schema_and_each_fact_is_documented() {
+    let output = daemon::sakshi(["doctor", "--format", "json"])
+        .output()
+        .expect("it ran");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let examination = daemon::json(text.trim()).expect("JSON");
+    assert_eq!(problems(&schema("doctor"), &examination), [""; 0]);
+    let failed = examination["counts"]["failed"].as_u64();
+    assert_eq!(output.status.code(), Some(i32::from(failed != Some(0))));
+    let keys: Vec<&Value> = examination["lines"]
+        .as_array()
+        .expect("lines")
+        .iter()
+        .map(|line| &line["key"])
+        .collect();
+    let known = schema("doctor")
+        .pointer("/properties/lines/items/properties/key/examples")
+        .cloned()
+        .expect("the keys");
+    assert_eq!(serde_json::json!(keys), known, "in the order of the page");
+    let page = fs::read_to_string(docs().join("export-format.md")).expect("the documentation");
+    for line in examination["lines"].as_array().expect("lines") {
+        let row = format!("| `{}` | ", line["key"].as_str().expect("a key"));
+        // The page of the doctor comes last; other tables may have a key of the same name.
+        let row = page.lines().rfind(|text| text.starts_with(&row));
+        let row = row.unwrap_or_else(|| panic!("no row for {}", line["key"]));
+        for fact in line["facts"].as_object().expect("facts").keys() {
+            assert!(
+                row.contains(&format!("`{fact}`")),
+                "{fact} is not in: {row}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_live_case_matches_the_schemas() {
     if !live_possible("a_live_case_matches_the_schemas") {
         return;
@@ -145,6 +181,15 @@ fn a_live_case_matches_the_schemas() {
     let summary = daemon.stop().expect("a summary");
     assert_eq!(problems(&schema("summary"), &summary), [""; 0]);
     println!("{} lines are valid", validate(&case));
+    // The examination goes into the same transaction as the session, right behind it.
+    let records = daemon::export(&case, "records").expect("records");
+    let kinds: Vec<&str> = records
+        .iter()
+        .filter_map(|record| record["kind"].as_str())
+        .collect();
+    let session = kinds.iter().position(|kind| *kind == "session");
+    let session = session.expect("a session");
+    assert_eq!(kinds[session..session + 2], ["session", "doctor"]);
     csv_says_the_same_as_json(&case);
 }
 

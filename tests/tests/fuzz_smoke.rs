@@ -82,6 +82,8 @@ targets! {
     journal_inputs: EXECUTIONS_SLOW;
     canonical: EXECUTIONS;
     control_request: EXECUTIONS;
+    kernel_config: EXECUTIONS;
+    machine_files: EXECUTIONS;
     pipeline: EXECUTIONS_SLOW;
 }
 

@@ -9,6 +9,7 @@ mod cases;
 mod clock;
 mod control;
 mod disks;
+mod doctor;
 mod inventory;
 mod live;
 mod made;
