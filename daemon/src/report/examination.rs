@@ -1,7 +1,7 @@
 //! An examination for people.
 //!
-//! In: the doctor's record. Out: an aligned table, worst last lines as they stand (the order is the
-//! doctor's own, so that two examinations can be laid side by side), and a closing line of counts.
+//! In: the doctor's record. Out: an aligned table in the doctor's own order, so that two examinations
+//! can be laid side by side, and a closing line of counts.
 
 use comfy_table::{Cell, ColumnConstraint, ContentArrangement, Table, presets};
 
