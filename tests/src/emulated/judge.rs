@@ -22,6 +22,8 @@ use crate::{
 const REPLAYED: [&str; 3] = ["findings", "contacts", "flows"];
 /// Resident memory of an idle daemon: 20 MiB, and what its tables need.
 const RESIDENT_KIB_MAX: u64 = 20 * 1024;
+/// What `build.prop` says that this is.
+const VIRTUAL_MODEL: &str = "Sakshi virtual handset";
 /// What a gap of a weaker watch is called.
 const DEGRADED: &str = "degraded";
 
@@ -101,6 +103,7 @@ impl Judge {
         self.intact(name, &case);
         self.owners(name, &case)?;
         self.replay(name, &case)?;
+        self.doctor(name, &case, found)?;
         if name == stage::WATCH {
             self.check(
                 format!("{name}: capture by {}, nothing lost", found.capture),
@@ -149,6 +152,33 @@ impl Judge {
             format!("{name}: replayed here, the same {}", REPLAYED.join(", ")),
             same,
         );
+        Ok(())
+    }
+
+    /// What `doctor` said beforehand, and what the daemon wrote into the case of its own
+    /// examination, are right and say that this is no phone.
+    fn doctor(&mut self, name: &str, case: &Path, found: &StageReport) -> Result<()> {
+        let records = daemon::export(case, "records")?;
+        let recorded = records.iter().find(|record| record["kind"] == "doctor");
+        let recorded = recorded.map_or(Value::Null, |record| record["body"].clone());
+        let mut wrong = Vec::new();
+        for (key, wanted) in wanted(name) {
+            for (from, examination) in [("doctor", &found.doctor), ("case", &recorded)] {
+                let said = verdict(examination, key).unwrap_or("nothing");
+                if said != wanted {
+                    wrong.push(format!("{key} is {said} by the {from}, not {wanted}"));
+                }
+            }
+        }
+        if !recorded.to_string().contains(VIRTUAL_MODEL) {
+            wrong.push(format!("the case does not name a {VIRTUAL_MODEL}"));
+        }
+        let what = if wrong.is_empty() {
+            "the examination says what is there, and is in the case".to_owned()
+        } else {
+            wrong.join("; ")
+        };
+        self.check(format!("{name}: {what}"), wrong.is_empty());
         Ok(())
     }
 
@@ -240,9 +270,31 @@ pub fn figures(report: &Report) -> Vec<String> {
     ]
 }
 
-/// The verdict on a line of `sakshi doctor`, and its sentence.
-pub fn doctor_line<'a>(doctor: &'a Value, key: &str) -> Option<(&'a str, &'a str)> {
-    let lines = doctor["lines"].as_array()?;
+/// The verdict on a line of an examination.
+fn verdict<'a>(examination: &'a Value, key: &str) -> Option<&'a str> {
+    let lines = examination["lines"].as_array()?;
     let line = lines.iter().find(|line| line["key"] == key)?;
-    Some((line["verdict"].as_str()?, line["says"].as_str()?))
+    line["verdict"].as_str()
+}
+
+/// What an examination before a stage has to come to: what is missing is told, and only that.
+fn wanted(name: &str) -> Vec<(&'static str, &'static str)> {
+    const OK: &str = "ok";
+    let (nflog, iptables, bpf) = match name {
+        stage::NO_NFLOG => (DEGRADED, OK, DEGRADED),
+        stage::NO_IPTABLES => (OK, DEGRADED, DEGRADED),
+        _ => (OK, OK, OK),
+    };
+    vec![
+        ("android", OK),
+        ("bpf", bpf),
+        ("inventory", OK),
+        ("ip6tables", iptables),
+        ("iptables", iptables),
+        ("nflog", nflog),
+        ("packet_socket", OK),
+        ("preload_partitions", OK),
+        ("privileges", OK),
+        ("sock_diag", OK),
+    ]
 }
