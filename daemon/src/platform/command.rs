@@ -16,8 +16,10 @@ use super::clock::{Clock, SystemClock};
 /// Bytes of a command's output that are kept; the rest is read and thrown away.
 pub const OUTPUT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// How often a running child is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// The first pause between two looks at a running child; each is twice as long as the one before.
+const LOOK_FIRST: Duration = Duration::from_millis(2);
+/// The longest.
+const LOOK_MAX: Duration = Duration::from_millis(32);
 
 /// What is to be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,6 +153,7 @@ pub fn run(invocation: &Invocation<'_>) -> Result<Output, CommandError> {
 fn wait(child: &mut Child, timeout: Duration) -> io::Result<Option<std::process::ExitStatus>> {
     let limit = i64::try_from(timeout.as_nanos()).unwrap_or(i64::MAX);
     let deadline = SystemClock.monotonic_nanos().saturating_add(limit);
+    let mut pause = LOOK_FIRST;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
@@ -160,7 +163,8 @@ fn wait(child: &mut Child, timeout: Duration) -> io::Result<Option<std::process:
             child.wait()?;
             return Ok(None);
         }
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(pause);
+        pause = LOOK_MAX.min(pause * 2);
     }
 }
 
