@@ -16,7 +16,7 @@ use sakshi_rules::{
 
 use crate::{
     attribute::{
-        inventory::{Inventory, OwnerApps},
+        inventory::{OwnerApps, Version},
         owner::Conclusion,
     },
     evidence::body::{self, PacketRef, Record},
@@ -40,8 +40,9 @@ struct Key {
     name: Option<String>,
     app_protocol: AppProtocol,
     phase: u32,
-    /// Counts the changes of the inventory: an app that was updated is another contact.
-    inventory: u32,
+    /// Version of the inventory in which its flow began: an app that was updated is another
+    /// contact.
+    inventory: Version,
 }
 
 /// A settled flow's claims: who, what, where.
@@ -49,6 +50,8 @@ struct Key {
 pub struct Claim {
     /// Who sent.
     pub owner: Conclusion,
+    /// Version of the inventory in which the flow began.
+    pub inventory: Version,
     /// Address reached.
     pub addr: IpAddr,
     /// Port reached.
@@ -115,7 +118,6 @@ pub struct ContactBook {
     phase: u32,
     /// Names of the phases by number; the first one is before any phase.
     phase_names: Vec<String>,
-    inventory: u32,
     turned_away: u64,
     /// Verdicts that stand and are not excepted.
     findings: u64,
@@ -136,7 +138,6 @@ impl ContactBook {
             dirty: Vec::new(),
             phase: 0,
             phase_names: vec![String::new()],
-            inventory: 0,
             turned_away: 0,
             findings: 0,
         }
@@ -179,11 +180,6 @@ impl ContactBook {
         self.phase_names.push(name.to_owned());
     }
 
-    /// Apps came, went or changed: what is settled from now on is a contact of its own.
-    pub const fn inventory_changed(&mut self) {
-        self.inventory += 1;
-    }
-
     /// Flows that found no room since the last call.
     pub fn take_turned_away(&mut self) -> u64 {
         std::mem::take(&mut self.turned_away)
@@ -200,7 +196,7 @@ impl ContactBook {
         &mut self,
         claim: Claim,
         place: impl FnOnce() -> Place,
-        inventory: &Inventory,
+        apps: Option<&OwnerApps<'_>>,
         out: &mut Vec<Record>,
     ) -> Option<ContactId> {
         let key = Key {
@@ -211,7 +207,7 @@ impl ContactBook {
             name: claim.name.clone(),
             app_protocol: claim.app_protocol,
             phase: self.phase,
-            inventory: self.inventory,
+            inventory: claim.inventory,
         };
         if let Some(id) = self.by_key.get(&key).copied() {
             self.strengthen(id, claim.payload, out);
@@ -223,8 +219,7 @@ impl ContactBook {
         }
         let id = ContactId(u32::try_from(self.entries.len()).ok()?);
         let at = claim.at;
-        let apps = claim.owner.uid.map(|uid| inventory.describe(uid));
-        let (entry, record) = self.new_entry(id, claim, place(), apps.as_ref());
+        let (entry, record) = self.new_entry(id, claim, place(), apps);
         self.entries.push(entry);
         self.by_key.insert(key, id);
         out.push(Record::Contact(Box::new(record)));

@@ -131,10 +131,35 @@ pub struct SocketClosed {
 pub struct InventoryChange {
     /// When we noticed.
     pub at: Timestamp,
+    /// The last look at which it was not so yet: what was sent between may be booked to the apps
+    /// of before; none: not told.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
     /// Apps that are new or differ, as they are now.
     pub changed: Vec<App>,
     /// Packages that are gone.
     pub removed: Vec<String>,
+}
+
+/// A file of a preloaded app's code was hashed, or could not be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Apk {
+    /// When that was done.
+    pub at: Timestamp,
+    /// The app's package.
+    pub package: String,
+    /// Its `versionCode`; none: not known, or the file is of the version that an update replaced.
+    pub version_code: Option<u64>,
+    /// Path of the file; of the folder where that could not be listed.
+    pub path: String,
+    /// Its length in bytes; none: not known.
+    pub bytes: Option<u64>,
+    /// When it was changed last, as the file system says; none: not known.
+    pub modified: Option<Timestamp>,
+    /// SHA-256 of its content, lower-case hex; none: it could not be read.
+    pub sha256: Option<String>,
+    /// Why there is no hash, in plain words.
+    pub problem: Option<String>,
 }
 
 /// The technician began a phase of the examination.
@@ -209,6 +234,8 @@ pub enum Event {
     SocketClosed(SocketClosed),
     /// Apps came, went or changed.
     InventoryChange(InventoryChange),
+    /// An APK file of a preloaded app was hashed.
+    Apk(Apk),
     /// A phase began.
     PhaseChange(PhaseChange),
     /// Something was not seen.

@@ -20,6 +20,9 @@ pub const DNS: u32 = 1051;
 /// App id of the resolver that serves tethered devices.
 pub const DNS_TETHER: u32 = 1052;
 
+/// App id of `nobody`.
+const NOBODY: u32 = 9999;
+
 /// The kernel's overflow UID: it could not say which.
 pub const OVERFLOW: u32 = 65_534;
 
@@ -63,7 +66,7 @@ impl AppId {
             return Self::Overflow;
         }
         match appid(uid) {
-            9999 => Self::Nobody,
+            NOBODY => Self::Nobody,
             id @ 0..=9998 => Self::Platform(id),
             id @ 10_000..=19_999 => Self::App(id),
             id @ 20_000..=29_999 => Self::SdkSandbox {
@@ -72,6 +75,20 @@ impl AppId {
             id @ 90_000..=98_999 => Self::AppZygoteIsolated(id),
             id @ 99_000..=99_999 => Self::Isolated(id),
             id => Self::Unassigned(id),
+        }
+    }
+
+    /// The app id under which its app is installed: of an SDK sandbox its app's, else its own.
+    pub const fn of_its_app(self) -> u32 {
+        match self {
+            Self::Platform(id)
+            | Self::App(id)
+            | Self::SdkSandbox { app: id }
+            | Self::AppZygoteIsolated(id)
+            | Self::Isolated(id)
+            | Self::Unassigned(id) => id,
+            Self::Nobody => NOBODY,
+            Self::Overflow => OVERFLOW,
         }
     }
 }

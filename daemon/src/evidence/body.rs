@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Draft, Kind, canonical::CanonicalError};
 use crate::{
-    input::{InventoryChange, Note, PhaseChange},
+    input::{Apk, InventoryChange, Note, PhaseChange},
     time::Timestamp,
 };
 
@@ -326,6 +326,8 @@ pub enum Record {
     Phase(PhaseChange),
     /// Apps came, went or changed.
     Inventory(InventoryChange),
+    /// An APK file of a preloaded app.
+    Apk(Apk),
 }
 
 impl Record {
@@ -340,6 +342,7 @@ impl Record {
             Self::Note(body) => Draft::new(Kind::NOTE, body),
             Self::Phase(body) => Draft::new(Kind::PHASE, body),
             Self::Inventory(body) => Draft::new(Kind::INVENTORY, body),
+            Self::Apk(body) => Draft::new(Kind::APK, body),
         }
     }
 }

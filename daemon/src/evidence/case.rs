@@ -31,6 +31,8 @@ pub const FORMAT: &str = "sakshi-case";
 pub const FORMAT_VERSION: u32 = 1;
 /// Longest file name in a case, in bytes.
 pub const FILE_NAME_MAX: usize = 128;
+/// Folder of the inventory's files, with its slash.
+const INVENTORY_FOLDER: &str = "inventory/";
 /// Longest `case.json` that is read, in bytes.
 const METADATA_MAX: u64 = 64 * 1024;
 
@@ -138,7 +140,7 @@ pub struct CaseBody {
     pub files: Vec<FileEntry>,
 }
 
-/// Body of a `files` record: what a later session uses.
+/// Body of a `files` record: what a later session uses, or a session from then on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilesBody {
     /// Number of the session, from 2.
@@ -239,24 +241,67 @@ impl Case {
         files: &CaseFiles,
         known: &BTreeMap<String, FileEntry>,
     ) -> Result<Draft, StoreError> {
+        let prefix = format!("session-{session}/");
+        let body = FilesBody {
+            session,
+            files: self.write_new(&prefix, files.entries()?.into_iter(), known)?,
+        };
+        Ok(Draft::new(Kind::FILES, &body)?)
+    }
+
+    /// Writes the inventory's files as they became while `session` watched, where they differ from
+    /// `known`, into a folder of that change, and gives the draft of the record that names every
+    /// file in use from then on.
+    pub(super) fn add_inventory(
+        &self,
+        (session, change): (u64, u32),
+        files: &[(String, Vec<u8>)],
+        known: &BTreeMap<String, FileEntry>,
+    ) -> Result<Draft, StoreError> {
+        let prefix = format!("session-{session}/change-{change}/");
+        let only = CaseFiles {
+            inventory: files.to_vec(),
+            ..CaseFiles::default()
+        };
+        let mut named: Vec<FileEntry> = known
+            .iter()
+            .filter(|(name, _)| !name.starts_with(INVENTORY_FOLDER))
+            .map(|(_, entry)| entry.clone())
+            .collect();
+        let entries = only.entries()?.into_iter();
+        named.extend(self.write_new(
+            &prefix,
+            entries.filter(|(name, _)| name.starts_with(INVENTORY_FOLDER)),
+            known,
+        )?);
+        let body = FilesBody {
+            session,
+            files: named,
+        };
+        Ok(Draft::new(Kind::FILES, &body)?)
+    }
+
+    /// Writes the files that differ from `known` below `prefix`, and gives the entries of all.
+    fn write_new<'a>(
+        &self,
+        prefix: &str,
+        files: impl Iterator<Item = (String, &'a [u8])>,
+        known: &BTreeMap<String, FileEntry>,
+    ) -> Result<Vec<FileEntry>, StoreError> {
         let mut named = Vec::new();
-        for (name, bytes) in files.entries()? {
+        for (name, bytes) in files {
             let entry = FileEntry::of(&name, bytes);
             match known.get(&name) {
                 Some(old) if old.sha256 == entry.sha256 => named.push(old.clone()),
                 _ => {
-                    let path = format!("session-{session}/{name}");
+                    let path = format!("{prefix}{name}");
                     write_file(&self.dir, &path, bytes)?;
                     named.push(FileEntry { path, ..entry });
                 }
             }
         }
         sync_folder(&self.dir)?;
-        let body = FilesBody {
-            session,
-            files: named,
-        };
-        Ok(Draft::new(Kind::FILES, &body)?)
+        Ok(named)
     }
 
     /// Checks that nobody else can get at the folder: before writing.
@@ -291,12 +336,15 @@ impl Case {
     }
 }
 
-/// The path of a file without the folder of its session: what the file is called in every session.
+/// The path of a file without the folders of its session and change: what the file is called in
+/// every session.
 pub(super) fn name_of(path: &str) -> &str {
-    match path.split_once('/') {
-        Some((folder, name)) if folder.starts_with("session-") => name,
-        _ => path,
-    }
+    ["session-", "change-"]
+        .iter()
+        .fold(path, |path, prefix| match path.split_once('/') {
+            Some((folder, name)) if folder.starts_with(prefix) => name,
+            _ => path,
+        })
 }
 
 /// The lock on a case; released when dropped.

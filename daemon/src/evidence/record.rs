@@ -46,6 +46,8 @@ kinds! {
     UNCLEAN_STOP = "unclean_stop";
     /// What was learnt about the installed apps.
     INVENTORY = "inventory";
+    /// An APK file of a preloaded app with its hash.
+    APK = "apk";
     /// A phase of the examination began.
     PHASE = "phase";
     /// A remark of the technician.

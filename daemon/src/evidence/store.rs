@@ -167,9 +167,36 @@ impl Store {
         self.append(&[draft])
     }
 
+    /// Keeps the inventory's files as they became while a session watches: copies those that
+    /// differ into the folder of this change, and appends the `files` record of the session's files
+    /// from then on. `change` counts such changes of the session from 1.
+    pub fn append_inventory(
+        &mut self,
+        change: u32,
+        files: &[(String, Vec<u8>)],
+    ) -> Result<Head, StoreError> {
+        let session = self.sessions.session;
+        let draft = self
+            .case
+            .add_inventory((session, change), files, &self.sessions.files)?;
+        self.append(&[draft])
+    }
+
     /// The number that the next `session` record carries.
     pub fn next_session(&self) -> u64 {
         self.sessions.files_session.max(self.sessions.session + 1)
+    }
+
+    /// The bodies of every record of a kind, in order.
+    pub fn bodies(&self, kind: &Kind) -> Result<Vec<String>, StoreError> {
+        (|| {
+            let mut statement = self
+                .connection
+                .prepare("SELECT body FROM record WHERE kind = ?1 ORDER BY seq")?;
+            let rows = statement.query_map(params![kind.as_str()], |row| row.get(0))?;
+            rows.collect::<Result<Vec<_>, _>>()
+        })()
+        .map_err(|error| StoreError::sqlite(&self.path, error))
     }
 
     /// How the session before ended.

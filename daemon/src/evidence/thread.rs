@@ -124,6 +124,10 @@ enum Message {
         urgency: Urgency,
         acknowledge: Option<SyncSender<Committed>>,
     },
+    Inventory {
+        change: u32,
+        files: Vec<(String, Vec<u8>)>,
+    },
     Stop,
 }
 
@@ -160,6 +164,16 @@ impl StoreSender {
             committed,
             failure: self.failure.clone(),
         })
+    }
+
+    /// Keeps a version of the inventory's files, in order with the drafts; see
+    /// [`Store::append_inventory`].
+    pub fn append_inventory(
+        &self,
+        change: u32,
+        files: Vec<(String, Vec<u8>)>,
+    ) -> Result<(), StoreGone> {
+        self.send(Message::Inventory { change, files })
     }
 
     /// Commits what was handed over so far and waits for it.
@@ -273,6 +287,12 @@ impl Batcher<'_> {
                     if urgency == Urgency::AtOnce || self.is_full() || self.is_due() {
                         self.commit()?;
                     }
+                }
+                Ok(Message::Inventory { change, files }) => {
+                    // What was handed over before is recorded before.
+                    self.commit()?;
+                    let head = self.store.append_inventory(change, &files)?;
+                    (self.options.on_commit)(head);
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     if self.is_due() {

@@ -52,6 +52,8 @@ pub enum Ended {
     Replaced,
     /// The table was full and no flow had been idle longer.
     TableFull,
+    /// The app of its UID was uninstalled, or the UID was given to another.
+    AppGone,
     /// The input ended.
     Finished,
 }
@@ -63,6 +65,7 @@ impl Ended {
             Self::Idle => "idle",
             Self::Replaced => "replaced",
             Self::TableFull => "table_full",
+            Self::AppGone => "app_gone",
             Self::Finished => "end_of_input",
         }
     }

@@ -50,6 +50,11 @@ impl<T, const LISTS: usize> Slab<T, LISTS> {
         self.len
     }
 
+    /// Slots there are, taken or free.
+    pub(super) fn slots(&self) -> u32 {
+        u32::try_from(self.slots.len()).unwrap_or(NIL)
+    }
+
     /// Slot that the next [`Slab::insert`] takes.
     pub(super) fn next_slot(&self) -> u32 {
         let fresh = u32::try_from(self.slots.len()).unwrap_or(NIL);

@@ -188,6 +188,16 @@ impl<T: Default> FlowTable<T> {
         self.clock = StreamClock::default();
     }
 
+    /// Ends every flow of which `is_gone` says so, because its app is: what comes on its five-tuple
+    /// next is another's. Looks at each open flow once.
+    pub fn end_of_apps(&mut self, is_gone: impl Fn(&Flow<T>) -> bool) {
+        for at in 0..self.slab.slots() {
+            if self.slab.at(at).is_some_and(&is_gone) {
+                self.end_slot(at, Ended::AppGone);
+            }
+        }
+    }
+
     /// Moves all flows that have ended into `into`, ordered by id.
     pub fn drain_ended(&mut self, into: &mut Vec<Flow<T>>) {
         self.ended.sort_unstable_by_key(|flow| flow.id);

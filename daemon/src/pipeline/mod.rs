@@ -17,11 +17,18 @@ use sakshi_rules::{
 };
 
 use crate::{
-    attribute::{inventory::Inventory, owner::Conclusion},
+    attribute::{
+        inventory::{Inventory, InventoryHistory, Version},
+        owner::Conclusion,
+        uid::AppId,
+    },
     evidence::body::{Record, SourceCount, Summary},
     finding::{ContactBook, ContactId, Share},
     flow::{self, FlowId, FlowTable, Observed},
-    input::{Event, Gap, GapCause, Input, OwnerFact, Packet, PhaseChange, SocketProto, Vantage},
+    input::{
+        Event, Gap, GapCause, Input, InventoryChange, OwnerFact, Packet, PhaseChange, SocketProto,
+        Vantage,
+    },
     locate::Atlas,
     name::{Content, Outcome, dns::DnsKind, identify, resolved::ResolvedNames},
     packet::{Transport, View, dissect},
@@ -53,6 +60,8 @@ pub enum Keep {
 pub struct State {
     /// Number of the phase in which it began.
     began_in: u32,
+    /// Version of the inventory in which it began.
+    inventory: Version,
     looked_up: Option<u32>,
     packets_without_uid: u64,
     probes: u8,
@@ -104,7 +113,7 @@ pub struct Setup {
 pub struct Core {
     session: u64,
     table: FlowTable<State>,
-    inventory: Inventory,
+    inventory: InventoryHistory,
     atlas: Arc<Atlas>,
     max_age_days: u32,
     resolved: ResolvedNames,
@@ -139,7 +148,7 @@ impl Core {
         Self {
             session: setup.session,
             table: FlowTable::new(setup.handset),
-            inventory: setup.inventory,
+            inventory: InventoryHistory::new(setup.inventory),
             atlas: setup.atlas,
             max_age_days: ages.min().unwrap_or(PLACE_AGE_DAYS_DEFAULT),
             resolved: ResolvedNames::new(),
@@ -190,6 +199,7 @@ impl Core {
             self.counts.flow(packet.source);
             if let Some(flow) = self.table.get_mut(observed.flow) {
                 flow.user.began_in = self.book.phase();
+                flow.user.inventory = self.inventory.version();
             }
         }
         let keep = self.read_payload(observed, packet, &view);
@@ -312,11 +322,8 @@ impl Core {
             Event::SourceEnd(_) => self.end_source(out),
             Event::Gap(gap) => out.push(Record::Gap(gap.clone())),
             Event::Note(note) => out.push(Record::Note(note.clone())),
-            Event::InventoryChange(change) => {
-                self.inventory.apply(change);
-                self.book.inventory_changed();
-                out.push(Record::Inventory(change.clone()));
-            }
+            Event::Apk(apk) => out.push(Record::Apk(apk.clone())),
+            Event::InventoryChange(change) => self.change_inventory(change, out),
             Event::PhaseChange(change) => self.begin_phase(change, out),
         }
     }
@@ -338,6 +345,20 @@ impl Core {
                 mark_ready(flow, &mut self.ready);
             }
         }
+    }
+
+    /// Flows keep the apps of when they began; those of apps that are gone end here, so that what
+    /// comes under the same UID is not counted to them.
+    fn change_inventory(&mut self, change: &InventoryChange, out: &mut Vec<Record>) {
+        let moved = self.inventory.apply(change);
+        if !moved.is_empty() {
+            self.table.end_of_apps(|flow| {
+                let owner = settle::conclude(flow).uid;
+                owner.is_some_and(|uid| moved.contains(&AppId::of(uid).of_its_app()))
+            });
+            self.close_ended(out);
+        }
+        out.push(Record::Inventory(change.clone()));
     }
 
     /// Everything sent so far belongs to the phase that ends.

@@ -10,7 +10,7 @@ use sakshi_rules::contact::{AppProtocol, Name, NameSource, Proto};
 use super::{Core, FLOW_NAMES_MAX, Flow, Settled, State};
 use crate::{
     attribute::{
-        inventory::Inventory,
+        inventory::{InventoryHistory, OwnerApps},
         owner::{Conclusion, Evidence},
     },
     evidence::body::{self, PacketRef, PlaceSummary, Record},
@@ -89,13 +89,13 @@ struct Desk<'a> {
     session: u64,
     book: &'a mut ContactBook,
     atlas: &'a Atlas,
-    inventory: &'a Inventory,
+    inventory: &'a InventoryHistory,
     resolved: &'a ResolvedNames,
     sources: &'a [String],
     max_age_days: u32,
 }
 
-impl Desk<'_> {
+impl<'a> Desk<'a> {
     /// Gives the flow its contact, and moves there what it has sent in this phase. A flow that the
     /// handset only received has none; one that has sent nothing since an earlier phase stays with
     /// the contact of that phase, whose totals are closed.
@@ -117,6 +117,7 @@ impl Desk<'_> {
         let addr = flow.tuple.remote.addr;
         let claim = Claim {
             owner,
+            inventory: flow.user.inventory,
             addr,
             port: flow.tuple.remote.port,
             proto: proto(flow),
@@ -128,7 +129,8 @@ impl Desk<'_> {
             at: flow.end,
         };
         let place = || self.atlas.locate(addr, flow.start, self.max_age_days);
-        let contact = self.book.settle(claim, place, self.inventory, out);
+        let apps = self.apps(flow, owner);
+        let contact = self.book.settle(claim, place, apps.as_ref(), out);
         let before = flow.user.settled.and_then(|settled| settled.contact);
         if before != contact {
             if let Some(before) = before {
@@ -184,6 +186,12 @@ impl Desk<'_> {
         (own.or(resolved), names)
     }
 
+    /// The apps of the owner, as they were when the flow began.
+    fn apps(&self, flow: &Flow, owner: Conclusion) -> Option<OwnerApps<'a>> {
+        let (history, version) = (self.inventory, flow.user.inventory);
+        owner.uid.map(|uid| history.describe(uid, version))
+    }
+
     fn packet_refs(&self, flow: &Flow) -> Vec<PacketRef> {
         let source = |number: u16| {
             self.sources
@@ -202,7 +210,7 @@ impl Desk<'_> {
 
     fn flow_record(&self, flow: &Flow) -> body::Flow {
         let owner = conclude(flow);
-        let apps = owner.uid.map(|uid| self.inventory.describe(uid));
+        let apps = self.apps(flow, owner);
         let (_, names) = self.names(flow, owner);
         let place = self
             .atlas

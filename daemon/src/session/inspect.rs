@@ -321,6 +321,18 @@ impl Output {
         Ok(())
     }
 
+    /// Keeps a version of the inventory's files.
+    pub(super) fn keep_inventory(
+        &mut self,
+        change: u32,
+        files: &[(String, Vec<u8>)],
+    ) -> Result<(), SessionError> {
+        if let Some(store) = &mut self.store {
+            store.append_inventory(change, files)?;
+        }
+        Ok(())
+    }
+
     /// An engine that journals if there is a case to keep the journal.
     pub(super) fn engine(&self, core: Core) -> Engine {
         if self.store.is_some() {

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     SessionError,
+    apps::AppsAtStart,
     examine::examine_with,
     inspect::tool,
     recover::{self, Before},
@@ -23,6 +24,7 @@ use super::{
     worker::{First, Worker},
 };
 use crate::{
+    attribute::inventory::Stamps,
     capture::{
         live::{CaptureWay, LiveBatches, LiveCapture, LiveConfig, Started},
         nflog::rules::Commands,
@@ -36,7 +38,7 @@ use crate::{
         body::{self, Summary},
         thread::COMMIT_INTERVAL,
     },
-    input::{Event, Gap, GapCause},
+    input::{Apk, Event, Gap, GapCause},
     pipeline::{Core, Setup},
     platform::{
         clock::{Clock, boot_time},
@@ -69,6 +71,7 @@ pub fn run(
     announce: &mut dyn FnMut(&Status),
 ) -> Result<Summary, SessionError> {
     let from = InventoryFrom::chosen(config.inventory.as_deref());
+    let stamps = from.dir().map(|dir| Stamps::of(&dir));
     let materials = Materials::load(&config.rules, &from)?;
     // Before anything is touched, so that it says how the machine was found.
     let examination = examine_with(
@@ -89,8 +92,14 @@ pub fn run(
         session: Draft::new(Kind::SESSION, &record)?,
         doctor: Draft::new(Kind::DOCTOR, &examination)?,
         events: first_events(&materials, &started, not_watched, clock.now()),
+        apps: AppsAtStart {
+            from,
+            stamps,
+            inventory: materials.inventory.clone(),
+            problems: materials.problems.clone(),
+            hashed: hashed_before(&store)?,
+        },
     };
-    let inventory = materials.inventory.clone();
     let core = core_of(&record, materials);
     let work = Work {
         worker: |sender| {
@@ -99,8 +108,6 @@ pub fn run(
                 sender,
                 Arc::clone(clock),
                 Arc::clone(&status),
-                from,
-                inventory,
             )
         },
         first,
@@ -263,6 +270,14 @@ fn open_case(
         detail: detail.to_owned(),
     };
     Ok((store, gap))
+}
+
+/// The APK files that earlier sessions of the case have hashed; what a later version of this
+/// program wrote otherwise is passed over, and hashed again.
+fn hashed_before(store: &Store) -> Result<Vec<Apk>, SessionError> {
+    let bodies = store.bodies(&Kind::APK)?;
+    let read = |body: &String| serde_json::from_str(body).ok();
+    Ok(bodies.iter().filter_map(read).collect())
 }
 
 /// Why nothing was watched before this session, and since when.

@@ -3,10 +3,13 @@
 //! In: what the command line asked for. Out: a case with one session more, and its summary. This is
 //! where the core, its producers and the evidence store are brought together.
 
+mod apk_hashes;
+mod apps;
 mod engine;
 mod error;
 mod examine;
 mod inspect;
+mod inventory_watch;
 mod live;
 mod recover;
 mod replay;

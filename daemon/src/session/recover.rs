@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Kinds that come from the core, in the order in which it gave them.
-const CORE_KINDS: [Kind; 8] = [
+const CORE_KINDS: [Kind; 9] = [
     Kind::FLOW,
     Kind::CONTACT,
     Kind::FINDING,
@@ -31,6 +31,7 @@ const CORE_KINDS: [Kind; 8] = [
     Kind::NOTE,
     Kind::PHASE,
     Kind::INVENTORY,
+    Kind::APK,
 ];
 
 /// What is to be appended before the next session.
@@ -47,6 +48,7 @@ pub struct Recovery {
 struct Last {
     session: Option<body::Session>,
     began: i64,
+    /// What the session begins with: what becomes of it later is in its journal.
     files: Vec<FileEntry>,
     journaled: Option<Timestamp>,
     end: Option<(GapCause, Option<Timestamp>)>,
@@ -113,13 +115,15 @@ fn last_session(reader: &Reader) -> Result<Last, SessionError> {
         Kind::UNCLEAN_STOP,
     ];
     let mut last = Last::default();
+    let mut next_files = Vec::new();
     for record in reader.records(&kinds) {
         let record = record?;
         match record.kind.as_str() {
-            "case" => last.files = parse::<CaseBody>(&record)?.files,
-            "files" => last.files = parse::<FilesBody>(&record)?.files,
+            "case" => next_files = parse::<CaseBody>(&record)?.files,
+            "files" => next_files = parse::<FilesBody>(&record)?.files,
             "session" => {
                 last.session = Some(parse(&record)?);
+                last.files.clone_from(&next_files);
                 (last.began, last.end) = (record.seq, None);
             }
             "stop" => {

@@ -41,6 +41,7 @@ pub(super) fn inspect_case(
         files: Vec::new(),
         output: None,
         engine: None,
+        session: (0, 0),
         total: Summary {
             lost: Some(0),
             ..Summary::default()
@@ -51,7 +52,7 @@ pub(super) fn inspect_case(
         let record = record?;
         match record.kind.as_str() {
             "case" => replay.files = parse::<CaseBody>(&record)?.files,
-            "files" => replay.files = parse::<FilesBody>(&record)?.files,
+            "files" => replay.files(parse(&record)?)?,
             "session" => {
                 replay.end_session()?;
                 replay.begin_session(parse(&record)?)?;
@@ -84,10 +85,32 @@ struct Replay<'a> {
     files: Vec<FileEntry>,
     output: Option<Output>,
     engine: Option<Engine>,
+    /// Number of the session that is being replayed, and changes of its inventory so far.
+    session: (u64, u32),
     total: Summary,
 }
 
 impl Replay<'_> {
+    /// What the next session uses; or what became of the inventory within this one, which the new
+    /// case keeps as well: the change itself is in the journal.
+    fn files(&mut self, body: FilesBody) -> Result<(), SessionError> {
+        let (Some(engine), Some(output), true) = (
+            &mut self.engine,
+            &mut self.output,
+            body.session == self.session.0,
+        ) else {
+            self.files = body.files;
+            return Ok(());
+        };
+        if self.given.inventory.is_none() {
+            self.session.1 += 1;
+            output.drain(engine, true)?;
+            let files = folder(self.dir, &body.files, "inventory/")?;
+            output.keep_inventory(self.session.1, &files)?;
+        }
+        Ok(())
+    }
+
     fn begin_session(&mut self, recorded: body::Session) -> Result<(), SessionError> {
         let files = self.given.case_files(self.dir, &self.files)?;
         let session = session_record(
@@ -96,6 +119,7 @@ impl Replay<'_> {
             recorded.sources.clone(),
             recorded.handset.clone(),
         );
+        self.session = (recorded.session, 0);
         let core = self.given.core(self.dir, &self.files, recorded)?;
         let output = match &mut self.output {
             Some(output) => {

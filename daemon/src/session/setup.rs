@@ -58,6 +58,15 @@ impl InventoryFrom {
             None => Self::Nowhere,
         }
     }
+
+    /// The folder in which the package manager's files lie; none where there are none.
+    pub fn dir(&self) -> Option<PathBuf> {
+        match self {
+            Self::Folder(dir) => Some(dir.clone()),
+            Self::Device => Some(PathBuf::from("/data/system")),
+            Self::Nowhere => None,
+        }
+    }
 }
 
 impl fmt::Display for InventoryFrom {
@@ -78,22 +87,13 @@ impl Materials {
             rule_texts(rules)?.into_iter().unzip();
         let atlas = Arc::new(Atlas::embedded()?);
         let (inventory, problems) = read_inventory(inventory)?;
-        let mut kept: Vec<(String, Vec<u8>)> = inventory
-            .sources()
-            .iter()
-            .map(|source| (plain(&source.name), source.bytes.clone()))
-            .collect();
-        kept.push((
-            INVENTORY_FILE.to_owned(),
-            to_canonical(&inventory)?.into_bytes(),
-        ));
         let files = CaseFiles {
             rules: names
                 .into_iter()
                 .zip(&texts)
                 .map(|(name, (_, text))| (name, text.clone().into_bytes()))
                 .collect(),
-            inventory: kept,
+            inventory: inventory_files(&inventory)?,
             data: to_canonical(&atlas.manifest())?.into_bytes(),
         };
         Ok(Self {
@@ -104,6 +104,18 @@ impl Materials {
             files,
         })
     }
+}
+
+/// What a case keeps of an inventory: its sources as they were read, and what was understood.
+pub fn inventory_files(inventory: &Inventory) -> Result<Vec<(String, Vec<u8>)>, SessionError> {
+    let mut kept: Vec<(String, Vec<u8>)> = inventory
+        .sources()
+        .iter()
+        .map(|source| (plain(&source.name), source.bytes.clone()))
+        .collect();
+    let understood = to_canonical(inventory)?.into_bytes();
+    kept.push((INVENTORY_FILE.to_owned(), understood));
+    Ok(kept)
 }
 
 /// Reads the inventory from where it comes from.

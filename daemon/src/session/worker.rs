@@ -11,15 +11,14 @@ use std::{
 
 use super::{
     SessionError,
+    apps::{Apps, AppsAtStart},
     engine::Engine,
-    setup::{InventoryFrom, read_inventory},
 };
 use crate::{
-    attribute::inventory::Inventory,
     capture::live::LiveBatches,
     control::{protocol::Status, server::Order},
     evidence::{Draft, Head, Receipt, StoreSender, Urgency, body::Summary},
-    input::{Event, Input, InventoryChange, Note, PhaseChange},
+    input::{Event, Input, Note, PhaseChange},
     pipeline::Core,
     platform::clock::Clock,
 };
@@ -34,8 +33,6 @@ const TICK_NANOS: i64 = 1_000_000_000;
 const REST_TICK_NANOS: i64 = 10_000_000_000;
 /// What waits is handed to the store this often; the store commits once a second.
 const HAND_ON_NANOS: i64 = 500_000_000;
-/// The inventory is looked at for changes this often.
-const INVENTORY_NANOS: i64 = 10_000_000_000;
 
 /// What a session begins with.
 pub struct First {
@@ -45,6 +42,8 @@ pub struct First {
     pub doctor: Draft,
     /// What was not seen until now, or is seen less well.
     pub events: Vec<Event>,
+    /// What is known of the apps.
+    pub apps: AppsAtStart,
 }
 
 /// The engine of a live watch and what it talks to.
@@ -53,13 +52,10 @@ pub struct Worker {
     store: StoreSender,
     clock: Arc<dyn Clock>,
     status: Arc<Mutex<Status>>,
-    from: InventoryFrom,
-    inventory: Inventory,
     ticked: i64,
     /// Whether anything came in since the last tick.
     fed: bool,
     handed_on: i64,
-    inventory_read: i64,
 }
 
 impl Worker {
@@ -69,8 +65,6 @@ impl Worker {
         store: StoreSender,
         clock: Arc<dyn Clock>,
         status: Arc<Mutex<Status>>,
-        from: InventoryFrom,
-        inventory: Inventory,
     ) -> Self {
         let now = clock.monotonic_nanos();
         Self {
@@ -78,12 +72,9 @@ impl Worker {
             store,
             clock,
             status,
-            from,
-            inventory,
             ticked: now,
             fed: true,
             handed_on: now,
-            inventory_read: now,
         }
     }
 
@@ -94,7 +85,7 @@ impl Worker {
         batches: &LiveBatches,
         orders: &mpsc::Receiver<Order>,
     ) -> Result<Summary, SessionError> {
-        self.begin(first)?;
+        let mut apps = self.begin(first)?;
         loop {
             match batches.recv_timeout(WAIT_MAX) {
                 Ok(batch) => {
@@ -110,8 +101,11 @@ impl Worker {
             while let Ok(order) = orders.try_recv() {
                 self.obey(order)?;
             }
+            apps.look(&mut self.engine, &self.store)?;
             self.look_at_the_clock()?;
         }
+        apps.look(&mut self.engine, &self.store)?;
+        drop(apps);
         self.engine.finish()?;
         self.hand_on()?;
         Ok(self.engine.summary())
@@ -119,7 +113,7 @@ impl Worker {
 
     /// Commits the session and what was not seen before it as one: a session without the gap that
     /// goes before it would be silent about that gap.
-    fn begin(&mut self, first: First) -> Result<(), SessionError> {
+    fn begin(&mut self, first: First) -> Result<Apps, SessionError> {
         for event in first.events {
             self.engine.feed(&Input::Event(&event))?;
         }
@@ -128,7 +122,7 @@ impl Worker {
         self.store
             .append_acknowledged(drafts, Urgency::AtOnce)?
             .wait()?;
-        Ok(())
+        Apps::start(first.apps, &self.clock)
     }
 
     fn look_at_the_clock(&mut self) -> Result<(), SessionError> {
@@ -139,10 +133,6 @@ impl Worker {
             let tick = Event::Tick(self.clock.now());
             self.engine.feed(&Input::Event(&tick))?;
         }
-        if now - self.inventory_read >= INVENTORY_NANOS {
-            self.inventory_read = now;
-            self.watch_inventory()?;
-        }
         if self.engine.is_urgent()
             || self.engine.is_large()
             || now - self.handed_on >= HAND_ON_NANOS
@@ -151,28 +141,6 @@ impl Worker {
             self.hand_on()?;
         }
         Ok(())
-    }
-
-    /// Apps that came, went or changed since the last look are an input of the core. Files that
-    /// cannot be read for a moment (they are being replaced) are looked at again the next time.
-    fn watch_inventory(&mut self) -> Result<(), SessionError> {
-        let Ok((newer, _)) = read_inventory(&self.from) else {
-            return Ok(());
-        };
-        if newer.sources() == self.inventory.sources() {
-            return Ok(());
-        }
-        let (changed, removed) = self.inventory.diff(&newer);
-        self.inventory = newer;
-        if changed.is_empty() && removed.is_empty() {
-            return Ok(());
-        }
-        let event = Event::InventoryChange(InventoryChange {
-            at: self.clock.now(),
-            changed,
-            removed,
-        });
-        self.engine.feed(&Input::Event(&event))
     }
 
     fn obey(&mut self, order: Order) -> Result<(), SessionError> {

@@ -248,6 +248,7 @@ fn an_app_that_was_updated_is_another_contact() {
     app.version_code = Some(2);
     witness.hear(&Event::InventoryChange(InventoryChange {
         at: at(2),
+        since: None,
         changed: vec![app],
         removed: Vec::new(),
     }));
@@ -361,4 +362,95 @@ fn time_that_goes_back_loses_nothing() {
     let summary = witness.core.summary();
     assert_eq!((summary.packets, summary.flows), (4, 4));
     assert_eq!(witness.totals()["1-1"].0, 4);
+}
+
+/// What an inventory of `packages.list` lines becomes: a change from `before` to `after`.
+fn change(millis: i64, before: &str, after: &str) -> Event {
+    let read = |text: &str| {
+        let files = [("packages.list", text.as_bytes())];
+        sakshi::attribute::inventory::Inventory::from_files(&files).0
+    };
+    let (changed, removed) = read(before).diff(&read(after));
+    Event::InventoryChange(InventoryChange {
+        at: at(millis),
+        since: Some(at(millis - 1)),
+        changed,
+        removed,
+    })
+}
+
+/// Packages of each contact and of each flow, in order.
+fn packages(witness: &Witness) -> (Vec<Vec<String>>, Vec<Vec<String>>) {
+    let (mut contacts, mut flows) = (Vec::new(), Vec::new());
+    for record in &witness.records {
+        match record {
+            Record::Contact(contact) => contacts.push(contact.owner.apps.clone()),
+            Record::Flow(flow) => flows.push(flow.owner.apps.clone()),
+            _ => {}
+        }
+    }
+    (contacts, flows)
+}
+
+#[test]
+fn a_uid_that_another_app_takes_over_is_not_the_old_apps() {
+    let reinstalled = PACKAGES.replace("com.sample.push", "org.other.player");
+    let mut witness = Witness::new(core(PACKAGES));
+    let request = get("a.example");
+    // Settled before the change, not settled yet at the change, and after it.
+    witness.see(&tcp(0, APP, 40_000, SINGAPORE, Kind::Ack, &request));
+    witness.tick(1);
+    witness.see(&tcp(2, APP, 40_001, SINGAPORE, Kind::Syn, b""));
+    witness.see(&udp(2, APP, 40_002, "13.228.10.20:9999", false, b"old"));
+    witness.hear(&change(3, PACKAGES, &reinstalled));
+    witness.see(&udp(4, APP, 40_002, "13.228.10.20:9999", false, b"new"));
+    witness.see(&tcp(5, APP, 40_003, SINGAPORE, Kind::Ack, &request));
+    witness.tick(9_000);
+    witness.finish();
+    let (old, new) = (["com.sample.push"], ["org.other.player"]);
+    let (contacts, flows) = packages(&witness);
+    assert_eq!(contacts, [&old[..], &old, &old, &new, &new]);
+    assert_eq!(flows, [&old[..], &old, &old, &new, &new]);
+    let reasons = witness.records.iter().filter_map(|record| match record {
+        Record::Flow(flow) => Some(flow.end_reason.clone()),
+        _ => None,
+    });
+    let reasons: Vec<String> = reasons.collect();
+    assert_eq!(reasons[..3], ["app_gone"; 3], "{reasons:?}");
+}
+
+#[test]
+fn a_flow_that_outlives_an_update_keeps_the_version_that_began_it() {
+    let updated = PACKAGES.replace("3003 0 1 1 @system", "3003 0 2 1 @system");
+    let mut witness = Witness::new(core(PACKAGES));
+    let request = get("a.example");
+    witness.see(&tcp(0, APP, 40_000, SINGAPORE, Kind::Syn, b""));
+    witness.hear(&change(1, PACKAGES, &updated));
+    witness.see(&tcp(2, APP, 40_000, SINGAPORE, Kind::Ack, &request));
+    witness.see(&tcp(3, APP, 40_001, SINGAPORE, Kind::Ack, &request));
+    witness.finish();
+    let versions = witness.records.iter().filter_map(|record| match record {
+        Record::Contact(contact) => contact.packages[0].version_code,
+        _ => None,
+    });
+    assert_eq!(versions.collect::<Vec<_>>(), [1, 2]);
+    let reasons = witness.records.iter().filter_map(|record| match record {
+        Record::Flow(flow) => Some(flow.end_reason.clone()),
+        _ => None,
+    });
+    assert_eq!(reasons.collect::<Vec<_>>(), ["end_of_input"; 2]);
+}
+
+#[test]
+fn sandboxes_and_second_users_are_their_app_and_an_isolated_process_is_nobodys() {
+    let mut witness = Witness::new(core(PACKAGES));
+    let uids = [20_050, 1_010_050, 1_020_050, 99_001, 1_099_001, 10_999];
+    for (port, uid) in (40_000..).zip(uids) {
+        let request = get("a.example");
+        witness.see(&tcp(0, Some(uid), port, SINGAPORE, Kind::Ack, &request));
+    }
+    witness.finish();
+    let push: &[&str] = &["com.sample.push"];
+    let (contacts, _) = packages(&witness);
+    assert_eq!(contacts, [push, push, push, &[], &[], &[]]);
 }

@@ -9,6 +9,7 @@
 mod abx;
 mod class;
 mod document;
+mod history;
 mod lines;
 mod modified_utf8;
 mod packages_list;
@@ -16,6 +17,7 @@ mod packages_xml;
 mod preload_folders;
 mod problem;
 mod read;
+mod stamps;
 mod text;
 mod user_list;
 
@@ -27,8 +29,10 @@ pub use sakshi_rules::contact::AppClass;
 
 pub use self::{
     class::SYSTEM_PARTITIONS,
+    history::{CHANGES_MAX, InventoryHistory, Version},
     problem::{InventoryError, InventoryProblem, PROBLEMS_MAX, Position},
     read::Source,
+    stamps::Stamps,
 };
 use super::uid::{self, AppId};
 use crate::input::InventoryChange;
@@ -360,6 +364,7 @@ mod tests {
         let mut applied = older.clone();
         applied.apply(&InventoryChange {
             at: Timestamp::from_micros(0),
+            since: None,
             changed,
             removed,
         });

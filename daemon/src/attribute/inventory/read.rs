@@ -33,6 +33,15 @@ const PACKAGES_LIST: &str = "packages.list";
 const PACKAGES_XML: &str = "packages.xml";
 const USER_LISTS: [&str; 2] = ["users/userlist.xml", "userlist.xml"];
 const PRELOAD_FOLDERS: &str = "preload-folders.txt";
+/// Every file and folder that is looked at, by its name within the folder.
+pub(super) const FILES: [&str; 6] = [
+    PACKAGES_LIST,
+    PACKAGES_XML,
+    USER_LISTS[0],
+    USER_LISTS[1],
+    PRELOAD_FOLDERS,
+    "users",
+];
 
 /// A file that the inventory rests on.
 #[derive(Debug, Clone, Serialize, Deserialize)]

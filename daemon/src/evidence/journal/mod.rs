@@ -153,6 +153,7 @@ fn event_time(event: &mut Event) -> &mut Timestamp {
         Event::OwnerFact(fact) => &mut fact.at,
         Event::SocketClosed(closed) => &mut closed.at,
         Event::InventoryChange(change) => &mut change.at,
+        Event::Apk(apk) => &mut apk.at,
         Event::PhaseChange(phase) => &mut phase.at,
         Event::Gap(gap) => &mut gap.at,
         Event::Note(note) => &mut note.at,
