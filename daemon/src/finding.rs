@@ -18,6 +18,7 @@ use crate::{
     attribute::{
         inventory::{OwnerApps, Version},
         owner::Conclusion,
+        process::NamedProcess,
     },
     evidence::body::{self, PacketRef, Record},
     time::Timestamp,
@@ -34,6 +35,7 @@ pub struct ContactId(u32);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     owner: Conclusion,
+    process: Option<NamedProcess>,
     addr: IpAddr,
     port: Option<u16>,
     proto: Proto,
@@ -50,6 +52,8 @@ struct Key {
 pub struct Claim {
     /// Who sent.
     pub owner: Conclusion,
+    /// The process behind it.
+    pub process: Option<NamedProcess>,
     /// Version of the inventory in which the flow began.
     pub inventory: Version,
     /// Address reached.
@@ -201,6 +205,7 @@ impl ContactBook {
     ) -> Option<ContactId> {
         let key = Key {
             owner: claim.owner,
+            process: claim.process.clone(),
             addr: claim.addr,
             port: claim.port,
             proto: claim.proto,
@@ -246,7 +251,7 @@ impl ContactBook {
         place: Place,
         apps: Option<&OwnerApps<'_>>,
     ) -> (Entry, body::Contact) {
-        let owner = owner_body(&claim.owner, apps);
+        let owner = owner_body(&claim.owner, apps, claim.process.as_ref());
         let packages = packages_body(apps);
         let endpoint = body::Endpoint {
             addr: claim.addr,
@@ -408,7 +413,11 @@ fn mark_dirty(entry: &mut Entry, id: ContactId, dirty: &mut Vec<ContactId>) {
 }
 
 /// The owner as records show it.
-pub fn owner_body(owner: &Conclusion, apps: Option<&OwnerApps<'_>>) -> body::Owner {
+pub fn owner_body(
+    owner: &Conclusion,
+    apps: Option<&OwnerApps<'_>>,
+    process: Option<&NamedProcess>,
+) -> body::Owner {
     body::Owner {
         uid: owner.uid,
         user: apps.map(|apps| apps.user),
@@ -417,8 +426,11 @@ pub fn owner_body(owner: &Conclusion, apps: Option<&OwnerApps<'_>>) -> body::Own
             .map(|apps| apps.apps.iter().map(|app| app.package.clone()).collect())
             .unwrap_or_default(),
         class: apps.map_or(rules::AppClass::Unknown, |apps| apps.class),
-        process: None,
+        process: process.map(|process| process.name.clone()),
+        process_basis: process.map(|process| process.basis),
+        process_acts_for: process.and_then(|process| process.acts_for.clone()),
         name: apps.and_then(|apps| apps.android_name).map(str::to_owned),
+        note: apps.and_then(|apps| apps.note).map(str::to_owned),
         creator_uid: owner.creator_uid,
         disputed_uid: owner.disputed_uid,
         may_act_for_app: owner.may_act_for_app,

@@ -7,7 +7,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{attribute::inventory::App, time::Timestamp};
+use crate::{
+    attribute::{inventory::App, process::ProcessBasis},
+    time::Timestamp,
+};
 
 /// How the first byte of a packet is to be read (numbers of the tcpdump.org link-type registry,
 /// reduced to what we dissect).
@@ -30,6 +33,10 @@ pub enum LinkType {
     Ppp,
     /// Linux NFLOG: netlink attributes around an IP packet (239).
     Nflog,
+    /// IPv4 or IPv6, told by the version nibble; its UID is what `PCAPdroid` wrote beside it.
+    Pcapdroid,
+    /// Apple's PKTAP: interface and process in front of another link header (258, 149).
+    Pktap,
     /// Any other number: counted by it, and with few exceptions not dissected.
     Other(u16),
 }
@@ -107,6 +114,38 @@ pub struct OwnerFact {
     pub uid: Option<u32>,
     /// Inode of the socket, 0 when unknown.
     pub inode: u32,
+}
+
+/// A process was found behind a socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessFact {
+    /// When it was found.
+    pub at: Timestamp,
+    /// The socket's protocol.
+    pub proto: SocketProto,
+    /// The handset's side.
+    pub local: SocketAddr,
+    /// The other side.
+    pub remote: SocketAddr,
+    /// The UID that it was looked for under.
+    pub uid: u32,
+    /// Its number.
+    pub pid: u32,
+    /// What it calls itself.
+    pub process: String,
+    /// How it is known.
+    pub basis: ProcessBasis,
+}
+
+/// A capture's writer says what the app of a UID is called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppName {
+    /// Time of the packet before which it stands.
+    pub at: Timestamp,
+    /// The UID.
+    pub uid: u32,
+    /// The package's name, or the app's where the file has only that.
+    pub name: String,
 }
 
 /// The kernel closed a socket.
@@ -230,6 +269,10 @@ pub struct Note {
 pub enum Event {
     /// The kernel was asked for a socket's owner.
     OwnerFact(OwnerFact),
+    /// A process was found behind a socket.
+    ProcessFact(ProcessFact),
+    /// A capture's writer named the app of a UID.
+    AppName(AppName),
     /// The kernel closed a socket.
     SocketClosed(SocketClosed),
     /// Apps came, went or changed.

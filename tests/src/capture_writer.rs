@@ -1,8 +1,8 @@
 //! Writes packets and capture files, apart from the readers under test.
 //!
 //! In: addresses, ports, payloads, moments. Out: IP packets ([`Tcp`], [`udp`], [`echo`],
-//! [`fragments`]), link headers around them ([`nflog`], [`ethernet`]), and files ([`Pcapng`],
-//! [`pcap`]). The same calls give the same bytes.
+//! [`fragments`]), link headers around them ([`nflog`], [`ethernet`], [`pktap`], [`pcapdroid`]), and
+//! files ([`Pcapng`], [`pcap`]). The same calls give the same bytes.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -17,6 +17,11 @@ pub const ETHERNET: u16 = 1;
 pub const RAW_IP: u16 = 101;
 /// Link type of NFLOG records.
 pub const NFLOG: u16 = 239;
+
+/// Link type of Apple's PKTAP.
+pub const PKTAP: u16 = 258;
+/// Link type that anybody may use, and PKTAP had at first.
+pub const USER_2: u16 = 149;
 
 /// Hops that each packet is given.
 const HOPS: u8 = 64;
@@ -178,6 +183,80 @@ pub fn ethernet(packet: &[u8]) -> Vec<u8> {
     [&[2; 12][..], &ethertype, packet].concat()
 }
 
+/// A packet as `PCAPdroid` wraps it in a pcap file with dump extensions: a made-up Ethernet header,
+/// padding, and a trailer with UID (−1: unknown) and app name.
+pub fn pcapdroid(uid: i32, app: &str, packet: &[u8]) -> Vec<u8> {
+    let mut bytes = ethernet(packet);
+    bytes[..12].fill(0);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes.extend(0x0107_2021_u32.to_be_bytes());
+    bytes.extend(uid.to_be_bytes());
+    let mut name = [0; 20];
+    let cut = app.len().min(19);
+    name[..cut].copy_from_slice(&app.as_bytes()[..cut]);
+    bytes.extend(name);
+    bytes.extend([0xfc; 4]);
+    bytes
+}
+
+/// Who stands in a PKTAP header.
+#[derive(Debug, Clone, Copy)]
+pub struct PktapProcess<'a> {
+    /// Number of the process; −1: unknown.
+    pub pid: i32,
+    /// Its name.
+    pub name: &'a str,
+    /// Number and name of the process on whose behalf it acts.
+    pub effective: Option<(i32, &'a str)>,
+}
+
+/// An IP packet of a cellular interface behind a PKTAP header in the first layout, with the
+/// additions of later systems, or in the second.
+pub fn pktap(process: &PktapProcess<'_>, second: bool, packet: &[u8]) -> Vec<u8> {
+    let family: u32 = if packet.first().is_some_and(|first| first >> 4 == 6) {
+        30
+    } else {
+        2
+    };
+    let (epid, effective) = process.effective.unwrap_or((-1, ""));
+    let name = |name: &str, width: usize| {
+        let mut field = name.as_bytes().to_vec();
+        field.resize(width, 0);
+        field
+    };
+    let header = if second {
+        let mut header = vec![108, 0, 0, 40, 64, 88];
+        header.extend(12_u16.to_le_bytes());
+        header.extend([0; 8]);
+        header.extend(family.to_le_bytes());
+        header.extend([0; 8]);
+        header.extend(process.pid.to_le_bytes());
+        header.extend(epid.to_le_bytes());
+        header.extend(0x0008_0002_u32.to_le_bytes());
+        header.extend(name("pdp_ip0", 24));
+        header.extend(name(process.name, 24));
+        header.extend(name(effective, 20));
+        header
+    } else {
+        let mut header = Vec::new();
+        for number in [156_u32, 1, 12] {
+            header.extend(number.to_le_bytes());
+        }
+        header.extend(name("pdp_ip0", 24));
+        for number in [2_u32, family, 0, 0] {
+            header.extend(number.to_le_bytes());
+        }
+        header.extend(process.pid.to_le_bytes());
+        header.extend(name(process.name, 20));
+        header.extend([0; 8]);
+        header.extend(epid.to_le_bytes());
+        header.extend(name(effective, 20));
+        header.extend([0; 48]);
+        header
+    };
+    [&header[..], packet].concat()
+}
+
 /// A `ClientHello` in one record that asks for `name` (RFC 8446, RFC 6066).
 ///
 /// # Panics
@@ -254,6 +333,21 @@ impl Pcapng {
     /// # Panics
     /// When there is no such interface, or the packet is larger than a file can hold.
     pub fn packet(&mut self, interface: u32, nanos: u64, packet: &[u8], kept: usize) {
+        self.commented(interface, nanos, packet, kept, "");
+    }
+
+    /// Adds a packet with a comment, if that is not empty.
+    ///
+    /// # Panics
+    /// As [`Pcapng::packet`].
+    pub fn commented(
+        &mut self,
+        interface: u32,
+        nanos: u64,
+        packet: &[u8],
+        kept: usize,
+        comment: &str,
+    ) {
         let unit = self.units[usize::try_from(interface).expect("few interfaces")];
         let units = nanos / unit;
         let kept = &packet[..kept.min(packet.len())];
@@ -266,7 +360,30 @@ impl Pcapng {
         body.extend(length(kept).to_le_bytes());
         body.extend(length(packet).to_le_bytes());
         body.extend(kept);
+        if !comment.is_empty() {
+            body.resize(body.len().next_multiple_of(4), 0);
+            let length = u16::try_from(comment.len()).expect("a short comment");
+            body.extend(1_u16.to_le_bytes());
+            body.extend(length.to_le_bytes());
+            body.extend(comment.as_bytes());
+        }
         self.block(6, &body);
+    }
+
+    /// Adds the custom block in which `PCAPdroid` says what a UID's package and app are called.
+    ///
+    /// # Panics
+    /// When a name is longer than 255 bytes.
+    pub fn pcapdroid_uid(&mut self, uid: i32, package: &str, app: &str) {
+        let mut body = 62_652_u32.to_le_bytes().to_vec();
+        body.extend([1, 0, 1, 0]);
+        body.extend(uid.to_le_bytes());
+        for name in [package, app] {
+            body.push(u8::try_from(name.len()).expect("a short name"));
+        }
+        body.extend(package.as_bytes());
+        body.extend(app.as_bytes());
+        self.block(0x0bad, &body);
     }
 
     fn block(&mut self, kind: u32, body: &[u8]) {

@@ -25,6 +25,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("dissect", packets::dissect),
     ("nflog_attributes", packets::nflog_attributes),
+    ("pktap", packets::pktap),
     ("nflog_message", packets::nflog_message),
     ("nflog_listing", packets::nflog_listing),
     ("sock_diag", packets::sock_diag),

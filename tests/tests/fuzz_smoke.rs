@@ -62,6 +62,7 @@ macro_rules! targets {
 targets! {
     dissect: EXECUTIONS;
     nflog_attributes: EXECUTIONS;
+    pktap: EXECUTIONS;
     nflog_message: EXECUTIONS;
     nflog_listing: EXECUTIONS;
     sock_diag: EXECUTIONS;

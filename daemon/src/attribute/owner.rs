@@ -17,6 +17,13 @@ pub enum Basis {
     Nflog,
     /// The kernel's answer to a lookup at the first packet, `fchown` included.
     SockDiag,
+    /// The UID came with a packet and is an isolated process's; which app's, its name in `/proc`
+    /// says.
+    Process,
+    /// What `PCAPdroid` wrote beside a packet: its own lookup.
+    Pcapdroid,
+    /// Apple's PKTAP header in front of a packet: a process, and no UID.
+    Pktap,
     /// The creator and the lookup disagree on a socket that is not a resolver's: nobody is named.
     Disputed,
     /// Nothing said whose it is.
@@ -29,6 +36,9 @@ impl Basis {
         match self {
             Self::Nflog => "nflog",
             Self::SockDiag => "sock_diag",
+            Self::Process => "process",
+            Self::Pcapdroid => "pcapdroid",
+            Self::Pktap => "pktap",
             Self::Disputed => "disputed",
             Self::None => "none",
         }
@@ -103,6 +113,25 @@ impl Evidence {
                 may_act_for_app: false,
             },
         }
+    }
+}
+
+/// Concludes the owner of a flow to `remote_port` of which another tool wrote `uid` beside the
+/// packets: `basis` says which. Nothing stands beside it that could confirm or refute it.
+pub const fn as_told(uid: Option<u32>, basis: Basis, remote_port: Option<u16>) -> Conclusion {
+    let Some(uid) = uid else {
+        return Conclusion {
+            uid: None,
+            basis: Basis::None,
+            creator_uid: None,
+            disputed_uid: None,
+            may_act_for_app: false,
+        };
+    };
+    let resolver = matches!(remote_port, Some(53 | 853));
+    Conclusion {
+        may_act_for_app: uid::is_resolver(uid) || (resolver && uid::is_platform(uid)),
+        ..named(uid, basis)
     }
 }
 

@@ -103,6 +103,14 @@ pub const fn appid(uid: u32) -> u32 {
     uid % PER_USER
 }
 
+/// Whether a UID is an isolated process's, for any user: it is the process's own, and in no file.
+pub const fn is_isolated(uid: u32) -> bool {
+    matches!(
+        AppId::of(uid),
+        AppId::AppZygoteIsolated(_) | AppId::Isolated(_)
+    )
+}
+
 /// Whether a UID is a resolver's, for any user: what it sends, it may send for an app.
 pub const fn is_resolver(uid: u32) -> bool {
     matches!(appid(uid), DNS | DNS_TETHER)

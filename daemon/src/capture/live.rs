@@ -13,10 +13,12 @@ pub(crate) mod clock_step;
 pub(crate) mod ledger;
 pub(crate) mod lookup;
 pub(crate) mod outbox;
+pub(crate) mod process;
 pub(crate) mod receive;
 pub(crate) mod watch;
 
 use std::{
+    collections::BTreeSet,
     io,
     ops::RangeInclusive,
     sync::{
@@ -33,6 +35,7 @@ pub use outbox::{BATCH_NANOS_MAX, QUEUE_BATCHES_MAX};
 use self::{
     lookup::OwnerLookup,
     outbox::Outbox,
+    process::ProcessAsker,
     receive::{Capture, Command, LoopTotals},
     watch::{Request, Watch},
 };
@@ -77,6 +80,8 @@ pub enum CaptureWay {
 pub struct LiveConfig {
     /// Numbers of the Android users, so that each one's system UIDs are known.
     pub users: Vec<u32>,
+    /// App ids that several packages share: the process behind their flows is looked for.
+    pub shared: BTreeSet<u32>,
     /// The way.
     pub way: CaptureWay,
     /// The commands that set rules.
@@ -93,6 +98,7 @@ impl Default for LiveConfig {
     fn default() -> Self {
         Self {
             users: vec![0],
+            shared: BTreeSet::new(),
             way: CaptureWay::Auto,
             commands: Commands::default(),
             receive_buffer_bytes: RECEIVE_BUFFER_BYTES,
@@ -453,7 +459,14 @@ fn start_nflog(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, L
     let owners = open_lookup(&mut degradations);
     let (outbox, batches) = channels();
     let (commands, received) = mpsc::channel();
-    let capture = Capture::new(sockets, outbox, owners, received, Arc::clone(clock));
+    let processes = ProcessAsker::start(config.shared.clone(), clock)?;
+    let capture = Capture::new(
+        sockets,
+        outbox,
+        (owners, processes),
+        received,
+        Arc::clone(clock),
+    );
     // The threads are started before the rules, so that whatever fails leaves no rule behind.
     let capture = spawn(receive::THREAD, move || capture.run())?;
     let (rules, weaker) = Rules::install(config.commands.clone(), plan)?;

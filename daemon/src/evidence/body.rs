@@ -18,7 +18,11 @@ use crate::{
 
 pub use sakshi_rules::contact::Endpoint;
 
-pub use crate::{attribute::owner::Basis, flow::FlowState, input::Gap};
+pub use crate::{
+    attribute::{owner::Basis, process::ProcessBasis},
+    flow::FlowState,
+    input::Gap,
+};
 
 /// Who sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,10 +37,16 @@ pub struct Owner {
     pub apps: Vec<String>,
     /// Class of the packages together.
     pub class: AppClass,
-    /// Name of the process; null: not looked up.
+    /// Name of the process (of the app, where `process_basis` says so); null: not known.
     pub process: Option<String>,
+    /// How `process` is known.
+    pub process_basis: Option<ProcessBasis>,
+    /// Name of the process on whose behalf `process` acts, where that is said.
+    pub process_acts_for: Option<String>,
     /// Android's name of a platform UID.
     pub name: Option<String>,
+    /// Why no app stands behind the UID; null: one does, the UID is the platform's, or not known.
+    pub note: Option<String>,
     /// The socket's creator, where it is not the owner.
     pub creator_uid: Option<u32>,
     /// The other UID that was given, where the owner is disputed.
@@ -137,6 +147,8 @@ pub struct Flow {
     pub end_reason: String,
     /// Who sent.
     pub owner: Owner,
+    /// Number of the process `owner.process`; null: not known.
+    pub pid: Option<u32>,
     /// Packets without a UID of their own, which the flow's owner was carried to.
     pub carried_packets: u64,
     /// Names seen.

@@ -5,7 +5,7 @@
 
 use etherparse::ether_type;
 
-use super::{Unparsed, nflog};
+use super::{Unparsed, nflog, pktap};
 use crate::input::LinkType;
 
 /// Tags, labels and encapsulations that are followed below one link header; more is
@@ -62,13 +62,14 @@ pub(super) fn network(
     original_len: u32,
 ) -> Result<Network<'_>, Unparsed> {
     let (version, offset) = match link {
-        LinkType::RawIp => (Version::Nibble, 0),
+        LinkType::RawIp | LinkType::Pcapdroid => (Version::Nibble, 0),
         LinkType::Ethernet => ethertype(data, 12, NESTED_MAX)?,
         LinkType::Sll => sll(data)?,
         LinkType::Sll2 => sll2(data)?,
         LinkType::Null | LinkType::Loop => (loopback(data)?, 4),
         LinkType::Ppp => ppp(data, 0, NESTED_MAX)?,
         LinkType::Nflog => return nflog::network(data),
+        LinkType::Pktap => return pktap::network(data, original_len),
         LinkType::Other(FDDI) => ethertype(data, snap(data, 13)?, NESTED_MAX)?,
         LinkType::Other(CISCO_HDLC) => ethertype(data, 2, NESTED_MAX)?,
         LinkType::Other(_) => return Err(Unparsed::LinkType),

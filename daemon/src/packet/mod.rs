@@ -6,12 +6,14 @@
 mod ip;
 mod link;
 mod nflog;
+mod pktap;
 
 use std::net::IpAddr;
 
 use crate::input::LinkType;
 
 pub use nflog::{Hook, NflogAttributes, nflog_attributes};
+pub use pktap::{Pktap, is_pktap, pktap};
 
 /// Link type of a record that a capture file numbers among its packets though it is none, so that
 /// frame numbers agree with those that Wireshark shows.
@@ -35,7 +37,7 @@ pub fn dissect(link: LinkType, data: &[u8], original_len: u32) -> Result<View<'_
 
 /// Entry for fuzzing: the first byte picks the link type, the rest is the packet.
 pub fn fuzz_dissect(data: &[u8]) {
-    const LINKS: [LinkType; 10] = [
+    const LINKS: [LinkType; 12] = [
         LinkType::RawIp,
         LinkType::Ethernet,
         LinkType::Null,
@@ -46,6 +48,8 @@ pub fn fuzz_dissect(data: &[u8]) {
         LinkType::Nflog,
         LinkType::Other(10),
         LinkType::Other(104),
+        LinkType::Pcapdroid,
+        LinkType::Pktap,
     ];
     let Some((first, packet)) = data.split_first() else {
         return;

@@ -3,6 +3,7 @@
 //! In: one ordered stream of inputs. Out: records, and for each packet how much of it the journal
 //! must keep, so that feeding the journal again gives the same records. No I/O, no clock.
 
+mod process;
 mod settle;
 
 use std::{
@@ -63,6 +64,7 @@ pub struct State {
     /// Version of the inventory in which it began.
     inventory: Version,
     looked_up: Option<u32>,
+    process: process::Known,
     packets_without_uid: u64,
     probes: u8,
     protocol: Option<AppProtocol>,
@@ -117,6 +119,7 @@ pub struct Core {
     atlas: Arc<Atlas>,
     max_age_days: u32,
     resolved: ResolvedNames,
+    app_names: process::AppNames,
     book: ContactBook,
     sources: Vec<String>,
     ready: Vec<FlowId>,
@@ -152,6 +155,7 @@ impl Core {
             atlas: setup.atlas,
             max_age_days: ages.min().unwrap_or(PLACE_AGE_DAYS_DEFAULT),
             resolved: ResolvedNames::new(),
+            app_names: process::AppNames::default(),
             book: ContactBook::new(setup.session, setup.rules),
             counts: Counts {
                 sources: vec![(0, 0); setup.sources.len()],
@@ -202,6 +206,7 @@ impl Core {
                 flow.user.inventory = self.inventory.version();
             }
         }
+        self.read_told(observed.flow, packet);
         let keep = self.read_payload(observed, packet, &view);
         self.count(observed, packet, &view, out);
         self.close_ended(out);
@@ -315,6 +320,8 @@ impl Core {
         self.settle_ready(out);
         match event {
             Event::OwnerFact(_) | Event::SocketClosed(_) => {}
+            Event::ProcessFact(fact) => self.process_fact(fact),
+            Event::AppName(name) => self.app_names.note(name),
             Event::Tick(at) => {
                 self.advance(*at, out);
                 self.close_ended(out);
@@ -395,6 +402,7 @@ impl Core {
         self.table.finish();
         self.close_ended(out);
         self.waiting.clear();
+        self.app_names.clear();
         self.book.totals(out);
         self.report_bounds(out);
         // The next source has a time of its own.
@@ -444,6 +452,11 @@ impl Core {
             "resolved names",
             forgotten - self.forgotten,
             "names of addresses were forgotten because the table was full",
+        );
+        say(
+            "app names",
+            self.app_names.take_turned_away(),
+            "UIDs have no app name because the table was full",
         );
         (self.evicted, self.forgotten) = (evicted, forgotten);
     }

@@ -7,11 +7,13 @@
 
 use sakshi_rules::contact::{AppProtocol, Name, NameSource, Proto};
 
-use super::{Core, FLOW_NAMES_MAX, Flow, Settled, State};
+use super::{Core, FLOW_NAMES_MAX, Flow, Settled, State, process};
 use crate::{
     attribute::{
         inventory::{InventoryHistory, OwnerApps},
-        owner::{Conclusion, Evidence},
+        owner::{Basis, Conclusion, Evidence},
+        process::{NamedProcess, ProcessBasis, package_of},
+        uid,
     },
     evidence::body::{self, PacketRef, PlaceSummary, Record},
     finding::{Claim, ContactBook, Share, owner_body},
@@ -63,6 +65,7 @@ impl Core {
             atlas: &self.atlas,
             inventory: &self.inventory,
             resolved: &self.resolved,
+            app_names: &self.app_names,
             sources: &self.sources,
             max_age_days: self.max_age_days,
         };
@@ -91,6 +94,7 @@ struct Desk<'a> {
     atlas: &'a Atlas,
     inventory: &'a InventoryHistory,
     resolved: &'a ResolvedNames,
+    app_names: &'a process::AppNames,
     sources: &'a [String],
     max_age_days: u32,
 }
@@ -112,11 +116,13 @@ impl<'a> Desk<'a> {
         if share.packets_out == 0 {
             return;
         }
-        let owner = conclude(flow);
+        let concluded = conclude(flow);
+        let (owner, apps, process) = self.who(flow);
         let (name, names) = self.names(flow, owner);
         let addr = flow.tuple.remote.addr;
         let claim = Claim {
             owner,
+            process,
             inventory: flow.user.inventory,
             addr,
             port: flow.tuple.remote.port,
@@ -129,7 +135,6 @@ impl<'a> Desk<'a> {
             at: flow.end,
         };
         let place = || self.atlas.locate(addr, flow.start, self.max_age_days);
-        let apps = self.apps(flow, owner);
         let contact = self.book.settle(claim, place, apps.as_ref(), out);
         let before = flow.user.settled.and_then(|settled| settled.contact);
         if before != contact {
@@ -143,7 +148,7 @@ impl<'a> Desk<'a> {
         }
         flow.user.settled = Some(Settled {
             contact,
-            owner,
+            owner: concluded,
             phase,
             payload: flow.payload_out,
         });
@@ -186,10 +191,24 @@ impl<'a> Desk<'a> {
         (own.or(resolved), names)
     }
 
-    /// The apps of the owner, as they were when the flow began.
-    fn apps(&self, flow: &Flow, owner: Conclusion) -> Option<OwnerApps<'a>> {
+    /// The owner, its apps as they were when the flow began, and the process behind it. Which app
+    /// an isolated process belongs to is in no file: only its name says so.
+    fn who(&self, flow: &Flow) -> (Conclusion, Option<OwnerApps<'a>>, Option<NamedProcess>) {
         let (history, version) = (self.inventory, flow.user.inventory);
-        owner.uid.map(|uid| history.describe(uid, version))
+        let mut owner = conclude(flow);
+        let process = flow.user.process.named(owner, self.app_names);
+        let apps = owner.uid.map(|uid| history.describe(uid, version));
+        let app = process
+            .as_ref()
+            .filter(|process| process.basis == ProcessBasis::ProcUid)
+            .and_then(|process| history.app(package_of(&process.name), version));
+        match (apps, app) {
+            (Some(apps), Some(app)) if owner.uid.is_some_and(uid::is_isolated) => {
+                owner.basis = Basis::Process;
+                (owner, Some(apps.of_app(app)), process)
+            }
+            (apps, _) => (owner, apps, process),
+        }
     }
 
     fn packet_refs(&self, flow: &Flow) -> Vec<PacketRef> {
@@ -209,8 +228,7 @@ impl<'a> Desk<'a> {
     }
 
     fn flow_record(&self, flow: &Flow) -> body::Flow {
-        let owner = conclude(flow);
-        let apps = self.apps(flow, owner);
+        let (owner, apps, process) = self.who(flow);
         let (_, names) = self.names(flow, owner);
         let place = self
             .atlas
@@ -234,7 +252,8 @@ impl<'a> Desk<'a> {
                 .handshake_nanos
                 .and_then(|nanos| u64::try_from(nanos / 1_000).ok()),
             end_reason: flow.ended.unwrap_or(Ended::Finished).as_str().to_owned(),
-            owner: owner_body(&owner, apps.as_ref()),
+            owner: owner_body(&owner, apps.as_ref(), process.as_ref()),
+            pid: flow.user.process.pid(),
             carried_packets: if flow.uid.is_some() {
                 flow.user.packets_without_uid
             } else {
@@ -256,11 +275,15 @@ impl<'a> Desk<'a> {
 
 /// The owner as far as the kernel has said by now.
 pub(super) fn conclude(flow: &Flow) -> Conclusion {
+    let port = flow.tuple.remote.port;
+    if let Some(told) = flow.user.process.conclude(flow.uid, port) {
+        return told;
+    }
     Evidence {
         reported: flow.uid,
         looked_up: flow.user.looked_up,
     }
-    .conclude(flow.tuple.remote.port)
+    .conclude(port)
 }
 
 /// What the handset has sent in the flow.

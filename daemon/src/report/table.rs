@@ -6,7 +6,7 @@ use comfy_table::{Cell, ContentArrangement, Table, presets};
 use sakshi_rules::contact::Grade;
 
 use super::fold::FindingRow;
-use crate::evidence::body::{self, Basis};
+use crate::evidence::body::{self, Basis, ProcessBasis};
 
 /// How a table is drawn.
 #[derive(Debug, Clone, Copy)]
@@ -106,18 +106,25 @@ fn painted(line: &str) -> String {
 /// An owner in one cell: apps, class and UID, or that it is unknown.
 pub fn owner(owner: &body::Owner) -> String {
     let Some(uid) = owner.uid else {
-        return match owner.basis {
-            Basis::Disputed => "disputed".to_owned(),
-            _ => "unknown".to_owned(),
+        return match (owner.basis, &owner.process) {
+            (Basis::Disputed, _) => "disputed".to_owned(),
+            (_, Some(process)) => format!("{}\nno UID", process_text(owner, process)),
+            (_, None) => "unknown".to_owned(),
         };
     };
     let who = match (owner.name.as_deref(), owner.apps.as_slice()) {
         (Some(name), []) => format!("{name} (platform)"),
         (Some(name), apps) => format!("{name} (the platform, {} packages)", apps.len()),
-        (None, []) => "no package known".to_owned(),
+        (None, []) => owner
+            .note
+            .clone()
+            .unwrap_or_else(|| "no package known".to_owned()),
         (None, apps) => apps.join("\n"),
     };
     let mut text = format!("{who}\n{} · UID {uid}", class(owner));
+    if let Some(process) = &owner.process {
+        text.extend(["\n", &process_text(owner, process)]);
+    }
     if owner.may_act_for_app {
         text.push_str("\nmay act for an app");
     }
@@ -125,6 +132,18 @@ pub fn owner(owner: &body::Owner) -> String {
         text.extend([" · user ", &user.to_string()]);
     }
     text
+}
+
+/// A process's name; of what `PCAPdroid` wrote, that it is an app's.
+fn process_text(owner: &body::Owner, process: &str) -> String {
+    let what = match owner.process_basis {
+        Some(ProcessBasis::Pcapdroid) => "called",
+        _ => "process",
+    };
+    match &owner.process_acts_for {
+        Some(other) => format!("{what} {process}, for {other}"),
+        None => format!("{what} {process}"),
+    }
 }
 
 fn class(owner: &body::Owner) -> &'static str {

@@ -114,7 +114,8 @@ impl Apps {
         };
         let (inventory, problems) = match what {
             What::Unreadable(why) => {
-                let detail = format!("{why}; until it can be read again, the apps are those of before");
+                let detail =
+                    format!("{why}; until it can be read again, the apps are those of before");
                 return Ok(vec![gap(detail, since, None)]);
             }
             What::Readable => {

@@ -102,14 +102,7 @@ pub fn run(
     };
     let core = core_of(&record, materials);
     let work = Work {
-        worker: |sender| {
-            Worker::new(
-                core,
-                sender,
-                Arc::clone(clock),
-                Arc::clone(&status),
-            )
-        },
+        worker: |sender| Worker::new(core, sender, Arc::clone(clock), Arc::clone(&status)),
         first,
         batches: started.batches,
     };
@@ -313,6 +306,7 @@ fn live_config(config: &RunConfig, materials: &Materials) -> LiveConfig {
     let default = LiveConfig::default();
     LiveConfig {
         users: materials.inventory.users().to_vec(),
+        shared: materials.inventory.shared_appids(),
         way: config.capture,
         commands: config.commands.clone(),
         receive_buffer_bytes: config

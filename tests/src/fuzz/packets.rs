@@ -11,12 +11,12 @@ use sakshi::{
             message::{Message, messages},
         },
     },
-    input::{Batch, Input, LinkType},
+    input::{Batch, Event, Input, LinkType},
     packet::{self, Transport},
 };
 
 /// Link types in the order of the first byte of a `dissect` input.
-const LINKS: [LinkType; 10] = [
+const LINKS: [LinkType; 12] = [
     LinkType::RawIp,
     LinkType::Ethernet,
     LinkType::Null,
@@ -27,6 +27,8 @@ const LINKS: [LinkType; 10] = [
     LinkType::Nflog,
     LinkType::Other(10),
     LinkType::Other(104),
+    LinkType::Pcapdroid,
+    LinkType::Pktap,
 ];
 
 /// The first byte picks the link type, the rest is a packet.
@@ -62,6 +64,15 @@ pub(super) fn nflog_attributes(data: &[u8]) {
                 .map(|rest| &rest[..found.payload.len()]),
             Some(found.payload)
         );
+    }
+}
+
+/// A record of link type 258.
+pub(super) fn pktap(data: &[u8]) {
+    if let Ok(header) = packet::pktap(data) {
+        assert!(header.header_len <= data.len());
+        assert!(header.process.len() <= 17 && header.effective.len() <= 17);
+        assert!(!header.process.contains(&0) && header.pid != Some(0));
     }
 }
 
@@ -115,8 +126,10 @@ pub(super) fn capture_file(data: &[u8]) {
         batch.clear();
         let next = file.next(&mut batch);
         for input in batch.iter() {
-            let Input::Packet(packet) = input else {
-                panic!("a capture gives packets only");
+            let packet = match input {
+                Input::Packet(packet) => packet,
+                Input::Event(Event::AppName(_)) => continue,
+                Input::Event(event) => panic!("a capture gives packets and names, not {event:?}"),
             };
             frames += 1;
             assert_eq!(packet.frame, frames);

@@ -117,7 +117,18 @@ pub struct OwnerApps<'a> {
     pub note: Option<&'static str>,
 }
 
-impl OwnerApps<'_> {
+impl<'a> OwnerApps<'a> {
+    /// The same UID, of which something else than the inventory says which app it is.
+    #[must_use]
+    pub fn of_app(self, app: &'a App) -> Self {
+        Self {
+            apps: vec![app],
+            class: app.class,
+            note: None,
+            ..self
+        }
+    }
+
     /// Whether there are apps and the vendor shipped each of them: preloaded, updated since, or
     /// deletable.
     pub fn all_shipped(&self) -> bool {
@@ -163,6 +174,17 @@ impl Inventory {
     /// The app of that name.
     pub fn app(&self, package: &str) -> Option<&App> {
         self.apps.iter().find(|app| app.package == package)
+    }
+
+    /// App ids of installed apps that several packages share.
+    pub fn shared_appids(&self) -> BTreeSet<u32> {
+        let pairs = self.apps.windows(2);
+        pairs
+            .filter_map(|pair| match pair {
+                [one, other] if one.appid == other.appid => Some(one.appid),
+                _ => None,
+            })
+            .collect()
     }
 
     /// Android users of the handset, sorted; 0 is always there.

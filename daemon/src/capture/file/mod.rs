@@ -1,6 +1,7 @@
 //! Packets from capture files: pcap and pcapng, plain or in gzip or zstd.
 //!
-//! In: any [`Read`] (a file, standard input). Out: [`Batch`]es of packets, numbered from 1 in the
+//! In: any [`Read`] (a file, standard input). Out: [`Batch`]es of packets (and of the names that
+//! `PCAPdroid` gives to UIDs), numbered from 1 in the
 //! order of the file, and at the end whether the capture was read whole or where it is damaged.
 //! Memory is bounded whatever the file says: the largest record that is looked at as a whole is
 //! 2 MiB; blocks that are not needed are passed over at any length.
@@ -9,6 +10,7 @@ mod bytes;
 mod compression;
 mod damage;
 mod pcap;
+mod pcapdroid;
 mod pcapng;
 mod window;
 
@@ -24,12 +26,13 @@ use std::{
 
 use self::{
     bytes::Order,
+    pcapdroid::Names,
     pcapng::{Block, BlockKind, BlockPrefix, INTERFACES_MAX, Interface, PacketBlock},
     window::{Short, Window},
 };
 use crate::{
-    input::{Batch, LinkType, Packet, TimeBasis, Vantage},
-    packet::{Hook, NOT_A_PACKET, nflog_attributes},
+    input::{Batch, Event, LinkType, Packet, TimeBasis, Vantage},
+    packet::{Hook, NOT_A_PACKET, is_pktap, nflog_attributes},
     time::Timestamp,
 };
 
@@ -38,6 +41,9 @@ pub use damage::{CaptureError, Damage, DamageKind};
 /// Most captured bytes of one packet: libpcap's `MAXIMUM_SNAPLEN`, above which it also takes a
 /// record for damaged.
 pub const CAPTURED_MAX: u32 = 262_144;
+
+/// Link type *user 2*: anybody's, and PKTAP's before it had a number of its own.
+const USER_2: u16 = 149;
 
 /// What [`CaptureFile::next`] ended with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +61,7 @@ pub struct CaptureFile {
     source: u16,
     frames: u64,
     last_at: Timestamp,
+    names: Names,
     raw_bytes: Arc<AtomicU64>,
     end: Option<End>,
 }
@@ -107,6 +114,7 @@ fn link_type(number: u32) -> LinkType {
         108 => LinkType::Loop,
         113 => LinkType::Sll,
         239 => LinkType::Nflog,
+        258 => LinkType::Pktap,
         276 => LinkType::Sll2,
         other => LinkType::Other(u16::try_from(other).unwrap_or(u16::MAX - 1)),
     }
@@ -134,6 +142,7 @@ impl CaptureFile {
             source,
             frames: 0,
             last_at: Timestamp::default(),
+            names: Names::default(),
             raw_bytes,
             end: None,
         })
@@ -205,6 +214,9 @@ impl CaptureFile {
         self.last_at = record.at;
         let mut packet = packet(self.source, self.frames, header.link, data);
         record.describe(&mut packet);
+        let (packet, name) = self.names.unwrap(packet);
+        name.into_iter()
+            .for_each(|name| batch.push_event(Event::AppName(name)));
         batch.push_packet(&packet);
         self.window.consume(length);
         Ok(())
@@ -220,10 +232,21 @@ impl CaptureFile {
         if prefix.kind == pcapng::SECTION_HEADER {
             *order = section(&mut self.window)?;
             interfaces.clear();
+            self.names.clear();
             return Ok(());
         }
         let kind = prefix.check()?;
         if kind != BlockKind::Parsed {
+            if prefix.kind == pcapng::CUSTOM && prefix.length <= pcapdroid::MAPPING_LEN_MAX {
+                let bytes = self
+                    .window
+                    .peek(usize::try_from(prefix.length).unwrap_or(0))?;
+                let body = pcapng::body(prefix, bytes, *order)?;
+                self.names
+                    .mapping(body, *order, self.last_at)
+                    .into_iter()
+                    .for_each(|name| batch.push_event(Event::AppName(name)));
+            }
             pass(&mut self.window, prefix, *order)?;
             if kind == BlockKind::Numbered {
                 self.frames += 1;
@@ -245,7 +268,16 @@ impl CaptureFile {
             Block::Packet(block) => {
                 self.frames += 1;
                 self.last_at = block.at.unwrap_or(self.last_at);
-                batch.push_packet(&of_block(self.source, self.frames, self.last_at, &block));
+                let mut packet = of_block(self.source, self.frames, self.last_at, &block);
+                if packet.link == LinkType::RawIp
+                    && let Some(uid) = self.names.commented(block.comment)
+                {
+                    (packet.link, packet.uid) = (LinkType::Pcapdroid, Some(uid));
+                }
+                let (packet, name) = self.names.unwrap(packet);
+                name.into_iter()
+                    .for_each(|name| batch.push_event(Event::AppName(name)));
+                batch.push_packet(&packet);
             }
         }
         self.window.consume(length);
@@ -286,6 +318,10 @@ fn no_packet(source: u16, frame: u64, at: Timestamp, original_len: u32) -> Packe
 /// A packet as far as its place in the file and its bytes tell; NFLOG records bring their owner
 /// and vantage with them.
 fn packet(source: u16, frame: u64, link: LinkType, data: &[u8]) -> Packet<'_> {
+    let link = match link {
+        LinkType::Other(USER_2) if is_pktap(data) => LinkType::Pktap,
+        link => link,
+    };
     let attributes = (link == LinkType::Nflog)
         .then(|| nflog_attributes(data).ok())
         .flatten();

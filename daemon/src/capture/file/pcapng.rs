@@ -18,7 +18,7 @@ const SIMPLE_PACKET: u32 = 3;
 const ENHANCED_PACKET: u32 = 6;
 /// Custom blocks and systemd journal entries: no packets, but Wireshark numbers them as frames,
 /// and the frame numbers of evidence must lead to the right packet there.
-const CUSTOM: u32 = 0x0bad;
+pub(super) const CUSTOM: u32 = 0x0bad;
 const CUSTOM_NOT_COPIED: u32 = 0x4000_0bad;
 const JOURNAL: u32 = 9;
 /// Major version of the sections that are read.
@@ -33,6 +33,7 @@ const BLOCK_LEN_MIN: u32 = 12;
 const SECTION_LEN_MIN: u32 = 28;
 
 const OPTION_END: u16 = 0;
+const OPTION_COMMENT: u16 = 1;
 const OPTION_TSRESOL: u16 = 9;
 const OPTION_TSOFFSET: u16 = 14;
 
@@ -188,6 +189,8 @@ pub(super) struct PacketBlock<'a> {
     pub(super) link: LinkType,
     pub(super) original_len: u32,
     pub(super) data: &'a [u8],
+    /// Its first comment; empty: none.
+    pub(super) comment: &'a [u8],
 }
 
 /// What a parsed block was.
@@ -219,7 +222,7 @@ pub(super) fn parse<'a>(
 }
 
 /// What stands between a block's two lengths, which must agree.
-fn body(prefix: BlockPrefix, bytes: &[u8], order: Order) -> Result<&[u8], DamageKind> {
+pub(super) fn body(prefix: BlockPrefix, bytes: &[u8], order: Order) -> Result<&[u8], DamageKind> {
     let (rest, trailer) = bytes
         .split_last_chunk::<4>()
         .ok_or(prefix.length_damage())?;
@@ -270,7 +273,22 @@ fn timed<'a>(
         link: interface.link,
         original_len: original_len.max(captured_len),
         data,
+        comment: comment(fields, data.len()),
     }))
+}
+
+/// The first comment among the options behind a packet's data and its padding.
+fn comment<'a>(fields: &mut Fields<'a>, data_len: usize) -> &'a [u8] {
+    let padding = data_len.next_multiple_of(4) - data_len;
+    let _ = fields.bytes(padding);
+    while let Some((code, value)) = option(fields) {
+        match code {
+            OPTION_END => break,
+            OPTION_COMMENT => return value,
+            _ => {}
+        }
+    }
+    &[]
 }
 
 /// A simple packet block: of the first interface, cut at its snap length, padded.
@@ -295,6 +313,7 @@ fn simple<'a>(
         link: interface.link,
         original_len,
         data: fields.bytes(length)?,
+        comment: &[],
     }))
 }
 

@@ -19,6 +19,7 @@ use super::{
     ledger::{Hole, Ledger, Standing},
     lookup::{self, OwnerLookup},
     outbox::Outbox,
+    process::ProcessAsker,
 };
 use crate::{
     capture::nflog::{
@@ -101,6 +102,7 @@ pub(crate) struct Capture {
     groups: [Group; 2],
     outbox: Outbox,
     owners: Option<OwnerLookup>,
+    processes: ProcessAsker,
     commands: Receiver<Command>,
     clock: Arc<dyn Clock>,
     clock_watch: ClockWatch,
@@ -114,7 +116,7 @@ impl Capture {
     pub(crate) fn new(
         sockets: [GroupSocket; 2],
         outbox: Outbox,
-        owners: Option<OwnerLookup>,
+        (owners, processes): (Option<OwnerLookup>, ProcessAsker),
         commands: Receiver<Command>,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -129,6 +131,7 @@ impl Capture {
             groups,
             outbox,
             owners,
+            processes,
             commands,
             clock_watch: ClockWatch::new(&*clock),
             clock,
@@ -149,12 +152,17 @@ impl Capture {
             if let Some(gap) = self.clock_watch.look(&*self.clock) {
                 self.outbox.push_event(Event::Gap(gap), &*self.clock);
             }
+            self.take_processes();
             let open = self.obey();
             self.settle();
             self.outbox.flush_if_due(&*self.clock);
             if !open {
                 break;
             }
+        }
+        self.take_processes();
+        if let Some(gap) = self.processes.not_asked(self.clock.now()) {
+            self.outbox.push_event(gap, &*self.clock);
         }
         self.totals.lookup_errors = self.owners.as_ref().map_or(0, OwnerLookup::errors);
         self.totals.queue_dropped = self.outbox.finish(&*self.clock);
@@ -270,7 +278,22 @@ impl Capture {
             && let Some(ends) = lookup::ends(logged.payload)
             && let Some(fact) = owners.ask(&ends, now, monotonic)
         {
+            if let Some(uid) = fact.uid.filter(|uid| self.processes.wants(*uid)) {
+                self.processes.ask_of(ends, uid, fact.inode);
+            }
             self.outbox.push_event(Event::OwnerFact(fact), &*self.clock);
+        } else if !unbatched
+            && let Some(uid) = logged.uid.filter(|uid| self.processes.wants(*uid))
+            && let Some(ends) = lookup::ends(logged.payload)
+        {
+            self.processes.ask(ends, uid, monotonic);
+        }
+    }
+
+    /// Puts what was found of processes into the stream, behind the packets it is about.
+    fn take_processes(&mut self) {
+        while let Some(fact) = self.processes.next() {
+            self.outbox.push_event(fact, &*self.clock);
         }
     }
 

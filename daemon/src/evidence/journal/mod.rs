@@ -151,6 +151,8 @@ impl Block {
 fn event_time(event: &mut Event) -> &mut Timestamp {
     match event {
         Event::OwnerFact(fact) => &mut fact.at,
+        Event::ProcessFact(fact) => &mut fact.at,
+        Event::AppName(name) => &mut name.at,
         Event::SocketClosed(closed) => &mut closed.at,
         Event::InventoryChange(change) => &mut change.at,
         Event::Apk(apk) => &mut apk.at,
@@ -162,7 +164,7 @@ fn event_time(event: &mut Event) -> &mut Timestamp {
 }
 
 /// Codes of the link types: stable, whatever the type's own order becomes.
-const LINKS: [(u8, LinkType); 8] = [
+const LINKS: [(u8, LinkType); 10] = [
     (0, LinkType::Ethernet),
     (1, LinkType::RawIp),
     (2, LinkType::Null),
@@ -171,6 +173,8 @@ const LINKS: [(u8, LinkType); 8] = [
     (5, LinkType::Sll2),
     (6, LinkType::Ppp),
     (7, LinkType::Nflog),
+    (8, LinkType::Pcapdroid),
+    (9, LinkType::Pktap),
 ];
 /// Code of a link type that follows by its number.
 const LINK_OTHER: u8 = 255;
