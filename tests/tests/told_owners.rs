@@ -69,7 +69,7 @@ fn pcapdroid_pcapng() -> Vec<u8> {
     let mut file = Pcapng::new();
     let tunnel = file.interface(RAW_IP, false);
     file.pcapdroid_uid(CHAT, "org.example.chat", "Chat");
-    let mut packet = |file: &mut Pcapng, at: u64, port, comment: &str| {
+    let packet = |file: &mut Pcapng, at: u64, port, comment: &str| {
         let packet = sent(port, SERVER, b"payload");
         file.commented(tunnel, BEGIN + at, &packet, usize::MAX, comment);
     };

@@ -4,8 +4,12 @@ mod replay;
 mod stream;
 
 use sakshi::{
+    attribute::{inventory::AppClass, owner::Basis, process::ProcessBasis},
     evidence::body::Record,
-    input::{Event, Gap, GapCause, InventoryChange, OwnerFact, PhaseChange, SocketProto, Vantage},
+    input::{
+        Event, Gap, GapCause, InventoryChange, OwnerFact, PhaseChange, ProcessFact, SocketProto,
+        Vantage,
+    },
     pipeline::Keep,
 };
 
@@ -453,4 +457,119 @@ fn sandboxes_and_second_users_are_their_app_and_an_isolated_process_is_nobodys()
     let push: &[&str] = &["com.sample.push"];
     let (contacts, _) = packages(&witness);
     assert_eq!(contacts, [push, push, push, &[], &[], &[]]);
+}
+
+/// A process found behind a socket to Singapore.
+fn process(millis: i64, port: u16, uid: u32, name: &str, basis: ProcessBasis) -> Event {
+    Event::ProcessFact(ProcessFact {
+        at: at(millis),
+        proto: SocketProto::Tcp,
+        local: format!("192.168.43.100:{port}").parse().unwrap(),
+        remote: SINGAPORE.parse().unwrap(),
+        uid,
+        pid: 700,
+        process: name.to_owned(),
+        basis,
+    })
+}
+
+/// Packages, class, basis and process of each flow, in order.
+fn owners(witness: &Witness) -> Vec<(Vec<String>, AppClass, Basis, Option<String>)> {
+    let owner = |record: &Record| match record {
+        Record::Flow(flow) => {
+            let owner = flow.owner.clone();
+            Some((owner.apps, owner.class, owner.basis, owner.process))
+        }
+        _ => None,
+    };
+    witness.records.iter().filter_map(owner).collect()
+}
+
+#[test]
+fn a_process_stands_beside_the_uid_it_was_found_under() {
+    let mut witness = Witness::new(core(PACKAGES));
+    let system = Some(1000);
+    for port in 40_000..40_003 {
+        witness.see(&tcp(0, system, port, SINGAPORE, Kind::Ack, b"x"));
+    }
+    witness.hear(&process(
+        1,
+        40_000,
+        1000,
+        "system_server",
+        ProcessBasis::ProcSocket,
+    ));
+    // Found under another UID, and two that contradict each other: nobody is named.
+    witness.hear(&process(1, 40_001, 1001, "radio", ProcessBasis::ProcSocket));
+    witness.hear(&process(1, 40_002, 1000, "one", ProcessBasis::ProcSocket));
+    witness.hear(&process(2, 40_002, 1000, "other", ProcessBasis::ProcSocket));
+    witness.finish();
+    let processes: Vec<_> = owners(&witness).into_iter().map(|owner| owner.3).collect();
+    assert_eq!(processes, [Some("system_server".to_owned()), None, None]);
+}
+
+#[test]
+fn a_process_that_is_found_late_moves_its_flow() {
+    let mut witness = Witness::new(core(PACKAGES));
+    let request = get("a.example");
+    witness.see(&tcp(0, Some(1000), 40_000, SINGAPORE, Kind::Ack, &request));
+    witness.tick(10);
+    witness.hear(&process(
+        11,
+        40_000,
+        1000,
+        "system_server",
+        ProcessBasis::ProcSocket,
+    ));
+    witness.tick(20);
+    witness.finish();
+    let processes = witness.records.iter().filter_map(|record| match record {
+        Record::Contact(contact) => Some(contact.owner.process.clone()),
+        _ => None,
+    });
+    let processes: Vec<_> = processes.collect();
+    assert_eq!(processes, [None, Some("system_server".to_owned())]);
+    assert_eq!(witness.totals()["1-1"].0, 0);
+    assert_eq!(witness.totals()["1-2"].0, 1);
+}
+
+#[test]
+fn an_isolated_process_is_its_apps_only_by_its_name() {
+    let mut witness = Witness::new(core(PACKAGES));
+    let names = [
+        Some("com.sample.push:sandboxed_process0"),
+        Some("com.unknown:isolated"),
+        None,
+    ];
+    for ((port, uid), name) in (40_000..).zip(99_001..).zip(names) {
+        let request = get("a.example");
+        witness.see(&tcp(0, Some(uid), port, SINGAPORE, Kind::Ack, &request));
+        if let Some(name) = name {
+            witness.hear(&process(1, port, uid, name, ProcessBasis::ProcUid));
+        }
+    }
+    // An app cannot be given to another by what a process calls itself.
+    witness.see(&tcp(0, Some(10_055), 41_000, SINGAPORE, Kind::Ack, b"x"));
+    witness.hear(&process(
+        1,
+        41_000,
+        10_055,
+        "com.sample.push",
+        ProcessBasis::ProcUid,
+    ));
+    witness.finish();
+    let found: Vec<_> = owners(&witness)
+        .into_iter()
+        .map(|(apps, class, basis, _)| (apps, class, basis))
+        .collect();
+    let app = |name: &str| vec![name.to_owned()];
+    assert_eq!(
+        found,
+        [
+            (app("com.sample.push"), AppClass::Preloaded, Basis::Process),
+            (vec![], AppClass::Unknown, Basis::Nflog),
+            (vec![], AppClass::Unknown, Basis::Nflog),
+            (app("org.example.chat"), AppClass::Unknown, Basis::Nflog),
+        ]
+    );
 }

@@ -8,6 +8,7 @@ use std::{
     io::{self, Read as _, Write as _},
     net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, UdpSocket},
     os::{fd::AsFd, unix::fs::fchown},
+    path::Path,
     process::ExitCode,
     sync::{Arc, Mutex},
     thread,
@@ -22,6 +23,7 @@ use sakshi_tests::{
         tls,
     },
     seed::Seed,
+    wait,
 };
 
 /// Time an answer may take.
@@ -30,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(2);
 /// How long a resolver's socket stays open after the answer, as a busy resolver's would.
 const RESOLVER_LINGER: Duration = Duration::from_millis(100);
+/// How long a socket is held open at most: a test that has not let go by then has failed.
+const HOLD_MAX: Duration = Duration::from_mins(5);
 /// Payload of a short flow.
 const SHORT: &[u8] = b"a short flow of the virtual handset";
 
@@ -90,6 +94,7 @@ impl App {
                 packets,
                 answered,
             } => self.datagrams(*to, *bytes, *packets, *answered),
+            Action::Hold { to, until } => self.hold(*to, until),
             Action::TcpTouch { to } => {
                 let stream = self.connect(*to)?;
                 Ok(stream.shutdown(Shutdown::Both)?)
@@ -162,6 +167,15 @@ impl App {
             }
         }
         self.say(Proto::Udp, socket.local_addr()?, to, self.uid, Some(sent))
+    }
+
+    fn hold(&self, to: SocketAddr, until: &Path) -> Result<()> {
+        let socket = udp_socket(to)?;
+        socket.connect(to)?;
+        socket.send(SHORT)?;
+        self.say(Proto::Udp, socket.local_addr()?, to, self.uid, Some(1))?;
+        wait::until(HOLD_MAX, || until.exists().then_some(()))
+            .ok_or_else(|| format!("{} did not appear", until.display()).into())
     }
 
     fn flows(&self, count: u64, parallel: u64, to: &[SocketAddr], seed: u64) -> Result<()> {

@@ -18,9 +18,18 @@ pub struct RunningApp {
     child: Child,
 }
 
-/// Starts the program under `uid` in the handset's namespace and hands it the script.
-pub(super) fn start(handset: &Handset, uid: u32, script: &Script) -> Result<RunningApp> {
+/// Starts the program under `uid` in the handset's namespace, called `name` if there is one, and
+/// hands it the script.
+pub(super) fn start(
+    handset: &Handset,
+    uid: u32,
+    name: Option<&str>,
+    script: &Script,
+) -> Result<RunningApp> {
     let mut command = Command::new(handset.dir().join(PROGRAM));
+    if let Some(name) = name {
+        command.arg0(name);
+    }
     command
         .current_dir("/")
         .stdin(Stdio::piped())

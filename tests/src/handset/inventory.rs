@@ -18,7 +18,8 @@ pub fn write(dir: &Path) -> Result<()> {
     write_folder(&model(), Encoding::Abx, dir).map_err(failed("writing the inventory to"))
 }
 
-fn model() -> Model {
+/// The apps of the cast.
+pub fn model() -> Model {
     let mut shared_users: Vec<SharedUser> = Vec::new();
     for (name, user_id) in APPS
         .iter()

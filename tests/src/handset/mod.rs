@@ -172,7 +172,21 @@ impl Handset {
             trusted_certificate: self.tls.certificate().to_vec(),
             actions: actions.to_vec(),
         };
-        apps::start(self, uid, &script)
+        apps::start(self, uid, None, &script)
+    }
+
+    /// The same, with a process that calls itself `name`.
+    pub fn start_process(
+        &self,
+        uid: u32,
+        name: &str,
+        actions: &[script::Action],
+    ) -> Result<apps::RunningApp> {
+        let script = script::Script {
+            trusted_certificate: self.tls.certificate().to_vec(),
+            actions: actions.to_vec(),
+        };
+        apps::start(self, uid, Some(name), &script)
     }
 
     /// Runs an app under `uid` to its end and gives the flows that it says it made.

@@ -3,7 +3,7 @@
 //! In and out: JSON, a [`Script`] on the app's standard input, a line per [`Sent`] on its standard
 //! output. These lines are the truth that the daemon's records are compared with.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +58,13 @@ pub enum Action {
         packets: u64,
         /// Wait for an answer to each.
         answered: bool,
+    },
+    /// One datagram from a socket that stays open until a file is there.
+    Hold {
+        /// Address and port.
+        to: SocketAddr,
+        /// The file.
+        until: PathBuf,
     },
     /// Connects and closes.
     TcpTouch {

@@ -214,10 +214,7 @@ impl CaptureFile {
         self.last_at = record.at;
         let mut packet = packet(self.source, self.frames, header.link, data);
         record.describe(&mut packet);
-        let (packet, name) = self.names.unwrap(packet);
-        name.into_iter()
-            .for_each(|name| batch.push_event(Event::AppName(name)));
-        batch.push_packet(&packet);
+        push_told(&mut self.names, packet, batch);
         self.window.consume(length);
         Ok(())
     }
@@ -242,10 +239,9 @@ impl CaptureFile {
                     .window
                     .peek(usize::try_from(prefix.length).unwrap_or(0))?;
                 let body = pcapng::body(prefix, bytes, *order)?;
-                self.names
-                    .mapping(body, *order, self.last_at)
-                    .into_iter()
-                    .for_each(|name| batch.push_event(Event::AppName(name)));
+                if let Some(name) = self.names.mapping(body, *order, self.last_at) {
+                    batch.push_event(Event::AppName(name));
+                }
             }
             pass(&mut self.window, prefix, *order)?;
             if kind == BlockKind::Numbered {
@@ -274,15 +270,21 @@ impl CaptureFile {
                 {
                     (packet.link, packet.uid) = (LinkType::Pcapdroid, Some(uid));
                 }
-                let (packet, name) = self.names.unwrap(packet);
-                name.into_iter()
-                    .for_each(|name| batch.push_event(Event::AppName(name)));
-                batch.push_packet(&packet);
+                push_told(&mut self.names, packet, batch);
             }
         }
         self.window.consume(length);
         Ok(())
     }
+}
+
+/// Appends a packet without what `PCAPdroid` wrapped it in, behind the name that came with it.
+fn push_told(names: &mut Names, packet: Packet<'_>, batch: &mut Batch) {
+    let (packet, name) = names.unwrap(packet);
+    if let Some(name) = name {
+        batch.push_event(Event::AppName(name));
+    }
+    batch.push_packet(&packet);
 }
 
 /// Entry for fuzzing: reads `data` as a capture to its end.
