@@ -82,10 +82,28 @@ pub enum Encoding {
     Abx,
 }
 
+/// Android 15, whose shape [`write_text`] and [`write_abx`] write.
+const API_15: u32 = 35;
+/// Android 12, the first that writes ABX.
+const API_12: u32 = 31;
+
+/// `packages.xml` as a release of Android writes it (API 28 is Android 9, 36 is Android 16).
+pub fn write_release(model: &Model, api: u32) -> Vec<u8> {
+    if api < API_12 {
+        let mut text = Text::new();
+        packages(model, api, &mut text);
+        text.finish().into_bytes()
+    } else {
+        let mut abx = Abx::new();
+        packages(model, api, &mut abx);
+        abx.finish()
+    }
+}
+
 /// `packages.xml` as text.
 pub fn write_text(model: &Model) -> String {
     let mut text = Text::new();
-    packages(model, &mut text);
+    packages(model, API_15, &mut text);
     text.finish()
 }
 
@@ -95,7 +113,7 @@ pub fn write_text(model: &Model) -> String {
 /// If a string or certificate is longer than the 65,535 bytes that ABX can hold.
 pub fn write_abx(model: &Model) -> Vec<u8> {
     let mut abx = Abx::new();
-    packages(model, &mut abx);
+    packages(model, API_15, &mut abx);
     abx.finish()
 }
 
@@ -177,10 +195,10 @@ trait Sink {
     fn float(&mut self, name: &str, value: f32);
 }
 
-fn packages(model: &Model, sink: &mut dyn Sink) {
+fn packages(model: &Model, api: u32, sink: &mut dyn Sink) {
     sink.start("packages");
     sink.start("version");
-    sink.int("sdkVersion", 35);
+    sink.int("sdkVersion", i32::try_from(api).expect("a small number"));
     sink.string("fingerprint", "example/example:15/AP3A/1:user/release-keys");
     sink.end("version");
     sink.start("permissions");
@@ -191,7 +209,7 @@ fn packages(model: &Model, sink: &mut dyn Sink) {
     sink.end("permissions");
     let mut certificates = Certificates::default();
     for each in &model.packages {
-        package(each, &mut certificates, sink);
+        package(each, api, &mut certificates, sink);
     }
     for each in &model.updated {
         sink.start("updated-package");
@@ -211,7 +229,7 @@ fn packages(model: &Model, sink: &mut dyn Sink) {
     sink.end("packages");
 }
 
-fn package(package: &Package, certificates: &mut Certificates, sink: &mut dyn Sink) {
+fn package(package: &Package, api: u32, certificates: &mut Certificates, sink: &mut dyn Sink) {
     sink.start("package");
     sink.string("name", &package.name);
     sink.string("codePath", &package.code_path);
@@ -225,11 +243,10 @@ fn package(package: &Package, certificates: &mut Certificates, sink: &mut dyn Si
         "userId"
     };
     sink.int(id, package.user_id);
-    sink.boolean("isSdkLibrary", false);
     if let Some(installer) = &package.installer {
         sink.string("installer", installer);
     }
-    sink.float("loadingProgress", 1.0);
+    of_release(api, sink);
     sink.start("sigs");
     sink.int("count", count(package.signers.len()));
     sink.int("schemeVersion", 3);
@@ -245,6 +262,45 @@ fn package(package: &Package, certificates: &mut Certificates, sink: &mut dyn Si
     sink.long("identifier", 1);
     sink.end("proper-signing-keyset");
     sink.end("package");
+}
+
+/// Attributes that came and went, none of which says who an app is. An installer's own signers
+/// stand before the app's.
+fn of_release(api: u32, sink: &mut dyn Sink) {
+    if api < 30 {
+        sink.string("nativeLibraryPath", "/data/app-lib/x");
+        sink.string("primaryCpuAbi", "arm64-v8a");
+    }
+    if api >= 30 {
+        sink.string("installInitiator", "com.android.vending");
+    }
+    if api >= API_12 {
+        sink.string("domainSetId", "6f1d2a35-5b0e-4a4f-8f5e-0d5f3b0d3a11");
+        sink.float("loadingProgress", 1.0);
+    }
+    if api >= 33 {
+        sink.int("packageSource", 2);
+    }
+    if api >= 34 {
+        sink.string("updateOwner", "com.android.vending");
+        sink.string("appMetadataFilePath", "/data/app/x/app.metadata");
+    }
+    if api >= API_15 {
+        sink.boolean("isSdkLibrary", false);
+    }
+    if api > API_15 {
+        sink.int("pageSizeCompat", 16);
+        sink.int("baseRevisionCode", 0);
+    }
+    if api < API_12 {
+        sink.start("perms");
+        sink.start("item");
+        sink.interned("name", "android.permission.INTERNET");
+        sink.boolean("granted", true);
+        sink.int("flags", 0);
+        sink.end("item");
+        sink.end("perms");
+    }
 }
 
 fn users(model: &Model, sink: &mut dyn Sink) {

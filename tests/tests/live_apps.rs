@@ -63,6 +63,22 @@ fn flow_of<'a>(flows: &'a [Value], sent: &Sent) -> &'a Value {
     found.expect("the flow is recorded")
 }
 
+/// Feeds a case through again: it says the same and keeps the same files.
+fn replayed_is_the_same(handset: &Handset, case: &Path) {
+    let again = handset.dir().join("again");
+    daemon::output(["inspect", text(case), "--case", text(&again)]).expect("replayed");
+    for what in ["flows", "contacts", "findings"] {
+        let [one, other] = [case, &again].map(|case| daemon::export_text(case, what, "jsonl"));
+        assert_eq!(one.expect("rows"), other.expect("rows"), "{what}");
+    }
+    assert!(
+        again
+            .join("session-1/change-1/inventory/packages.xml")
+            .is_file()
+    );
+    daemon::verify(&again).expect("intact evidence");
+}
+
 #[test]
 fn a_uid_that_changes_hands_is_booked_to_who_had_it() {
     if !live_possible("a_uid_that_changes_hands_is_booked_to_who_had_it") {
@@ -112,19 +128,7 @@ fn a_uid_that_changes_hands_is_booked_to_who_had_it() {
     );
     daemon::verify(&case).expect("intact evidence");
 
-    // Fed through again, the case says the same and keeps the same files.
-    let again = handset.dir().join("again");
-    daemon::output(["inspect", text(&case), "--case", text(&again)]).expect("replayed");
-    for what in ["flows", "contacts", "findings"] {
-        let [one, other] = [&case, &again].map(|case| daemon::export_text(case, what, "jsonl"));
-        assert_eq!(one.expect("rows"), other.expect("rows"), "{what}");
-    }
-    assert!(
-        again
-            .join("session-1/change-1/inventory/packages.xml")
-            .is_file()
-    );
-    daemon::verify(&again).expect("intact evidence");
+    replayed_is_the_same(&handset, &case);
 
     // A further session begins with what is there now.
     let daemon = Daemon::start(&handset, &case, &[]).expect("the daemon watches");

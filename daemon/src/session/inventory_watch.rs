@@ -128,9 +128,13 @@ impl Watcher {
                     | InventoryProblem::TooLarge { .. }
                     | InventoryProblem::Damaged { .. }
             );
-            loses && !self.problems.contains(problem)
+            loses && self.is_new(problem)
         });
         new.map(ToString::to_string)
+    }
+
+    fn is_new(&self, problem: &InventoryProblem) -> bool {
+        !self.problems.iter().any(|known| known.is_like(problem))
     }
 
     fn torn(&mut self, why: String, stamps: Stamps, now: Timestamp) -> Option<News> {
@@ -159,8 +163,8 @@ impl Watcher {
         let what = if newer.sources() == self.known.sources() {
             was_said.then_some(What::Readable)
         } else {
-            let fresh = |problem: &&InventoryProblem| !self.problems.contains(problem);
-            let fresh: Vec<_> = problems.iter().filter(fresh).cloned().collect();
+            let fresh = problems.iter().filter(|problem| self.is_new(problem));
+            let fresh = fresh.cloned().collect();
             self.known = newer.clone();
             Some(What::Newer {
                 inventory: Box::new(newer),
@@ -293,6 +297,32 @@ mod tests {
         }
         replace(dir.path(), "packages.list", ONE);
         assert!(watcher.look(at(9)).is_none());
+    }
+
+    #[test]
+    fn what_was_wrong_before_is_neither_news_nor_in_the_way() {
+        let dir = tempfile::tempdir().unwrap();
+        // The file lacks its end and an id, today and tomorrow.
+        let broken = |names: &[&str]| {
+            let apps = names
+                .iter()
+                .map(|name| format!("<package name='{name}' userId='10001'/>"));
+            let apps: String = apps.collect();
+            format!("<packages>{apps}<package name='x'/>")
+        };
+        replace(dir.path(), "packages.list", ONE);
+        replace(dir.path(), "packages.xml", &broken(&["com.a"]));
+        let mut watcher = watcher(dir.path());
+        replace(dir.path(), "packages.xml", &broken(&["com.a", "com.c"]));
+        let What::Newer {
+            inventory,
+            problems,
+        } = watcher.look(at(1)).unwrap().what
+        else {
+            panic!("no newer inventory");
+        };
+        assert_eq!(problems, []);
+        assert!(inventory.app("com.c").is_some());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use super::{
     lines,
+    packages_xml::NAME_BYTES_MAX,
     problem::{Flaws, Position},
 };
 use crate::attribute::uid;
@@ -67,6 +68,12 @@ fn app(line: &[u8]) -> Result<Listed, String> {
     if package.is_empty() {
         return Err("the package name is empty".to_owned());
     }
+    if package.len() > NAME_BYTES_MAX {
+        return Err(format!(
+            "the package name has {} bytes, expected at most {NAME_BYTES_MAX}",
+            package.len()
+        ));
+    }
     let uid: u32 = uid
         .parse()
         .map_err(|_| format!("\"{uid}\" is not a UID (field 2 of {package})"))?;
@@ -76,7 +83,8 @@ fn app(line: &[u8]) -> Result<Listed, String> {
         user: uid::user(uid),
         appid: uid::appid(uid),
         version_code: later.get(1).and_then(|version| version.parse().ok()),
-        installer: (!installer.starts_with('@')).then(|| installer.to_owned()),
+        installer: (!installer.starts_with('@') && installer.len() <= NAME_BYTES_MAX)
+            .then(|| installer.to_owned()),
         system: SYSTEM_INSTALLERS.contains(&installer),
     })
 }

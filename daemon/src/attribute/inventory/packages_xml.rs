@@ -18,6 +18,11 @@ use super::{
 };
 use crate::attribute::uid;
 
+/// Longest name of a package or shared user, in bytes: Android allows 255 for a package's, since a
+/// folder must bear it.
+pub(super) const NAME_BYTES_MAX: usize = 255;
+/// Longest code path, in bytes (`PATH_MAX`).
+const PATH_BYTES_MAX: usize = 4096;
 /// Certificates have indices below this; Android gives one to each new certificate in turn.
 const CERTIFICATES_MAX: i64 = 65_536;
 
@@ -178,6 +183,15 @@ impl<'a> Reading<'a> {
             self.flaw(element.at, format!("<{}> without a name", element.name));
             return None;
         };
+        if name.len() > NAME_BYTES_MAX {
+            let what = format!(
+                "the name of <{}> has {} bytes, expected at most {NAME_BYTES_MAX}; it is not used",
+                element.name,
+                name.len()
+            );
+            self.flaw(element.at, what);
+            return None;
+        }
         let shared = self.integer(element, "sharedUserId");
         let own = self.integer(element, "userId");
         let Some(number) = shared.or(own) else {
@@ -197,10 +211,10 @@ impl<'a> Reading<'a> {
             name: name.to_owned(),
             appid,
             shared: shared.is_some(),
-            code_path: element.text("codePath").map(str::to_owned),
+            code_path: self.text(element, "codePath", PATH_BYTES_MAX),
             flags: flags.or_else(|| self.integer(element, "flags")),
             version_code: version.and_then(|version| u64::try_from(version).ok()),
-            installer: element.text("installer").map(str::to_owned),
+            installer: self.text(element, "installer", NAME_BYTES_MAX),
             signers: Vec::new(),
         })
     }
@@ -209,12 +223,9 @@ impl<'a> Reading<'a> {
         let appid = self
             .integer(element, "userId")
             .and_then(|number| u32::try_from(number).ok());
-        match (element.text("name"), appid) {
+        match (self.text(element, "name", NAME_BYTES_MAX), appid) {
             (Some(name), Some(appid)) => {
-                self.found
-                    .shared_users
-                    .entry(appid)
-                    .or_insert_with(|| name.to_owned());
+                self.found.shared_users.entry(appid).or_insert(name);
             }
             _ => self.flaw(element.at, "<shared-user> without a name or a userId"),
         }
@@ -248,6 +259,21 @@ impl<'a> Reading<'a> {
                 self.flaw(element.at, what);
             }
         }
+    }
+
+    /// A text attribute of at most `max` bytes; a longer one is a flaw, and not used.
+    fn text(&mut self, element: &Element<'_>, name: &str, max: usize) -> Option<String> {
+        let text = element.text(name)?;
+        if text.len() > max {
+            let what = format!(
+                "{name} of <{}> has {} bytes, expected at most {max}; it is not used",
+                element.name,
+                text.len()
+            );
+            self.flaw(element.at, what);
+            return None;
+        }
+        Some(text.to_owned())
     }
 
     fn integer(&mut self, element: &Element<'_>, name: &str) -> Option<i64> {

@@ -20,6 +20,13 @@ pub struct Position {
     pub line: Option<u64>,
 }
 
+impl Position {
+    const START: Self = Self {
+        byte: 0,
+        line: None,
+    };
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
@@ -106,6 +113,24 @@ pub enum InventoryProblem {
         /// How many.
         count: u64,
     },
+}
+
+impl InventoryProblem {
+    /// Whether two problems are the same but for where in the file they are: what was wrong before
+    /// an app was added is not another problem behind it.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.anywhere() == other.anywhere()
+    }
+
+    fn anywhere(&self) -> Self {
+        let mut problem = self.clone();
+        match &mut problem {
+            Self::Damaged { at, used, .. } => (*at, *used) = (Position::START, 0),
+            Self::Entry { at, .. } => *at = Position::START,
+            _ => {}
+        }
+        problem
+    }
 }
 
 /// The folder itself cannot be read.
