@@ -59,55 +59,9 @@ pub struct Process {
     pub name: String,
 }
 
-/// The process under `uid` that has the socket open; none when there is none, when several with
-/// different names have it, or when a bound was reached. `go_on` is asked before each process.
-pub fn of_socket(
-    proc: &Path,
-    uid: u32,
-    inode: u32,
-    go_on: &mut dyn FnMut() -> bool,
-) -> Option<Process> {
-    let wanted = format!("socket:[{inode}]");
-    let mut looks = 0;
-    only(proc, uid, go_on, &mut |process| {
-        let Ok(descriptors) = fs::read_dir(process.join("fd")) else {
-            return Some(false);
-        };
-        for descriptor in descriptors.flatten().take(FDS_MAX) {
-            looks += 1;
-            if looks > LOOKS_MAX {
-                return None;
-            }
-            let target = fs::read_link(descriptor.path());
-            if target.is_ok_and(|target| target.as_os_str() == wanted.as_str()) {
-                return Some(true);
-            }
-        }
-        Some(false)
-    })
-}
-
-/// The process under `uid`; none when there is none, when there are several with different names,
-/// or when a bound was reached. `go_on` is asked before each process.
-pub fn of_uid(proc: &Path, uid: u32, go_on: &mut dyn FnMut() -> bool) -> Option<Process> {
-    only(proc, uid, go_on, &mut |_| Some(true))
-}
-
-/// The package that an Android process's name begins with: `com.a:sandboxed_process0` is
-/// `com.a`'s.
-pub fn package_of(name: &str) -> &str {
-    name.split_once(':').map_or(name, |(package, _)| package)
-}
-
-/// The one process under `uid` that `is_meant`, by name; `is_meant` gives none to end the search
-/// without an answer.
-fn only(
-    proc: &Path,
-    uid: u32,
-    go_on: &mut dyn FnMut() -> bool,
-    is_meant: &mut dyn FnMut(&Path) -> Option<bool>,
-) -> Option<Process> {
-    let mut found: Option<Process> = None;
+/// The processes under `uid`; none when a bound was reached. `go_on` is asked before each process.
+pub fn under(proc: &Path, uid: u32, go_on: &mut dyn FnMut() -> bool) -> Option<Vec<u32>> {
+    let mut found = Vec::new();
     let mut seen = 0;
     for entry in fs::read_dir(proc).ok()?.flatten() {
         let Some(pid) = entry
@@ -121,10 +75,52 @@ fn only(
         if seen > PIDS_MAX || !go_on() {
             return None;
         }
-        let path = entry.path();
-        if !runs_under(&path, uid) || !is_meant(&path)? {
-            continue;
+        if runs_under(&entry.path(), uid) {
+            found.push(pid);
         }
+    }
+    Some(found)
+}
+
+/// Which of the processes `pids` of `uid` has the socket open; none when none has, when several
+/// with different names have it, or when a bound was reached. `go_on` is asked before each process.
+pub fn of_socket(
+    proc: &Path,
+    (uid, pids): (u32, &[u32]),
+    inode: u32,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Option<Process> {
+    let wanted = format!("socket:[{inode}]");
+    let mut looks = 0;
+    let mut holders = Vec::new();
+    for pid in pids {
+        if !go_on() {
+            return None;
+        }
+        let Ok(descriptors) = fs::read_dir(proc.join(pid.to_string()).join("fd")) else {
+            continue;
+        };
+        for descriptor in descriptors.flatten().take(FDS_MAX) {
+            looks += 1;
+            if looks > LOOKS_MAX {
+                return None;
+            }
+            let target = fs::read_link(descriptor.path());
+            if target.is_ok_and(|target| target.as_os_str() == wanted.as_str()) {
+                holders.push(*pid);
+                break;
+            }
+        }
+    }
+    only(proc, uid, &holders)
+}
+
+/// The process under `uid`, of which `pids` are all; none when there is none, or when there are
+/// several with different names.
+pub fn only(proc: &Path, uid: u32, pids: &[u32]) -> Option<Process> {
+    let mut found: Option<Process> = None;
+    for pid in pids {
+        let path = proc.join(pid.to_string());
         let Some(name) = name_of(&path) else {
             continue;
         };
@@ -133,12 +129,18 @@ fn only(
             continue;
         }
         match &found {
-            None => found = Some(Process { pid, name }),
+            None => found = Some(Process { pid: *pid, name }),
             Some(other) if other.name == name => {}
             Some(_) => return None,
         }
     }
     found
+}
+
+/// The package that an Android process's name begins with: `com.a:sandboxed_process0` is
+/// `com.a`'s.
+pub fn package_of(name: &str) -> &str {
+    name.split_once(':').map_or(name, |(package, _)| package)
 }
 
 /// Whether a process runs under a UID: the folder of a process is its effective user's.
@@ -188,7 +190,8 @@ mod tests {
         }
 
         fn of_socket(&self, uid: u32, inode: u32) -> Option<(u32, String)> {
-            let found = of_socket(self.0.path(), uid, inode, &mut || true)?;
+            let pids = under(self.0.path(), uid, &mut || true)?;
+            let found = of_socket(self.0.path(), (uid, &pids), inode, &mut || true)?;
             Some((found.pid, found.name))
         }
     }
@@ -222,8 +225,9 @@ mod tests {
         proc.add(1, "", &[5]);
         assert_eq!(proc.of_socket(proc.uid(), 5), None);
         proc.add(2, "a\0", &[5]);
-        let ended = of_socket(proc.0.path(), proc.uid(), 5, &mut || false);
+        let ended = of_socket(proc.0.path(), (proc.uid(), &[2]), 5, &mut || false);
         assert_eq!(ended, None);
+        assert_eq!(under(proc.0.path(), proc.uid(), &mut || false), None);
     }
 
     #[test]
@@ -236,7 +240,9 @@ mod tests {
         let link = link.unwrap().display().to_string();
         let inode = link.trim_start_matches("socket:[").trim_end_matches(']');
         let uid = fs::metadata("/proc/self").unwrap().uid();
-        let found = of_socket("/proc".as_ref(), uid, inode.parse().unwrap(), &mut || true);
+        let pids = [std::process::id()];
+        let inode = inode.parse().unwrap();
+        let found = of_socket("/proc".as_ref(), (uid, &pids), inode, &mut || true);
         assert_eq!(found.map(|found| found.pid), Some(std::process::id()));
     }
 

@@ -13,7 +13,8 @@ use std::{
         Arc,
         mpsc::{self, Receiver, SyncSender, TrySendError},
     },
-    thread::JoinHandle,
+    thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use foldhash::quality::FixedState;
@@ -30,6 +31,8 @@ use crate::{
     time::Timestamp,
 };
 
+/// Where processes are looked for.
+const PROC: &str = "/proc";
 /// Name of the thread.
 const THREAD: &str = "process";
 /// Questions that wait at most.
@@ -41,6 +44,10 @@ const SEARCH_NANOS_MAX: i64 = 50_000_000;
 /// Sockets whose process is remembered; then all are forgotten. Inodes of sockets count up, so
 /// that one is not given again soon.
 const CACHED_MAX: usize = 1024;
+/// UIDs whose processes are remembered; then all are forgotten.
+const UIDS_MAX: usize = 64;
+/// After this long the processes of a UID are looked for anew.
+const PIDS_NANOS_MAX: i64 = 2_000_000_000;
 /// Five-tuples that are remembered as asked; one that pushes another out is asked again.
 const RECENT_MAX: usize = 1024;
 /// After this long a five-tuple counts as new.
@@ -75,15 +82,18 @@ impl ProcessAsker {
         let mut search = Search {
             diag: SockDiag::open().ok(),
             cache: BTreeMap::new(),
+            pids: BTreeMap::new(),
             clock: Arc::clone(clock),
         };
         let thread = spawn(THREAD, move || {
             for question in asked {
+                let start = search.clock.monotonic_nanos();
                 if let Some(fact) = search.answer(question)
                     && answer.send(fact).is_err()
                 {
                     return;
                 }
+                search.rest(start);
             }
         })?;
         Ok(Self {
@@ -185,6 +195,8 @@ impl Drop for ProcessAsker {
 struct Search {
     diag: Option<SockDiag>,
     cache: BTreeMap<(u32, u32), Option<Process>>,
+    /// The processes of a UID, and when they were looked for.
+    pids: BTreeMap<u32, (i64, Vec<u32>)>,
     clock: Arc<dyn Clock>,
 }
 
@@ -193,8 +205,9 @@ impl Search {
         let Question { ends, uid, inode } = question;
         let isolated = uid::is_isolated(uid);
         let found = if isolated {
-            let mut in_time = self.in_time();
-            process::of_uid(Path::new("/proc"), uid, &mut in_time)
+            self.pids.remove(&uid);
+            let (_, pids) = self.pids_of(uid)?;
+            process::only(Path::new(PROC), uid, &pids)
         } else {
             let inode = match inode {
                 Some(inode) => inode,
@@ -229,13 +242,51 @@ impl Search {
         if let Some(known) = self.cache.get(&(uid, inode)) {
             return known.clone();
         }
-        let mut in_time = self.in_time();
-        let found = process::of_socket(Path::new("/proc"), uid, inode, &mut in_time);
+        let found = self.search(uid, inode);
         if self.cache.len() >= CACHED_MAX {
             self.cache.clear();
         }
         self.cache.insert((uid, inode), found.clone());
         found
+    }
+
+    /// Looks among the processes that were known to run under the UID; then, unless they were just
+    /// looked for, among those that do now.
+    fn search(&mut self, uid: u32, inode: u32) -> Option<Process> {
+        let mut in_time = self.in_time();
+        let (fresh, pids) = self.pids_of(uid)?;
+        let found = process::of_socket(Path::new(PROC), (uid, &pids), inode, &mut in_time);
+        if found.is_some() || fresh {
+            return found;
+        }
+        self.pids.remove(&uid);
+        let (_, pids) = self.pids_of(uid)?;
+        process::of_socket(Path::new(PROC), (uid, &pids), inode, &mut in_time)
+    }
+
+    /// The processes of a UID, and whether they were looked for just now.
+    fn pids_of(&mut self, uid: u32) -> Option<(bool, Vec<u32>)> {
+        let now = self.clock.monotonic_nanos();
+        if let Some((at, pids)) = self.pids.get(&uid)
+            && now.saturating_sub(*at) < PIDS_NANOS_MAX
+        {
+            return Some((false, pids.clone()));
+        }
+        let mut in_time = self.in_time();
+        let pids = process::under(Path::new(PROC), uid, &mut in_time)?;
+        if self.pids.len() >= UIDS_MAX {
+            self.pids.clear();
+        }
+        self.pids.insert(uid, (now, pids.clone()));
+        Some((true, pids))
+    }
+
+    /// Rests as long as the work since `start` took, so that however many ask, half of one
+    /// processor is the most that it takes.
+    fn rest(&self, start: i64) {
+        let worked = self.clock.monotonic_nanos().saturating_sub(start);
+        let nanos = worked.clamp(0, 2 * SEARCH_NANOS_MAX);
+        thread::sleep(Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)));
     }
 
     /// True until the time for one question is over.

@@ -5,8 +5,12 @@ use std::{net::SocketAddr, ops::Range};
 use proptest::prelude::*;
 
 use super::*;
-use crate::input::{
-    Batch, Gap, GapCause, Input, Note, OwnerFact, Packet, PhaseChange, SocketClosed, SocketProto,
+use crate::{
+    attribute::process::ProcessBasis,
+    input::{
+        Apk, AppName, Batch, Gap, GapCause, Input, Note, OwnerFact, Packet, PhaseChange,
+        ProcessFact, SocketClosed, SocketProto,
+    },
 };
 
 fn time() -> impl Strategy<Value = Timestamp> {
@@ -78,10 +82,46 @@ fn event() -> impl Strategy<Value = Event> {
                 detail,
             })
         });
+    let process = (time(), address(), address(), any::<u32>(), any::<String>()).prop_map(
+        |(at, local, remote, number, process)| {
+            Event::ProcessFact(ProcessFact {
+                at,
+                proto: SocketProto::Tcp,
+                local,
+                remote,
+                uid: number,
+                pid: number,
+                process,
+                basis: ProcessBasis::ProcSocket,
+            })
+        },
+    );
+    let apk = (
+        time(),
+        prop::option::of(whole()),
+        any::<Option<u64>>(),
+        any::<Option<String>>(),
+    )
+        .prop_map(|(at, modified, bytes, problem)| {
+            Event::Apk(Apk {
+                at,
+                package: "com.a".to_owned(),
+                version_code: bytes,
+                path: "/system/app/A/A.apk".to_owned(),
+                bytes,
+                modified,
+                sha256: problem.clone(),
+                problem,
+            })
+        });
     prop_oneof![
         owner,
         closed,
         gap,
+        process,
+        apk,
+        (time(), any::<u32>(), any::<String>())
+            .prop_map(|(at, uid, name)| Event::AppName(AppName { at, uid, name })),
         time().prop_map(Event::Tick),
         (time(), any::<String>())
             .prop_map(|(at, name)| Event::PhaseChange(PhaseChange { at, name })),
@@ -263,6 +303,18 @@ fn a_false_body_is_named() {
     };
     let error = decoded.check(&body).unwrap_err().to_string();
     assert_eq!(error, "the record says packets = 1, its block has 0");
+}
+
+#[test]
+fn an_event_of_an_earlier_version_is_read() {
+    let text = r#"{"inventory_change":{"at":"2026-11-24T00:00:00.000000Z","changed":[],"removed":["com.a"]}}"#;
+    let Event::InventoryChange(change) = serde_json::from_str(text).unwrap() else {
+        panic!("another event");
+    };
+    assert_eq!(
+        (change.since, change.removed),
+        (None, vec!["com.a".to_owned()])
+    );
 }
 
 #[test]
