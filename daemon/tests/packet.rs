@@ -6,7 +6,7 @@ use etherparse::PacketBuilder;
 use proptest::prelude::*;
 use sakshi::{
     input::LinkType,
-    packet::{Hook, Transport, Unparsed, View, dissect, nflog_attributes},
+    packet::{Hook, Transport, Unparsed, View, dissect, is_pktap, nflog_attributes, pktap},
 };
 
 const V4: ([u8; 4], [u8; 4]) = ([10, 0, 0, 1], [192, 0, 2, 7]);
@@ -55,6 +55,63 @@ fn check_udp(link: LinkType, prefix: &[u8]) {
 }
 
 const MACS: [u8; 12] = [2; 12];
+
+/// A PKTAP header in the first layout: of a packet with link type `dlt`, whose link header has
+/// `pre_len` bytes.
+fn pktap_header(dlt: u32, pre_len: u32) -> Vec<u8> {
+    let mut header: Vec<u8> = [108_u32, 1, dlt]
+        .into_iter()
+        .flat_map(u32::to_le_bytes)
+        .collect();
+    header.extend(b"en0\0".iter().chain(&[0; 20]));
+    for number in [2_u32, 2, pre_len, 0, 311] {
+        header.extend(number.to_le_bytes());
+    }
+    header.extend(b"a name that fills".iter().chain(&[0; 3]));
+    header.extend([0; 32]);
+    header
+}
+
+#[test]
+fn pktap_stands_before_any_link_header() {
+    let ethernet = [&MACS[..], &[8, 0]].concat();
+    check_udp(LinkType::Pktap, &pktap_header(12, 0));
+    check_udp(LinkType::Pktap, &with(&pktap_header(1, 14), &ethernet));
+    check_udp(LinkType::Pktap, &with(&pktap_header(0, 4), &[2, 0, 0, 0]));
+    // A link type that we do not know is passed over by its stated length.
+    check_udp(LinkType::Pktap, &with(&pktap_header(200, 3), &[9; 3]));
+    let header = pktap_header(12, 0);
+    let found = pktap(&header).unwrap();
+    assert_eq!(
+        (found.pid, found.process),
+        (Some(311), &b"a name that fills"[..])
+    );
+    assert_eq!((found.effective_pid, found.effective), (None, &b""[..]));
+}
+
+#[test]
+fn a_pktap_header_that_lies_is_a_reason() {
+    let packet = with(&pktap_header(12, 0), &udp(b"name"));
+    let changed = |at: usize, number: u32| {
+        let mut packet = packet.clone();
+        packet[at..at + 4].copy_from_slice(&number.to_le_bytes());
+        whole(LinkType::Pktap, &packet).unwrap_err()
+    };
+    assert_eq!(changed(0, 107), Unparsed::LinkMalformed);
+    assert_eq!(changed(0, 1025), Unparsed::LinkMalformed);
+    assert_eq!(changed(0, 1024), Unparsed::LinkTruncated);
+    assert_eq!(changed(4, 0), Unparsed::NotAPacket);
+    // Read as the second layout it has another link type, and no IP behind it.
+    assert_eq!(changed(36, 0x0008_0000), Unparsed::NotIp);
+    for length in 1..108 {
+        let error = whole(LinkType::Pktap, &packet[..length]).unwrap_err();
+        assert_eq!(error, Unparsed::LinkTruncated, "{length} bytes");
+        assert!(!is_pktap(&packet[..length]));
+    }
+    // PKTAP behind PKTAP is not followed: its link type is none that is known.
+    let twice = with(&pktap_header(258, 0), &packet);
+    assert!(whole(LinkType::Pktap, &twice).is_err());
+}
 
 #[test]
 fn finds_ip_behind_every_link_header() {

@@ -217,6 +217,45 @@ mod tests {
         );
     }
 
+    fn unknown() -> body::Owner {
+        body::Owner {
+            uid: None,
+            user: None,
+            basis: Basis::None,
+            apps: Vec::new(),
+            class: sakshi_rules::contact::AppClass::Unknown,
+            process: None,
+            process_basis: None,
+            process_acts_for: None,
+            name: None,
+            note: None,
+            creator_uid: None,
+            disputed_uid: None,
+            may_act_for_app: false,
+        }
+    }
+
+    #[test]
+    fn a_process_stands_beside_what_is_known_of_the_owner() {
+        assert_eq!(owner(&unknown()), "unknown");
+        let told = body::Owner {
+            basis: Basis::Pktap,
+            process: Some("mDNSResponder".to_owned()),
+            process_basis: Some(ProcessBasis::Pktap),
+            process_acts_for: Some("Chat".to_owned()),
+            ..unknown()
+        };
+        assert_eq!(owner(&told), "process mDNSResponder, for Chat\nno UID");
+        let isolated = body::Owner {
+            uid: Some(99_001),
+            basis: Basis::Nflog,
+            note: Some("isolated, app unknown".to_owned()),
+            ..unknown()
+        };
+        let text = owner(&isolated);
+        assert!(text.starts_with("isolated, app unknown\n"), "{text}");
+    }
+
     #[test]
     fn the_outcome_is_painted_where_a_row_begins() {
         assert_eq!(painted(" finding   x"), " \u{1b}[1;31mfinding\u{1b}[0m   x");
