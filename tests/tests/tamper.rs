@@ -289,6 +289,10 @@ fn sample_case(dir: &Path) -> PathBuf {
             Kind::INVENTORY,
             json!({"at": at, "changed": [app], "removed": ["a"]}),
         ),
+        draft(
+            Kind::APK,
+            json!({"at": at, "package": "com.sample.new", "bytes": 7, "sha256": null}),
+        ),
         draft(Kind::PHASE, json!({"at": at, "name": "idle"})),
         draft(Kind::NOTE, json!({"at": at, "text": "ü ≠ \"u\"\n"}))
             .with_attachment(b"a photograph".to_vec()),

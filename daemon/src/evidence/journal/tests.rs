@@ -35,6 +35,48 @@ fn link() -> impl Strategy<Value = LinkType> {
     })
 }
 
+/// What is learnt of apps and processes.
+fn event_of_apps() -> impl Strategy<Value = Event> {
+    let process = (time(), address(), address(), any::<u32>(), any::<String>()).prop_map(
+        |(at, local, remote, number, process)| {
+            Event::ProcessFact(ProcessFact {
+                at,
+                proto: SocketProto::Tcp,
+                local,
+                remote,
+                uid: number,
+                pid: number,
+                process,
+                basis: ProcessBasis::ProcSocket,
+            })
+        },
+    );
+    let apk = (
+        time(),
+        prop::option::of(whole()),
+        any::<Option<u64>>(),
+        any::<Option<String>>(),
+    )
+        .prop_map(|(at, modified, bytes, problem)| {
+            Event::Apk(Apk {
+                at,
+                package: "com.a".to_owned(),
+                version_code: bytes,
+                path: "/system/app/A/A.apk".to_owned(),
+                bytes,
+                modified,
+                sha256: problem.clone(),
+                problem,
+            })
+        });
+    prop_oneof![
+        process,
+        apk,
+        (time(), any::<u32>(), any::<String>())
+            .prop_map(|(at, uid, name)| Event::AppName(AppName { at, uid, name })),
+    ]
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let owner = (
         time(),
@@ -82,46 +124,11 @@ fn event() -> impl Strategy<Value = Event> {
                 detail,
             })
         });
-    let process = (time(), address(), address(), any::<u32>(), any::<String>()).prop_map(
-        |(at, local, remote, number, process)| {
-            Event::ProcessFact(ProcessFact {
-                at,
-                proto: SocketProto::Tcp,
-                local,
-                remote,
-                uid: number,
-                pid: number,
-                process,
-                basis: ProcessBasis::ProcSocket,
-            })
-        },
-    );
-    let apk = (
-        time(),
-        prop::option::of(whole()),
-        any::<Option<u64>>(),
-        any::<Option<String>>(),
-    )
-        .prop_map(|(at, modified, bytes, problem)| {
-            Event::Apk(Apk {
-                at,
-                package: "com.a".to_owned(),
-                version_code: bytes,
-                path: "/system/app/A/A.apk".to_owned(),
-                bytes,
-                modified,
-                sha256: problem.clone(),
-                problem,
-            })
-        });
     prop_oneof![
         owner,
         closed,
         gap,
-        process,
-        apk,
-        (time(), any::<u32>(), any::<String>())
-            .prop_map(|(at, uid, name)| Event::AppName(AppName { at, uid, name })),
+        event_of_apps(),
         time().prop_map(Event::Tick),
         (time(), any::<String>())
             .prop_map(|(at, name)| Event::PhaseChange(PhaseChange { at, name })),
