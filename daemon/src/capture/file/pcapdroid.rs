@@ -6,7 +6,7 @@
 //! mappings and comments of its pcapng files. Nothing that an app can put into a packet is taken for
 //! either: the trailer stands behind the end of the IP packet, and a comment counts only for a UID
 //! that a mapping block named before.
-//! Source: `PCAPdroid`'s manual (*dump extensions*) and its Wireshark script.
+//! Source: `PCAPdroid`'s published source and its Wireshark script.
 
 use std::collections::BTreeMap;
 
