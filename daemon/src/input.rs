@@ -120,10 +120,16 @@ pub struct SocketClosed {
     pub local: SocketAddr,
     /// The other side.
     pub remote: SocketAddr,
-    /// Bytes the peer acknowledged, where the kernel says.
+    /// Names the socket until the next boot, where the kernel says.
+    #[serde(default)]
+    pub cookie: Option<u64>,
+    /// Bytes the peer acknowledged, where the kernel says; SYN and FIN count one each.
     pub bytes_acked: Option<u64>,
-    /// Bytes received from the peer, where the kernel says.
+    /// Bytes received from the peer, where the kernel says; its FIN counts one.
     pub bytes_received: Option<u64>,
+    /// Shortest round trip that the kernel measured, in microseconds.
+    #[serde(default)]
+    pub min_rtt_us: Option<u32>,
 }
 
 /// The app inventory changed while we watched.

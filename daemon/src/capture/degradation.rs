@@ -32,6 +32,8 @@ pub enum Weakness {
     InterfaceNotWatched,
     /// Sockets cannot be asked for their owner.
     NoSocketLookup,
+    /// The kernel does not tell when it destroys sockets: no closing totals.
+    NoClosingTotals,
 }
 
 /// One weakness of this session.

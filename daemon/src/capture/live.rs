@@ -10,6 +10,7 @@
 //! and the sockets drained.
 
 pub(crate) mod clock_step;
+pub(crate) mod closes;
 pub(crate) mod ledger;
 pub(crate) mod lookup;
 pub(crate) mod outbox;
@@ -31,6 +32,7 @@ pub use clock_step::CLOCK_STEP_NANOS;
 pub use outbox::{BATCH_NANOS_MAX, QUEUE_BATCHES_MAX};
 
 use self::{
+    closes::CloseWatch,
     lookup::OwnerLookup,
     outbox::Outbox,
     receive::{Capture, Command, LoopTotals},
@@ -364,6 +366,17 @@ fn open_lookup(degradations: &mut Vec<Degradation>) -> Option<OwnerLookup> {
         .ok()
 }
 
+fn open_closes(clock: &dyn Clock, degradations: &mut Vec<Degradation>) -> Option<CloseWatch> {
+    CloseWatch::open(clock)
+        .map_err(|error| {
+            degradations.push(Degradation::new(
+                Weakness::NoClosingTotals,
+                error.to_string(),
+            ));
+        })
+        .ok()
+}
+
 fn spawn<T: Send + 'static>(
     name: &'static str,
     body: impl FnOnce() -> T + Send + 'static,
@@ -451,9 +464,16 @@ fn start_nflog(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, L
         threshold: BATCHED_THRESHOLD,
     };
     let owners = open_lookup(&mut degradations);
+    let closes = open_closes(&**clock, &mut degradations);
     let (outbox, batches) = channels();
     let (commands, received) = mpsc::channel();
-    let capture = Capture::new(sockets, outbox, owners, received, Arc::clone(clock));
+    let capture = Capture::new(
+        sockets,
+        outbox,
+        (owners, closes),
+        received,
+        Arc::clone(clock),
+    );
     // The threads are started before the rules, so that whatever fails leaves no rule behind.
     let capture = spawn(receive::THREAD, move || capture.run())?;
     let (rules, weaker) = Rules::install(config.commands.clone(), plan)?;

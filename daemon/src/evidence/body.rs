@@ -18,7 +18,11 @@ use crate::{
 
 pub use sakshi_rules::contact::Endpoint;
 
-pub use crate::{attribute::owner::Basis, flow::FlowState, input::Gap};
+pub use crate::{
+    attribute::owner::Basis,
+    flow::{FlowState, RttBasis},
+    input::Gap,
+};
 
 /// Who sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,8 +135,18 @@ pub struct Flow {
     pub bytes_in: Option<u64>,
     /// How far it got.
     pub state: FlowState,
-    /// Handshake round-trip time from kernel or file times, microseconds.
+    /// Round-trip time from kernel or file times, or as the kernel measured it, microseconds.
     pub rtt_us: Option<u64>,
+    /// What that time rests on.
+    pub rtt_basis: Option<RttBasis>,
+    /// When the kernel told that it destroyed the flow's socket; null: not told.
+    pub socket_closed: Option<Timestamp>,
+    /// The kernel's name of the socket until the next boot.
+    pub socket_cookie: Option<u64>,
+    /// Bytes that the peer acknowledged in the socket's whole life, SYN and FIN counted.
+    pub bytes_acked: Option<u64>,
+    /// Bytes received in the socket's whole life, the peer's FIN counted.
+    pub bytes_received: Option<u64>,
     /// Why it ended.
     pub end_reason: String,
     /// Who sent.
@@ -266,8 +280,19 @@ pub struct Summary {
     pub findings: u64,
     /// Packets known to be lost; null when some loss could not be counted.
     pub lost: Option<u64>,
+    /// Sockets whose end the kernel told; null: it told none.
+    pub closes: Option<Closes>,
     /// Sources with their counts.
     pub files: Vec<SourceCount>,
+}
+
+/// Ends of sockets that the kernel told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Closes {
+    /// Given to the flow whose life they fall in.
+    pub joined: u64,
+    /// Of no flow that is known, or of one that cannot be told from another on the same ports.
+    pub unmatched: u64,
 }
 
 /// Counts of one source.

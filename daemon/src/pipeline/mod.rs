@@ -18,10 +18,13 @@ use sakshi_rules::{
 
 use crate::{
     attribute::{inventory::Inventory, owner::Conclusion},
-    evidence::body::{Record, SourceCount, Summary},
+    evidence::body::{Closes, Record, SourceCount, Summary},
     finding::{ContactBook, ContactId, Share},
-    flow::{self, FlowId, FlowTable, Observed},
-    input::{Event, Gap, GapCause, Input, OwnerFact, Packet, PhaseChange, SocketProto, Vantage},
+    flow::{self, Closing, FlowId, FlowTable, Observed},
+    input::{
+        Event, Gap, GapCause, Input, OwnerFact, Packet, PhaseChange, SocketClosed, SocketProto,
+        Vantage,
+    },
     locate::Atlas,
     name::{Content, Outcome, dns::DnsKind, identify, resolved::ResolvedNames},
     packet::{Transport, View, dissect},
@@ -130,6 +133,7 @@ struct Counts {
     lost: u64,
     loss_unknown: bool,
     sources: Vec<(u64, u64)>,
+    closes: Option<Closes>,
 }
 
 impl Core {
@@ -304,7 +308,8 @@ impl Core {
         }
         self.settle_ready(out);
         match event {
-            Event::OwnerFact(_) | Event::SocketClosed(_) => {}
+            Event::OwnerFact(_) => {}
+            Event::SocketClosed(closed) => self.socket_closed(closed),
             Event::Tick(at) => {
                 self.advance(*at, out);
                 self.close_ended(out);
@@ -322,11 +327,10 @@ impl Core {
     }
 
     fn owner_fact(&mut self, fact: &OwnerFact) {
-        let protocol = match fact.proto {
-            SocketProto::Tcp => 6,
-            SocketProto::Udp => 17,
-        };
-        let Some(id) = self.table.find(protocol, fact.local, fact.remote) else {
+        let Some(id) = self
+            .table
+            .find(protocol(fact.proto), fact.local, fact.remote)
+        else {
             return;
         };
         let Some(flow) = self.table.get_mut(id) else {
@@ -337,6 +341,25 @@ impl Core {
             if flow.user.settled.is_some() {
                 mark_ready(flow, &mut self.ready);
             }
+        }
+    }
+
+    fn socket_closed(&mut self, closed: &SocketClosed) {
+        let closing = Closing {
+            at: closed.at,
+            cookie: closed.cookie,
+            bytes_acked: closed.bytes_acked,
+            bytes_received: closed.bytes_received,
+            min_rtt_us: closed.min_rtt_us,
+        };
+        let joined = self
+            .table
+            .close(protocol(closed.proto), closed.local, closed.remote, closing);
+        let closes = self.counts.closes.get_or_insert_default();
+        if joined {
+            closes.joined += 1;
+        } else {
+            closes.unmatched += 1;
         }
     }
 
@@ -446,6 +469,7 @@ impl Core {
             contacts: u64::try_from(self.book.len()).unwrap_or(u64::MAX),
             findings: self.book.findings(),
             lost: (!self.counts.loss_unknown).then_some(self.counts.lost),
+            closes: self.counts.closes,
             files: self
                 .sources
                 .iter()
@@ -490,6 +514,14 @@ impl Counts {
                 _ => {}
             }
         }
+    }
+}
+
+/// IP protocol number of a socket.
+const fn protocol(proto: SocketProto) -> u8 {
+    match proto {
+        SocketProto::Tcp => 6,
+        SocketProto::Udp => 17,
     }
 }
 

@@ -204,6 +204,7 @@ impl Desk<'_> {
         let owner = conclude(flow);
         let apps = owner.uid.map(|uid| self.inventory.describe(uid));
         let (_, names) = self.names(flow, owner);
+        let rtt = flow.rtt();
         let place = self
             .atlas
             .locate(flow.tuple.remote.addr, flow.start, self.max_age_days);
@@ -222,9 +223,12 @@ impl Desk<'_> {
             packets_in: flow.received().map(|counts| counts.packets),
             bytes_in: flow.received().map(|counts| counts.bytes),
             state: flow.state,
-            rtt_us: flow
-                .handshake_nanos
-                .and_then(|nanos| u64::try_from(nanos / 1_000).ok()),
+            rtt_us: rtt.map(|(micros, _)| micros),
+            rtt_basis: rtt.map(|(_, basis)| basis),
+            socket_closed: flow.closing.map(|closing| closing.at),
+            socket_cookie: flow.closing.and_then(|closing| closing.cookie),
+            bytes_acked: flow.closing.and_then(|closing| closing.bytes_acked),
+            bytes_received: flow.closing.and_then(|closing| closing.bytes_received),
             end_reason: flow.ended.unwrap_or(Ended::Finished).as_str().to_owned(),
             owner: owner_body(&owner, apps.as_ref()),
             carried_packets: if flow.uid.is_some() {

@@ -22,7 +22,7 @@ use sakshi::{
         live::{CaptureWay, LiveBatches, LiveCapture, LiveConfig, LiveTotals, Started},
         nflog::rules::Commands,
     },
-    input::{Event, Gap, Input, OwnerFact, Vantage},
+    input::{Event, Gap, Input, OwnerFact, SocketClosed, Vantage},
     platform::clock::{Clock, SystemClock},
 };
 
@@ -211,6 +211,8 @@ pub(crate) struct Stream {
     pub(crate) packets: Vec<Seen>,
     pub(crate) facts: Vec<OwnerFact>,
     pub(crate) gaps: Vec<Gap>,
+    /// Ends of sockets, each with how many packets came before it.
+    pub(crate) closed: Vec<(usize, SocketClosed)>,
 }
 
 impl Stream {
@@ -249,6 +251,9 @@ pub(crate) fn read_all(batches: &LiveBatches) -> Stream {
                     frame: packet.frame,
                 }),
                 Input::Event(Event::OwnerFact(fact)) => stream.facts.push(fact.clone()),
+                Input::Event(Event::SocketClosed(closed)) => {
+                    stream.closed.push((stream.packets.len(), closed.clone()));
+                }
                 Input::Event(Event::Gap(gap)) => stream.gaps.push(gap.clone()),
                 Input::Event(_) => {}
             }

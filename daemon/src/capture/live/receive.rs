@@ -1,7 +1,7 @@
 //! The capture thread: reads two NFLOG groups, stamps what it reads, and hands it on.
 //!
-//! In: datagrams of the groups; commands of the `rules` thread. Out: packets, owner facts and gaps
-//! in an [`Outbox`]. It never waits for anything but packets.
+//! In: datagrams of the groups and ends of sockets; commands of the `rules` thread. Out: packets,
+//! owner facts, closed sockets and gaps in an [`Outbox`]. It never waits for anything but packets.
 
 use std::{
     os::fd::AsFd,
@@ -16,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::{
     CaptureWay, LiveTotals,
     clock_step::ClockWatch,
+    closes::CloseWatch,
     ledger::{Hole, Ledger, Standing},
     lookup::{self, OwnerLookup},
     outbox::Outbox,
@@ -101,6 +102,7 @@ pub(crate) struct Capture {
     groups: [Group; 2],
     outbox: Outbox,
     owners: Option<OwnerLookup>,
+    closes: Option<CloseWatch>,
     commands: Receiver<Command>,
     clock: Arc<dyn Clock>,
     clock_watch: ClockWatch,
@@ -114,7 +116,7 @@ impl Capture {
     pub(crate) fn new(
         sockets: [GroupSocket; 2],
         outbox: Outbox,
-        owners: Option<OwnerLookup>,
+        (owners, closes): (Option<OwnerLookup>, Option<CloseWatch>),
         commands: Receiver<Command>,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -129,6 +131,7 @@ impl Capture {
             groups,
             outbox,
             owners,
+            closes,
             commands,
             clock_watch: ClockWatch::new(&*clock),
             clock,
@@ -146,6 +149,10 @@ impl Capture {
             self.wait();
             self.read_system(&mut system_buffer);
             self.read_apps(&mut buffer, &mut system_buffer);
+            if let Some(closes) = &mut self.closes {
+                let mut each = |event| self.outbox.push_event(event, &*self.clock);
+                closes.turn(&*self.clock, &mut each);
+            }
             if let Some(gap) = self.clock_watch.look(&*self.clock) {
                 self.outbox.push_event(Event::Gap(gap), &*self.clock);
             }
@@ -155,6 +162,10 @@ impl Capture {
             if !open {
                 break;
             }
+        }
+        if let Some(closes) = self.closes.take() {
+            let mut each = |event| self.outbox.push_event(event, &*self.clock);
+            closes.finish(&*self.clock, &mut each);
         }
         self.totals.lookup_errors = self.owners.as_ref().map_or(0, OwnerLookup::errors);
         self.totals.queue_dropped = self.outbox.finish(&*self.clock);
@@ -172,10 +183,16 @@ impl Capture {
             tv_sec: 0,
             tv_nsec: nanos,
         };
-        let mut waiting = self
-            .groups
-            .each_ref()
-            .map(|group| PollFd::from_borrowed_fd(group.socket.as_fd(), flags(group)));
+        let [system, apps] = &self.groups;
+        let none = PollFd::from_borrowed_fd(system.socket.as_fd(), PollFlags::empty());
+        let mut waiting = [
+            PollFd::from_borrowed_fd(system.socket.as_fd(), flags(system)),
+            PollFd::from_borrowed_fd(apps.socket.as_fd(), flags(apps)),
+            self.closes
+                .as_ref()
+                .and_then(CloseWatch::poll_fd)
+                .unwrap_or(none),
+        ];
         // An interrupted or failed poll only means an early look.
         let _ = poll(&mut waiting, Some(&timeout));
     }

@@ -56,8 +56,10 @@ fn event() -> impl Strategy<Value = Event> {
                 proto: SocketProto::Tcp,
                 local,
                 remote,
+                cookie: bytes_acked.map(|bytes| bytes / 2),
                 bytes_acked,
                 bytes_received: None,
+                min_rtt_us: None,
             })
         },
     );
