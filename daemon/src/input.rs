@@ -163,6 +163,9 @@ pub enum GapCause {
     QueueFull,
     /// Our rules were missing and had to be repaired.
     RulesMissing,
+    /// Something else decided about packets before our rules saw them: they may or may not have
+    /// been sent.
+    DecidedEarlier,
     /// The wall clock stepped.
     ClockStep,
     /// The daemon did not run between two sessions of the case.
@@ -196,6 +199,29 @@ pub struct Gap {
     pub detail: String,
 }
 
+/// Sums of a live capture at its end, over the packets that the handset sent. Where `counter` is
+/// known, `counter + repeated = received + lost + missed + elsewhere + unattributed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// When the sums were done.
+    pub at: Timestamp,
+    /// What the independent counter counted while we watched; none when there was none, or it
+    /// cannot be told to the packet.
+    pub counter: Option<u64>,
+    /// Received from the kernel; those that our own queue dropped are among them.
+    pub received: u64,
+    /// Logged by our rules, and lost on the way to us.
+    pub lost: u64,
+    /// Passed while our rules were gone.
+    pub missed: u64,
+    /// Decided by something else before our rules.
+    pub elsewhere: u64,
+    /// Missed or decided elsewhere: which cannot be told.
+    pub unattributed: u64,
+    /// Received more than once, because our jump was repeated.
+    pub repeated: u64,
+}
+
 /// A remark of the technician.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
@@ -219,6 +245,8 @@ pub enum Event {
     PhaseChange(PhaseChange),
     /// Something was not seen.
     Gap(Gap),
+    /// Sums of a live capture.
+    Tally(Tally),
     /// A remark.
     Note(Note),
     /// Time passed without a packet.

@@ -9,12 +9,14 @@
 //! say where; what no hole shows is found at the stop, when the jumps are gone, the counters read
 //! and the sockets drained.
 
+pub(crate) mod account;
 pub(crate) mod clock_step;
 pub(crate) mod closes;
 pub(crate) mod ledger;
 pub(crate) mod lookup;
 pub(crate) mod outbox;
 pub(crate) mod receive;
+pub(crate) mod sums;
 pub(crate) mod watch;
 
 use std::{
@@ -47,7 +49,10 @@ use super::{
     },
     packet_socket::{PACKET_SOCKETS_LOSE, PacketCapture, PacketSocketError},
 };
-use crate::{input::Batch, platform::clock::Clock};
+use crate::{
+    input::{Batch, Tally},
+    platform::clock::Clock,
+};
 
 /// Packets that the kernel gathers for a batched group.
 const BATCHED_THRESHOLD: u32 = 64;
@@ -237,6 +242,8 @@ pub struct LiveTotals {
     pub queue_dropped: u64,
     /// Repairs of our rules.
     pub repairs: u64,
+    /// Where each packet is that was sent; none where it could not be summed up.
+    pub tally: Option<Tally>,
     /// Times that the kernel said it lost packets (`ENOBUFS`).
     pub overruns: u64,
     /// Messages that could not be read; their packets are in `lost`.

@@ -280,10 +280,51 @@ pub struct Summary {
     pub findings: u64,
     /// Packets known to be lost; null when some loss could not be counted.
     pub lost: Option<u64>,
+    /// Where each packet is that the handset sent; null: no live capture by NFLOG told.
+    pub outbound: Option<Outbound>,
     /// Sockets whose end the kernel told; null: it told none.
     pub closes: Option<Closes>,
     /// Sources with their counts.
     pub files: Vec<SourceCount>,
+}
+
+/// Where each packet is that the handset sent. Where `counter` is known, `counter + repeated = seen
+/// + lost + missed + elsewhere + unattributed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outbound {
+    /// What the independent counter counted; null when there was none, or it cannot be told to the
+    /// packet.
+    pub counter: Option<u64>,
+    /// Seen.
+    pub seen: u64,
+    /// Logged by our rules, and lost on the way.
+    pub lost: u64,
+    /// Passed while our rules were gone.
+    pub missed: u64,
+    /// Decided by something else before our rules.
+    pub elsewhere: u64,
+    /// Missed or decided elsewhere: which cannot be told.
+    pub unattributed: u64,
+    /// Seen more than once, because our jump was repeated.
+    pub repeated: u64,
+}
+
+impl Outbound {
+    /// Both sessions together; their counter is known where both are.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            counter: self
+                .counter
+                .zip(other.counter)
+                .and_then(|(one, other)| one.checked_add(other)),
+            seen: self.seen.saturating_add(other.seen),
+            lost: self.lost.saturating_add(other.lost),
+            missed: self.missed.saturating_add(other.missed),
+            elsewhere: self.elsewhere.saturating_add(other.elsewhere),
+            unattributed: self.unattributed.saturating_add(other.unattributed),
+            repeated: self.repeated.saturating_add(other.repeated),
+        }
+    }
 }
 
 /// Ends of sockets that the kernel told.
@@ -315,6 +356,8 @@ pub struct Stop {
     pub at: Option<Timestamp>,
     /// Why (`asked`, `signal`, `end of input`, an error's text).
     pub reason: String,
+    /// As in the summary before it.
+    pub outbound: Option<Outbound>,
 }
 
 /// Record `unclean_stop`: the session before ended without a stop record.

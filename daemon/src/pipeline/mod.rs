@@ -18,12 +18,12 @@ use sakshi_rules::{
 
 use crate::{
     attribute::{inventory::Inventory, owner::Conclusion},
-    evidence::body::{Closes, Record, SourceCount, Summary},
+    evidence::body::{Closes, Outbound, Record, SourceCount, Summary},
     finding::{ContactBook, ContactId, Share},
     flow::{self, Closing, FlowId, FlowTable, Observed},
     input::{
         Event, Gap, GapCause, Input, OwnerFact, Packet, PhaseChange, SocketClosed, SocketProto,
-        Vantage,
+        Tally, Vantage,
     },
     locate::Atlas,
     name::{Content, Outcome, dns::DnsKind, identify, resolved::ResolvedNames},
@@ -134,6 +134,9 @@ struct Counts {
     loss_unknown: bool,
     sources: Vec<(u64, u64)>,
     closes: Option<Closes>,
+    /// Packets seen at OUTPUT.
+    sent: u64,
+    tally: Option<Tally>,
 }
 
 impl Core {
@@ -181,7 +184,7 @@ impl Core {
     fn packet(&mut self, packet: &Packet<'_>, out: &mut Vec<Record>) -> Keep {
         self.settle_ready(out);
         self.advance(packet.at, out);
-        self.counts.packet(packet.source);
+        self.counts.packet(packet);
         let view = match dissect(packet.link, packet.data, packet.original_len) {
             Ok(view) => view,
             Err(reason) => {
@@ -309,6 +312,7 @@ impl Core {
         self.settle_ready(out);
         match event {
             Event::OwnerFact(_) => {}
+            Event::Tally(tally) => self.counts.tally = Some(*tally),
             Event::SocketClosed(closed) => self.socket_closed(closed),
             Event::Tick(at) => {
                 self.advance(*at, out);
@@ -469,6 +473,7 @@ impl Core {
             contacts: u64::try_from(self.book.len()).unwrap_or(u64::MAX),
             findings: self.book.findings(),
             lost: (!self.counts.loss_unknown).then_some(self.counts.lost),
+            outbound: self.counts.outbound(),
             closes: self.counts.closes,
             files: self
                 .sources
@@ -481,9 +486,10 @@ impl Core {
 }
 
 impl Counts {
-    fn packet(&mut self, source: u16) {
+    fn packet(&mut self, packet: &Packet<'_>) {
         self.packets += 1;
-        if let Some((packets, _)) = self.sources.get_mut(usize::from(source)) {
+        self.sent += u64::from(packet.vantage == Vantage::Output);
+        if let Some((packets, _)) = self.sources.get_mut(usize::from(packet.source)) {
             *packets += 1;
         }
     }
@@ -493,6 +499,21 @@ impl Counts {
         if let Some((_, flows)) = self.sources.get_mut(usize::from(source)) {
             *flows += 1;
         }
+    }
+
+    /// The capture's sums, with what its own queue dropped counted as lost.
+    fn outbound(&self) -> Option<Outbound> {
+        let tally = self.tally?;
+        let dropped = tally.received.saturating_sub(self.sent);
+        Some(Outbound {
+            counter: tally.counter,
+            seen: self.sent,
+            lost: tally.lost.saturating_add(dropped),
+            missed: tally.missed,
+            elsewhere: tally.elsewhere,
+            unattributed: tally.unattributed,
+            repeated: tally.repeated,
+        })
     }
 
     fn note_records(&mut self, records: &[Record]) {
@@ -510,7 +531,10 @@ impl Counts {
                         None => self.loss_unknown = true,
                     }
                 }
-                Record::Gap(gap) if gap.cause == GapCause::RulesMissing => self.loss_unknown = true,
+                // What was missed and counted is no loss: it stands by itself in the sums.
+                Record::Gap(gap) if gap.cause == GapCause::RulesMissing => {
+                    self.loss_unknown |= gap.packets.is_none();
+                }
                 _ => {}
             }
         }

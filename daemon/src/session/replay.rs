@@ -282,6 +282,10 @@ fn add(total: &mut Summary, summary: Summary) {
         .lost
         .zip(summary.lost)
         .and_then(|(one, other)| one.checked_add(other));
+    total.outbound = match (total.outbound, summary.outbound) {
+        (Some(one), Some(other)) => Some(one.plus(&other)),
+        (one, other) => one.or(other),
+    };
     if let Some(closes) = summary.closes {
         let sum = total.closes.get_or_insert_default();
         sum.joined += closes.joined;

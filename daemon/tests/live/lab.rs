@@ -22,7 +22,7 @@ use sakshi::{
         live::{CaptureWay, LiveBatches, LiveCapture, LiveConfig, LiveTotals, Started},
         nflog::rules::Commands,
     },
-    input::{Event, Gap, Input, OwnerFact, SocketClosed, Vantage},
+    input::{Event, Gap, GapCause, Input, OwnerFact, SocketClosed, Vantage},
     platform::clock::{Clock, SystemClock},
 };
 
@@ -216,8 +216,19 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
+    /// Packets in gaps of losses.
     pub(crate) fn lost(&self) -> u64 {
-        self.gaps.iter().filter_map(|gap| gap.packets).sum()
+        self.in_gaps(GapCause::KernelLoss) + self.in_gaps(GapCause::QueueFull)
+    }
+
+    pub(crate) fn in_gaps(&self, cause: GapCause) -> u64 {
+        let gaps = self.gaps.iter().filter(|gap| gap.cause == cause);
+        gaps.filter_map(|gap| gap.packets).sum()
+    }
+
+    pub(crate) fn sent(&self) -> u64 {
+        let sent = |seen: &&Seen| seen.vantage == Vantage::Output;
+        u64::try_from(self.packets.iter().filter(sent).count()).unwrap()
     }
 
     pub(crate) fn of_uid(&self, uid: u32, version: u8) -> usize {
@@ -288,6 +299,16 @@ pub(crate) fn check_sums(stream: &Stream, totals: &LiveTotals) {
     assert_eq!(received, totals.received);
     assert_eq!(stream.lost(), totals.lost);
     assert_eq!(counted - received, stream.lost(), "{:?}", stream.gaps);
+    let tally = totals.tally.unwrap();
+    assert_eq!(tally.received, stream.sent());
+    if let Some(counter) = tally.counter {
+        let parts = tally.missed + tally.elsewhere + tally.unattributed;
+        assert_eq!(
+            counter + tally.repeated,
+            tally.received + tally.lost + parts,
+            "{tally:?}"
+        );
+    }
     let frames: Vec<u64> = stream.packets.iter().map(|packet| packet.frame).collect();
     assert_eq!(frames, (1..=received).collect::<Vec<_>>());
 }

@@ -75,6 +75,7 @@ impl LoopTotals {
             lost: 0,
             queue_dropped: self.queue_dropped,
             repairs: 0,
+            tally: None,
             overruns: self.overruns,
             malformed: self.malformed,
             lookup_errors: self.lookup_errors,
@@ -257,6 +258,10 @@ impl Capture {
         };
         let number = group.socket.group();
         let unbatched = group.unbatched;
+        let vantage = match logged.hook {
+            Some(Hook::Input) => Vantage::Input,
+            _ => Vantage::Output,
+        };
         if let Some(hole) = group.ledger.take(logged.seq, now) {
             self.outbox
                 .push_event(hole_event(number, hole, now), &*self.clock);
@@ -265,11 +270,11 @@ impl Capture {
         let (at, time_basis) = logged
             .timestamp
             .map_or((now, TimeBasis::Receive), |time| (time, TimeBasis::Kernel));
+        if vantage == Vantage::Output {
+            let family = usize::from(logged.payload.first().is_some_and(|first| first >> 4 == 6));
+            group.ledger.note_sent(family);
+        }
         let copied = u32::try_from(logged.payload.len()).unwrap_or(u32::MAX);
-        let vantage = match logged.hook {
-            Some(Hook::Input) => Vantage::Input,
-            _ => Vantage::Output,
-        };
         let packet = Packet {
             at,
             time_basis,

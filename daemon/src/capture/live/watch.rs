@@ -17,10 +17,11 @@ use super::{
     CaptureWay, GroupTotals, LiveError, LiveTotals,
     ledger::{Counted, Standing},
     receive::{self, Command, LoopTotals},
+    sums::{self, READINGS_AGAIN_MAX, READINGS_MAX, Sums},
 };
 use crate::{
     capture::nflog::rules::{Check, Finding, Rules, RulesError},
-    input::{Event, Gap, GapCause},
+    input::{Event, Gap, GapCause, Tally},
     platform::clock::Clock,
     time::Timestamp,
 };
@@ -31,6 +32,8 @@ pub(crate) const THREAD: &str = "rules";
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How gaps name our rules.
 const PLACE: &str = "packet filter rules";
+/// What something else decided about is told at most this often.
+const ELSEWHERE_NANOS: i64 = 60_000_000_000;
 
 /// What is asked of the thread. A closed channel means: end.
 pub(crate) enum Request {
@@ -43,6 +46,8 @@ pub(crate) struct Watch {
     rules: Rules,
     groups: [u16; 2],
     counted: [Counted; 2],
+    sums: Sums,
+    elsewhere_told: i64,
     commands: Sender<Command>,
     capture: JoinHandle<LoopTotals>,
     clock: Arc<dyn Clock>,
@@ -62,6 +67,8 @@ impl Watch {
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
+            sums: Sums::new(&rules),
+            elsewhere_told: clock.monotonic_nanos(),
             rules,
             groups,
             counted: [Counted::default(); 2],
@@ -81,6 +88,10 @@ impl Watch {
         requests: &Receiver<Request>,
         every: Duration,
     ) -> Result<LiveTotals, LiveError> {
+        // What was counted before our rules were set is not of this watch.
+        if let Err(error) = self.sums.close_in(&self.rules, READINGS_MAX) {
+            self.tell_blind(&error);
+        }
         loop {
             match requests.recv_timeout(every) {
                 Err(RecvTimeoutError::Timeout) => {
@@ -95,11 +106,12 @@ impl Watch {
         }
     }
 
-    /// Looks at the rules and mends them.
+    /// Looks at the rules, does the sums, and mends what is wrong.
     fn look(&mut self) -> Option<Finding> {
         let outcome = self.rules.check().and_then(|check| {
             self.read_counters(&check);
-            self.mend(&check.finding)?;
+            self.do_sums(&check)?;
+            self.mend(&check)?;
             Ok(check.finding)
         });
         match outcome {
@@ -109,12 +121,75 @@ impl Watch {
                 Some(finding)
             }
             Err(error) => {
-                if !std::mem::replace(&mut self.blind, true) {
-                    self.tell(GapCause::Degraded, None, PLACE.into(), &error.to_string());
-                }
+                self.tell_blind(&error);
                 None
             }
         }
+    }
+
+    fn tell_blind(&mut self, error: &RulesError) {
+        if !std::mem::replace(&mut self.blind, true) {
+            self.tell(GapCause::Degraded, None, PLACE.into(), &error.to_string());
+        }
+    }
+
+    fn do_sums(&mut self, check: &Check) -> Result<(), RulesError> {
+        let mut noted = self.sums.note(&self.rules, check)?;
+        let in_place = matches!(check.finding, Finding::Intact | Finding::JumpNotLast);
+        if in_place && self.sums.is_open() {
+            let later = self.sums.close_in(&self.rules, READINGS_AGAIN_MAX)?;
+            noted.parts = noted.parts.plus(later.parts);
+        }
+        if noted.counter_gone {
+            self.tell(
+                GapCause::Degraded,
+                Some(0),
+                "independent counter".into(),
+                "another program removed or changed the counter in the raw table; it was set anew, \
+                 and what is sent in this session has no total",
+            );
+        }
+        if noted.parts.missed > 0 {
+            // The hole was told when it was mended, without a count.
+            self.tell(
+                GapCause::RulesMissing,
+                Some(noted.parts.missed),
+                PLACE.into(),
+                "the packets that were missed while our rules were gone, as told before, have been \
+                 counted",
+            );
+        }
+        let now = self.clock.monotonic_nanos();
+        if now.saturating_sub(self.elsewhere_told) >= ELSEWHERE_NANOS {
+            self.tell_elsewhere();
+        }
+        Ok(())
+    }
+
+    fn tell_elsewhere(&mut self) {
+        self.elsewhere_told = self.clock.monotonic_nanos();
+        if let Some((packets, detail)) = self.sums.take_elsewhere() {
+            self.tell(
+                GapCause::DecidedEarlier,
+                Some(packets),
+                PLACE.into(),
+                &detail,
+            );
+        }
+    }
+
+    /// Tells a hole that has been mended, with what passed through it.
+    fn tell_hole(&mut self, detail: &str) -> Result<(), RulesError> {
+        let read = self.sums.close_in(&self.rules, READINGS_MAX);
+        let counted = read.as_ref().copied().unwrap_or(sums::Counted::UNREAD);
+        let detail = format!("{detail}{}", counted.remark());
+        self.tell(
+            GapCause::RulesMissing,
+            counted.exact(),
+            PLACE.into(),
+            &detail,
+        );
+        read.map(drop)
     }
 
     fn read_counters(&mut self, check: &Check) {
@@ -139,8 +214,8 @@ impl Watch {
         }
     }
 
-    fn mend(&mut self, finding: &Finding) -> Result<(), RulesError> {
-        match finding {
+    fn mend(&mut self, check: &Check) -> Result<(), RulesError> {
+        match &check.finding {
             Finding::Intact => {
                 self.behind = false;
                 return Ok(());
@@ -159,13 +234,11 @@ impl Watch {
             }
             Finding::JumpsWrong => {
                 self.rules.mend_jumps()?;
-                self.tell(
-                    GapCause::RulesMissing,
-                    None,
-                    PLACE.into(),
+                self.sums.jumps_were_wrong(check);
+                self.tell_hole(
                     "another program removed or repeated the jump to our rules; it was put right, \
                      and what was sent meanwhile may be missing",
-                );
+                )?;
             }
             Finding::Damaged => self.rebuild()?,
         }
@@ -175,23 +248,26 @@ impl Watch {
 
     /// Sets the rules anew and opens a new account for their counters.
     fn rebuild(&mut self) -> Result<(), RulesError> {
-        self.rules.remove()?;
+        self.rules.remove_rules()?;
         let settled = self.settle();
-        if let Some(standings) = settled {
-            self.tell_tails(&standings);
-            for (counted, standing) in self.counted.iter_mut().zip(&standings) {
+        let complete = settled.is_some_and(|standings| {
+            let groups = self.counted.iter().zip(&standings);
+            groups.fold(true, |all, (counted, standing)| {
+                all && counted.is_complete(standing)
+            })
+        });
+        if let Some(standings) = &settled {
+            for (counted, standing) in self.counted.iter_mut().zip(standings) {
                 counted.renew(standing);
             }
         }
+        self.sums
+            .rules_are_set_anew(settled.as_ref().map(<[Standing; 2]>::as_slice), complete);
         self.rules.reinstall()?;
-        self.tell(
-            GapCause::RulesMissing,
-            None,
-            PLACE.into(),
+        self.tell_hole(
             "another program removed or changed our rules; they were set anew, and what was sent \
              meanwhile is missing",
-        );
-        Ok(())
+        )
     }
 
     /// Waits until nothing is under way.
@@ -234,6 +310,12 @@ impl Watch {
 
     /// Jumps first, then counters, then the last packets, then the sums, then the chains.
     fn finish(mut self) -> Result<LiveTotals, LiveError> {
+        // A hole of the last moments is mended too: that is how it is counted.
+        self.look();
+        if !self.blind && self.sums.is_open() {
+            // What stays open is told by a total that is null.
+            let _ = self.sums.close_in(&self.rules, READINGS_MAX);
+        }
         let before = self.rules.check();
         let read = before
             .and_then(|before| {
@@ -245,7 +327,9 @@ impl Watch {
             })
             .map(|check| {
                 self.read_counters(&check);
+                self.sums.last(&check);
                 if matches!(check.finding, Finding::Damaged | Finding::JumpsWrong) {
+                    self.sums.doubt();
                     self.tell(
                         GapCause::RulesMissing,
                         None,
@@ -266,6 +350,8 @@ impl Watch {
             (Ok(()), None) => {}
         }
         let removed = self.rules.remove();
+        self.tell_elsewhere();
+        let tally = self.tally(read.is_ok(), standings.as_ref());
         let totals = self.totals(read.is_ok(), standings.as_ref());
         // Closing the channel ends the capture thread.
         drop(self.commands);
@@ -278,8 +364,20 @@ impl Watch {
             groups: totals,
             lost,
             repairs: self.repairs,
+            tally,
             ..sums.to_live(CaptureWay::Nflog)
         })
+    }
+
+    /// The sums, told as the last input of the stream.
+    fn tally(&self, counters: bool, standings: Option<&[Standing; 2]>) -> Option<Tally> {
+        let mut tally = self.sums.tally(self.clock.now(), standings?);
+        if !counters {
+            tally.counter = None;
+        }
+        // A capture thread that is gone is noticed when it is joined.
+        let _ = self.commands.send(Command::Event(Event::Tally(tally)));
+        Some(tally)
     }
 
     fn totals(&self, counters: bool, standings: Option<&[Standing; 2]>) -> Vec<GroupTotals> {
