@@ -100,6 +100,7 @@ impl Account {
             // Nothing was missed since, so it can only have grown.
             low = low.max(settled.remainder);
         }
+        let own = (low, high);
         let known = self.settled.as_ref().map(|settled| settled.remainder);
         let was = self.window;
         let (low, high) = match was {
@@ -111,8 +112,11 @@ impl Account {
         };
         self.window = Some((low, high));
         // A sender can be held up between the two tables for as long as a reading takes, so a
-        // change must show twice.
-        let sure = low == high && (known == Some(low) || was == Some((low, high)));
+        // change must show twice, or rest on a counter that was read long before.
+        let sure = low == high
+            && (known == Some(low)
+                || was == Some((low, high))
+                || (reading.before.is_none() && own == (low, high)));
         sure.then(|| self.settle(low, reading.earlier.clone()))
     }
 
