@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::{Flow, FlowState};
 use crate::time::Timestamp;
 
+/// A packet is stamped when it is received, up to this long after it was sent: the kernel gathers
+/// packets for 20 ms, and the reader may be held up. Ends of sockets are told at once.
+pub(super) const RECEIVE_LAG_NANOS: i64 = 100_000_000;
+
 /// What the kernel said of a socket when it destroyed it. The totals are those of the socket's
 /// whole life, which may have begun before the flow was first seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,14 +43,16 @@ pub enum RttBasis {
 }
 
 impl<T> Flow<T> {
-    /// Takes the end of its socket, if it can only be its own: told within the flow's life, and
-    /// not perhaps that of an earlier socket on the same five-tuple. Says whether it did.
+    /// Takes the end of its socket, if it can only be its own: told within the flow's life (or so
+    /// shortly before that its first packet was still on its way to us), and not perhaps that of an
+    /// earlier socket on the same five-tuple. Says whether it did.
     pub(super) fn close(&mut self, closing: Closing) -> bool {
         if self.closing.is_some() {
             return false;
         }
-        if closing.at < self.start {
-            // Surely the earlier socket's, so the next one is this flow's.
+        let lead = self.start.nanos_since(closing.at);
+        if lead > 0 && (self.predecessor_open || lead > self.start_lag_nanos) {
+            // The earlier socket's, so the next one is this flow's.
             self.predecessor_open = false;
             return false;
         }

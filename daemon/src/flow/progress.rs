@@ -9,7 +9,7 @@ use crate::{
     time::Timestamp,
 };
 
-use super::{Closing, FiveTuple, RttBasis};
+use super::{Closing, FiveTuple, RttBasis, closing::RECEIVE_LAG_NANOS};
 
 /// IP protocol number of TCP.
 pub(super) const TCP: u8 = 6;
@@ -128,6 +128,8 @@ pub struct Flow<T> {
     pub(super) handshake_basis: Option<RttBasis>,
     /// The end of its socket, where the kernel told it and it can be no other's.
     pub closing: Option<Closing>,
+    /// How much later than it was sent its first packet may have been stamped.
+    pub(super) start_lag_nanos: i64,
     /// An earlier flow of the same five-tuple ended without its socket's end having been told.
     pub(super) predecessor_open: bool,
     /// Whether the handset sent payload.
@@ -161,6 +163,10 @@ impl<T: Default> Flow<T> {
             handshake_nanos: None,
             handshake_basis: None,
             closing: None,
+            start_lag_nanos: match packet.time_basis {
+                TimeBasis::Receive => RECEIVE_LAG_NANOS,
+                TimeBasis::Kernel | TimeBasis::File => 0,
+            },
             predecessor_open: false,
             payload_out: false,
             uid: None,

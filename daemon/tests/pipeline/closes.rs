@@ -116,16 +116,22 @@ fn no_round_trip_for_a_repeated_or_unseen_syn() {
 }
 
 #[test]
-fn an_end_before_the_flow_began_is_not_its_own() {
-    let (flows, closes) = flows(|witness| {
-        witness.see(&packet(100, APP, Kind::Syn));
-        witness.hear(&Event::SocketClosed(closed(99, 102)));
-    });
+fn an_end_long_before_the_flow_began_is_not_its_own() {
+    let told = |millis| {
+        flows(|witness| {
+            witness.see(&packet(1000, APP, Kind::Syn));
+            witness.hear(&Event::SocketClosed(closed(millis, 102)));
+        })
+    };
+    let (flows, closes) = told(890);
     assert_eq!(
         (flows[0].bytes_acked, flows[0].state),
         (None, FlowState::Attempted)
     );
     assert_eq!(closes, booked(0, 1));
+    // Its first packet was stamped when it was received: a short flow is over by then.
+    let (flows, closes) = told(980);
+    assert_eq!((flows[0].bytes_acked, closes), (Some(102), booked(1, 0)));
 }
 
 #[test]
