@@ -486,7 +486,8 @@ fn start_nflog(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, L
     let (rules, weaker) = Rules::install(config.commands.clone(), plan)?;
     degradations.extend(weaker);
     let (requests, asked) = mpsc::channel();
-    let watch = Watch::new(rules, groups, (commands, capture), Arc::clone(clock));
+    let mut watch = Watch::new(rules, groups, (commands, capture), Arc::clone(clock));
+    watch.open_sums();
     let every = config.check_every;
     let watch = match spawn(watch::THREAD, move || watch.run(&asked, every)) {
         Ok(watch) => watch,

@@ -132,6 +132,8 @@ struct Counts {
     flows: u64,
     lost: u64,
     loss_unknown: bool,
+    /// A hole in our rules had no count of its own.
+    hole_unknown: bool,
     sources: Vec<(u64, u64)>,
     closes: Option<Closes>,
     /// Packets seen at OUTPUT.
@@ -472,7 +474,7 @@ impl Core {
             flows: self.counts.flows,
             contacts: u64::try_from(self.book.len()).unwrap_or(u64::MAX),
             findings: self.book.findings(),
-            lost: (!self.counts.loss_unknown).then_some(self.counts.lost),
+            lost: self.counts.lost(),
             outbound: self.counts.outbound(),
             closes: self.counts.closes,
             files: self
@@ -499,6 +501,14 @@ impl Counts {
         if let Some((_, flows)) = self.sources.get_mut(usize::from(source)) {
             *flows += 1;
         }
+    }
+
+    /// Packets lost; none where some could not be counted. A hole without a count of its own is
+    /// counted in the session's sums, where they are known to the packet.
+    fn lost(&self) -> Option<u64> {
+        let summed = self.tally.is_some_and(|tally| tally.counter.is_some());
+        let unknown = self.loss_unknown || (self.hole_unknown && !summed);
+        (!unknown).then_some(self.lost)
     }
 
     /// The capture's sums, with what its own queue dropped counted as lost.
@@ -533,7 +543,7 @@ impl Counts {
                 }
                 // What was missed and counted is no loss: it stands by itself in the sums.
                 Record::Gap(gap) if gap.cause == GapCause::RulesMissing => {
-                    self.loss_unknown |= gap.packets.is_none();
+                    self.hole_unknown |= gap.packets.is_none();
                 }
                 _ => {}
             }

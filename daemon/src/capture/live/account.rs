@@ -75,8 +75,11 @@ pub(crate) struct Account {
     doubt: bool,
     /// Something that shows in no rule decided about packets before ours.
     unexplained: bool,
-    /// The counter itself was gone for a time: what it says is not all.
+    /// The counter itself was gone for a time, or our rules before the account was opened: what
+    /// the sums say is not all.
     broken: bool,
+    /// A hole that no count can be given for has been closed and not been asked for.
+    uncounted: bool,
     parts: Parts,
 }
 
@@ -150,6 +153,11 @@ impl Account {
         self.hole || self.doubt || self.settled.is_none()
     }
 
+    /// Whether a hole was closed for which no count can be given; asked once.
+    pub(crate) const fn take_uncounted(&mut self) -> bool {
+        std::mem::replace(&mut self.uncounted, false)
+    }
+
     /// At most this many packets are not booked yet; none when nothing bounds them.
     pub(crate) fn open_at_most(&self) -> Option<u64> {
         let settled = self.settled.as_ref()?;
@@ -195,7 +203,10 @@ impl Account {
         let (hole, doubt) = (self.hole, self.doubt);
         (self.hole, self.doubt, self.window) = (false, false, None);
         let Some(before) = self.settled.replace(settled) else {
+            // What passed before our rules and what passed while they were gone is one number.
             self.base = remainder;
+            self.uncounted |= hole || doubt;
+            self.broken |= hole || doubt;
             return Parts::default();
         };
         let grown = remainder - before.remainder;
@@ -373,6 +384,20 @@ mod tests {
         account.hole();
         assert_eq!(sure(&mut account, &reading(9, 10, 9)).unwrap().missed, 9);
         assert_eq!(account.counted(), None);
+    }
+
+    #[test]
+    fn a_hole_before_the_account_was_opened_has_no_count() {
+        let mut account = Account::default();
+        assert_eq!(account.read(&reading(3, 0, 4)), None, "busy from the start");
+        account.hole();
+        assert_eq!(
+            sure(&mut account, &reading(9, 5, 9)),
+            Some(Parts::default())
+        );
+        assert!(account.take_uncounted());
+        assert!(!account.take_uncounted());
+        assert_eq!(account.counted(), None, "never 0 for unknown");
     }
 
     /// What happens to a packet, or to the rules.

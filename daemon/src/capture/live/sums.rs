@@ -19,7 +19,7 @@ use crate::{
 
 /// Readings at most that are taken to know a remainder to the packet when a hole was mended, and at
 /// the stop; on a handset that sends without a pause it may stay between bounds.
-pub(crate) const READINGS_MAX: usize = 16;
+pub(crate) const READINGS_MAX: usize = 8;
 /// Readings at most at each later look, while it is not known.
 pub(crate) const READINGS_AGAIN_MAX: usize = 4;
 /// Rules that are named when it is told what they decided.
@@ -168,7 +168,7 @@ impl Sums {
         };
         for (number, account) in self.accounts.iter_mut().enumerate() {
             let parts = close_in(rules, number, account, readings)?;
-            let open = account.is_open();
+            let open = account.is_open() || account.take_uncounted();
             counted.open |= open;
             counted.parts = counted.parts.plus(parts);
             let most = if open {

@@ -82,16 +82,20 @@ impl Watch {
         }
     }
 
+    /// Opens the sums, before anybody is told that packets are watched: what was counted before our
+    /// rules were set is not of this watch.
+    pub(crate) fn open_sums(&mut self) {
+        if let Err(error) = self.sums.close_in(&self.rules, READINGS_MAX) {
+            self.tell_blind(&error);
+        }
+    }
+
     /// Runs until the request channel is closed; then removes the rules and sums up.
     pub(crate) fn run(
         mut self,
         requests: &Receiver<Request>,
         every: Duration,
     ) -> Result<LiveTotals, LiveError> {
-        // What was counted before our rules were set is not of this watch.
-        if let Err(error) = self.sums.close_in(&self.rules, READINGS_MAX) {
-            self.tell_blind(&error);
-        }
         loop {
             match requests.recv_timeout(every) {
                 Err(RecvTimeoutError::Timeout) => {
@@ -108,6 +112,7 @@ impl Watch {
 
     /// Looks at the rules, does the sums, and mends what is wrong.
     fn look(&mut self) -> Option<Finding> {
+        let began = self.clock.now();
         let outcome = self.rules.check().and_then(|check| {
             self.read_counters(&check);
             self.do_sums(&check)?;
@@ -117,7 +122,8 @@ impl Watch {
         match outcome {
             Ok(finding) => {
                 self.blind = false;
-                self.last_good = self.clock.now();
+                // Rules that had to be mended are good since then, which is set there.
+                self.last_good = self.last_good.max(began);
                 Some(finding)
             }
             Err(error) => {
@@ -178,17 +184,23 @@ impl Watch {
         }
     }
 
-    /// Tells a hole that has been mended, with what passed through it.
-    fn tell_hole(&mut self, detail: &str) -> Result<(), RulesError> {
+    /// Tells a hole, with what passed through it; `mending`: when its end was begun.
+    fn tell_hole(&mut self, mending: Timestamp, detail: &str) -> Result<(), RulesError> {
+        let mended = self.clock.now();
         let read = self.sums.close_in(&self.rules, READINGS_MAX);
         let counted = read.as_ref().copied().unwrap_or(sums::Counted::UNREAD);
-        let detail = format!("{detail}{}", counted.remark());
-        self.tell(
-            GapCause::RulesMissing,
-            counted.exact(),
-            PLACE.into(),
-            &detail,
-        );
+        let gap = Gap {
+            at: mended,
+            cause: GapCause::RulesMissing,
+            from: Some(self.last_good),
+            to: Some(mended),
+            packets: counted.exact(),
+            place: PLACE.into(),
+            detail: format!("{detail}{}", counted.remark()),
+        };
+        // A capture thread that is gone is noticed when it is joined.
+        let _ = self.commands.send(Command::Event(Event::Gap(gap)));
+        self.last_good = mending;
         read.map(drop)
     }
 
@@ -233,9 +245,11 @@ impl Watch {
                 return Ok(());
             }
             Finding::JumpsWrong => {
+                let mending = self.clock.now();
                 self.rules.mend_jumps()?;
                 self.sums.jumps_were_wrong(check);
                 self.tell_hole(
+                    mending,
                     "another program removed or repeated the jump to our rules; it was put right, \
                      and what was sent meanwhile may be missing",
                 )?;
@@ -263,8 +277,10 @@ impl Watch {
         }
         self.sums
             .rules_are_set_anew(settled.as_ref().map(<[Standing; 2]>::as_slice), complete);
+        let mending = self.clock.now();
         self.rules.reinstall()?;
         self.tell_hole(
+            mending,
             "another program removed or changed our rules; they were set anew, and what was sent \
              meanwhile is missing",
         )
