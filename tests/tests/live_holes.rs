@@ -12,7 +12,7 @@ use std::{
     process::Command,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::fs::{FlockOperation, flock};
@@ -85,18 +85,16 @@ fn furnish(handset: &Handset, dir: &Path) {
 
 /// Flushes what netd flushes at its restart, and everybody else's chains with it; every second
 /// time the kernel's own chain too, with the jumps in it. Gives when it did.
-fn flush(handset: &Handset, dir: &Path, with_jumps: bool) -> (Timestamp, Timestamp) {
+fn flush(handset: &Handset, dir: &Path, with_jumps: bool) -> Flush {
     let before = SystemClock.now();
     for program in ["iptables", "ip6tables"] {
         let program = dir.join(program).display().to_string();
         let hook = if with_jumps { "-F OUTPUT\n" } else { "" };
         // Listed first: the two commands would wait for each other's lock.
-        let chains: String = sh(handset, &format!("{program} -w -S"))
-            .lines()
-            .filter_map(|line| line.strip_prefix("-N "))
-            .map(|chain| format!("-F {chain}\n"))
-            .collect();
-        let text = format!("*filter\n{chains}{hook}COMMIT");
+        let listed = sh(handset, &format!("{program} -w -S"));
+        let chains = listed.lines().filter(|line| line.starts_with("-N "));
+        let chains: Vec<String> = chains.map(|line| line.replacen("-N", "-F", 1)).collect();
+        let text = format!("*filter\n{}\n{hook}COMMIT", chains.join("\n"));
         // A chain may go between the two: the daemon mends its own.
         let line = format!("printf '%s\\n' '{text}' | {program}-restore -w 20 --noflush || true");
         sh(handset, &line);
@@ -141,10 +139,11 @@ fn burst(handset: &Handset) -> u64 {
     sent.iter().filter_map(|sent| sent.datagrams).sum()
 }
 
-fn seconds() -> Duration {
+/// How often it is flushed.
+fn rounds() -> u64 {
     let given = std::env::var("SAKSHI_HOLES_SECONDS").ok();
     let given = given.map(|text| text.parse().expect("SAKSHI_HOLES_SECONDS is a number"));
-    Duration::from_secs(given.unwrap_or(SECONDS))
+    given.unwrap_or(SECONDS) / FLUSH_EVERY.as_secs()
 }
 
 fn number(object: &Value, key: &str) -> u64 {
@@ -155,6 +154,52 @@ fn number(object: &Value, key: &str) -> u64 {
 
 fn moment(at: Timestamp) -> String {
     at.to_string()
+}
+
+/// Another program's group.
+fn listen(handset: &Handset) -> GroupSocket {
+    let delivery = Delivery {
+        threshold: 1,
+        flush_hundredths: 1,
+        gather_bytes: 65_536,
+        receive_buffer_bytes: 1 << 20,
+    };
+    let opened = handset
+        .network()
+        .in_handset(|| GroupSocket::open(OTHER_GROUP, &delivery));
+    opened.expect("the namespace").expect("a group")
+}
+
+/// When a flush began and ended.
+type Flush = (Timestamp, Timestamp);
+
+/// Sends, flushes and holds the lock. Gives the packets sent, and the flushes.
+fn tear_holes(handset: &Handset, tools: &Path, lock: &Path) -> (u64, Vec<Flush>) {
+    let (stop, steady) = (AtomicBool::new(false), AtomicU64::new(0));
+    let mut flushes = Vec::new();
+    let mut sent = 0;
+    thread::scope(|scope| {
+        let _ends = Ends(&stop);
+        scope.spawn(|| {
+            handset
+                .network()
+                .in_handset(|| send_steadily(&stop, &steady))
+        });
+        for _ in 0..rounds() {
+            flushes.push(flush(handset, tools, flushes.len() % 2 == 1));
+            sent += burst(handset);
+            thread::sleep(FLUSH_EVERY);
+        }
+        // Somebody holds the lock, right after a flush: the hole is mended when it is free again.
+        flushes.push(flush(handset, tools, false));
+        let held = File::create(lock).expect("the lock's file");
+        flock(&held, FlockOperation::LockExclusive).expect("the lock");
+        sent += burst(handset);
+        thread::sleep(LOCKED);
+        drop(held);
+        sent += burst(handset);
+    });
+    (sent + steady.load(Ordering::Relaxed), flushes)
 }
 
 #[test]
@@ -174,54 +219,15 @@ fn each_hole_is_a_gap_and_everything_adds_up() {
     let tools = tempfile::tempdir().expect("a folder");
     let lock = tools.path().join("lock");
     let iptables = commands(tools.path(), &lock);
-    let other = handset
-        .network()
-        .in_handset(|| {
-            let delivery = Delivery {
-                threshold: 1,
-                flush_hundredths: 1,
-                gather_bytes: 65_536,
-                receive_buffer_bytes: 1 << 20,
-            };
-            GroupSocket::open(OTHER_GROUP, &delivery)
-        })
-        .expect("the namespace")
-        .expect("a group");
+    let other = listen(&handset);
     furnish(&handset, tools.path());
     counter::set_by(&handset, &PROGRAMS).expect("counters");
 
     let case = handset.dir().join("case");
     let daemon = Daemon::start(&handset, &case, &["--iptables", daemon::text(&iptables)])
         .expect("the daemon watches");
-    let (stop, steady) = (AtomicBool::new(false), AtomicU64::new(0));
-    let mut flushes = Vec::new();
-    let mut sent = 0;
-    thread::scope(|scope| {
-        let _ends = Ends(&stop);
-        scope.spawn(|| {
-            handset
-                .network()
-                .in_handset(|| send_steadily(&stop, &steady))
-        });
-        let flushing = seconds();
-        let begun = Instant::now();
-        while begun.elapsed() < flushing {
-            flushes.push(flush(&handset, tools.path(), flushes.len() % 2 == 1));
-            sent += burst(&handset);
-            thread::sleep(FLUSH_EVERY);
-        }
-        // Somebody holds the lock, right after a flush: the hole is mended when it is free again.
-        flushes.push(flush(&handset, tools.path(), false));
-        let held = File::create(&lock).expect("the lock's file");
-        flock(&held, FlockOperation::LockExclusive).expect("the lock");
-        sent += burst(&handset);
-        thread::sleep(LOCKED);
-        drop(held);
-        sent += burst(&handset);
-    });
+    let (sent, flushes) = tear_holes(&handset, tools.path(), &lock);
     let summary = daemon.stop().expect("a summary");
-    sent += steady.load(Ordering::Relaxed);
-
     let counted = counter::read_by(&handset, &PROGRAMS).expect("counters");
     println!(
         "sent {sent}, counted {counted}, flushes {}; {summary}",
@@ -240,7 +246,7 @@ fn each_hole_is_a_gap_and_everything_adds_up() {
 }
 
 /// Each flush falls into a gap, and what the gaps counted is what was missed.
-fn check_gaps(case: &Path, flushes: &[(Timestamp, Timestamp)], missed: u64) {
+fn check_gaps(case: &Path, flushes: &[Flush], missed: u64) {
     let gaps = daemon::export(case, "gaps").expect("gaps");
     let holes: Vec<&Value> = gaps
         .iter()

@@ -288,8 +288,8 @@ pub struct Summary {
     pub files: Vec<SourceCount>,
 }
 
-/// Where each packet is that the handset sent. Where `counter` is known, `counter + repeated = seen
-/// + lost + missed + elsewhere + unattributed`.
+/// Where each packet is that the handset sent. Where `counter` is known, it and `repeated` together
+/// equal the sum of the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outbound {
     /// What the independent counter counted; null when there was none, or it cannot be told to the
@@ -311,6 +311,7 @@ pub struct Outbound {
 
 impl Outbound {
     /// Both sessions together; their counter is known where both are.
+    #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         Self {
             counter: self

@@ -361,11 +361,11 @@ impl Core {
         let joined = self
             .table
             .close(protocol(closed.proto), closed.local, closed.remote, closing);
-        let closes = self.counts.closes.get_or_insert_default();
+        let counts = self.counts.closes.get_or_insert_default();
         if joined {
-            closes.joined += 1;
+            counts.joined += 1;
         } else {
-            closes.unmatched += 1;
+            counts.unmatched += 1;
         }
     }
 

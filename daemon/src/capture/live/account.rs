@@ -55,6 +55,18 @@ struct Settled {
     earlier: Vec<(String, u64)>,
 }
 
+/// What happened to our rules in a span of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+enum Span {
+    /// They were in place.
+    #[default]
+    Whole,
+    /// They were gone for a time.
+    Hole,
+    /// Besides, something that the sums cannot tell apart.
+    Doubtful,
+}
+
 /// One family's account.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Account {
@@ -69,10 +81,8 @@ pub(crate) struct Account {
     settled: Option<Settled>,
     /// Bounds of the remainder, of readings since it last may have changed.
     window: Option<(i128, i128)>,
-    /// Our rules were gone since the remainder was last settled.
-    hole: bool,
-    /// And something happened in that time that the sums cannot tell apart.
-    doubt: bool,
+    /// What happened to our rules since the remainder was last settled.
+    span: Span,
     /// Something that shows in no rule decided about packets before ours.
     unexplained: bool,
     /// The counter itself was gone for a time, or our rules before the account was opened: what
@@ -90,7 +100,7 @@ impl Account {
         if reading.sent < self.sent {
             // Somebody reset our rules' counters: what they had is not known beyond the last look.
             self.carried = self.carried.saturating_add(self.sent);
-            self.doubt = true;
+            self.span = Span::Doubtful;
             self.window = None;
         }
         let before = reading.before.unwrap_or(self.counter);
@@ -99,7 +109,7 @@ impl Account {
         let logged = self.logged();
         let mut low = i128::from(before) - i128::from(logged);
         let high = i128::from(reading.after) - i128::from(logged);
-        if let (Some(settled), false) = (&self.settled, self.hole || self.doubt) {
+        if let (Some(settled), Span::Whole) = (&self.settled, self.span) {
             // Nothing was missed since, so it can only have grown.
             low = low.max(settled.remainder);
         }
@@ -125,7 +135,7 @@ impl Account {
 
     /// Our rules were gone for a time, or are being set anew.
     pub(crate) fn hole(&mut self) {
-        self.hole = true;
+        self.span = self.span.max(Span::Hole);
         self.window = None;
     }
 
@@ -136,7 +146,9 @@ impl Account {
         // What was received of them was logged. Of what was lost the direction is not known.
         self.carried = received;
         self.sent = 0;
-        self.doubt |= !lossless;
+        if !lossless {
+            self.span = Span::Doubtful;
+        }
     }
 
     /// The counter was gone and counts from 0 again: a new account, with the old one's results.
@@ -144,13 +156,13 @@ impl Account {
         self.settled = None;
         self.window = None;
         self.broken = true;
-        (self.hole, self.doubt) = (false, false);
+        self.span = Span::Whole;
         self.counter = 0;
     }
 
     /// Whether a hole waits to be counted.
     pub(crate) const fn is_open(&self) -> bool {
-        self.hole || self.doubt || self.settled.is_none()
+        !matches!(self.span, Span::Whole) || self.settled.is_none()
     }
 
     /// Whether a hole was closed for which no count can be given; asked once.
@@ -200,13 +212,13 @@ impl Account {
             logged,
             earlier,
         };
-        let (hole, doubt) = (self.hole, self.doubt);
-        (self.hole, self.doubt, self.window) = (false, false, None);
+        let span = std::mem::take(&mut self.span);
+        self.window = None;
         let Some(before) = self.settled.replace(settled) else {
             // What passed before our rules and what passed while they were gone is one number.
             self.base = remainder;
-            self.uncounted |= hole || doubt;
-            self.broken |= hole || doubt;
+            self.uncounted |= span != Span::Whole;
+            self.broken |= span != Span::Whole;
             return Parts::default();
         };
         let grown = remainder - before.remainder;
@@ -218,9 +230,9 @@ impl Account {
         let mut booked = Parts::default();
         if grown < 0 {
             booked.repeated = count;
-        } else if doubt {
+        } else if span == Span::Doubtful {
             booked.unattributed = count;
-        } else if !hole {
+        } else if span == Span::Whole {
             booked.elsewhere = count;
             self.unexplained |= count > 0 && decided.is_none_or(|decided| decided < count);
         } else if decided == Some(0) && !self.unexplained {

@@ -205,7 +205,9 @@ mod tests {
         for hole_shows in [true, false] {
             let mut counted = Counted::default();
             let mut ledger = Ledger::default();
-            (0..7).for_each(|seq| drop(ledger.take(Some(seq), at(0))));
+            for seq in 0..7 {
+                assert_eq!(ledger.take(Some(seq), at(0)), None);
+            }
             // Ten were logged; the rules were changed, and four more were logged by the new ones.
             assert!(counted.read(10));
             counted.renew(&ledger.standing());

@@ -61,12 +61,11 @@ impl Counted {
                 "; {} packets were logged twice by a jump that was repeated",
                 self.parts.repeated
             ),
-            (Some(_), _) => String::new(),
             (None, Some(most)) => format!(
                 "; at most {most} packets were sent meanwhile, of which some may have been lost or \
                  decided about by other rules"
             ),
-            (None, None) => String::new(),
+            (Some(_) | None, _) => String::new(),
         }
     }
 }
@@ -113,7 +112,6 @@ impl Sums {
                 earlier.clone_from(&family.earlier);
             }
             match rules.counter(number)? {
-                Counter::Missing => {}
                 Counter::Gone => {
                     rules.renew_counter(number)?;
                     account.counter_lost();
@@ -128,8 +126,8 @@ impl Sums {
                     };
                     noted.parts = noted.parts.plus(account.read(&reading).unwrap_or_default());
                 }
-                // Its rules are mended next.
-                Counter::Counted(_) => {}
+                // There is none, or its rules are mended next.
+                Counter::Missing | Counter::Counted(_) => {}
             }
         }
         self.untold.packets = self.untold.packets.saturating_add(noted.parts.elsewhere);
@@ -233,7 +231,8 @@ impl Sums {
             detail.push_str(&named.join(", "));
         }
         if more > 0 {
-            detail.push_str(&format!(" and {more} more"));
+            let more = format!(" and {more} more");
+            detail.push_str(&more);
         }
         Some((packets, detail))
     }

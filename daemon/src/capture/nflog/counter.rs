@@ -41,7 +41,8 @@ pub(super) fn install(commands: &Commands, family: Family) -> Result<(), RulesEr
         line.splice(..0, ["-t", "raw"]);
         single.push(words(&line));
     }
-    text.push_str(&format!("-I {HOOK} 1 -j {CHAIN_RAW}\nCOMMIT\n"));
+    text.push_str(&["-I", HOOK, "1 -j", CHAIN_RAW].join(" "));
+    text.push_str("\nCOMMIT\n");
     single.push(words(&["-t", "raw", "-I", HOOK, "1", "-j", CHAIN_RAW]));
     restore(commands, family, &text, || single)
 }
@@ -52,12 +53,13 @@ pub(super) fn read(commands: &Commands, family: Family) -> Result<Counter, Rules
 }
 
 fn counter(raw: &Listing) -> Counter {
-    let rules = raw.rules.iter().filter(|rule| rule.chain == CHAIN_RAW);
-    if jumps(raw) != 1 || !rules.clone().map(|rule| rule.text.as_str()).eq(RULES) {
+    let mut rules = raw.rules.iter().filter(|rule| rule.chain == CHAIN_RAW);
+    let texts = rules.clone().map(|rule| rule.text.as_str());
+    if jumps(raw) != 1 || !texts.eq(RULES) {
         return Counter::Gone;
     }
     rules
-        .last()
+        .next_back()
         .map_or(Counter::Gone, |rule| Counter::Counted(rule.packets))
 }
 
