@@ -17,14 +17,14 @@ const ANSWER: usize = 7;
 /// Reads a request to its end and answers it.
 fn answer(listener: &TcpListener) {
     let (mut stream, _) = listener.accept().unwrap();
-    stream.read_exact(&mut [0; REQUEST]).unwrap();
+    stream.read_exact(&mut vec![0; REQUEST]).unwrap();
     stream.write_all(&[1; ANSWER]).unwrap();
 }
 
 /// Asks, and gives the handset's side.
 fn ask(to: SocketAddr) -> SocketAddr {
     let mut stream = TcpStream::connect(to).unwrap();
-    stream.write_all(&[0; REQUEST]).unwrap();
+    stream.write_all(&vec![0; REQUEST]).unwrap();
     // To the end of the stream, so that everything is acknowledged.
     stream.read_to_end(&mut Vec::new()).unwrap();
     stream.local_addr().unwrap()
@@ -47,12 +47,12 @@ fn the_end_of_a_socket_tells_what_it_carried() {
         lab.on_peer(|| [(PEER4, 8443), (PEER6, 8443)].map(|at| TcpListener::bind(at).unwrap()));
     let to = listeners.each_ref().map(|at| at.local_addr().unwrap());
     let peer = thread::spawn(move || listeners.iter().for_each(answer));
-    let mut asked = Vec::new();
+    let mut locals = Vec::new();
     let mut datagrams = None;
     let (stream, totals) = lab.on_handset(|| {
         capture(&config("legacy"), |_| {
             as_uid(10_050, || {
-                asked = to.map(ask).to_vec();
+                locals = to.map(ask).to_vec();
                 let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
                 socket.connect(NOBODY).unwrap();
                 socket.send(b"probe").unwrap();
@@ -63,7 +63,7 @@ fn the_end_of_a_socket_tells_what_it_carried() {
         })
     });
     peer.join().unwrap();
-    for (local, remote) in asked.iter().zip(to) {
+    for (local, remote) in locals.iter().zip(to) {
         let (after, closed) = of(&stream, SocketProto::Tcp, *local);
         assert_eq!(closed.remote, remote);
         // SYN and perhaps FIN count as one each.

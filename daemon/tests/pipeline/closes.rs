@@ -42,8 +42,8 @@ fn flows(inputs: impl FnOnce(&mut Witness)) -> (Vec<Flow>, Option<Closes>) {
     (witness.records.iter().filter_map(flow).collect(), closes)
 }
 
-fn booked(joined: u64, unmatched: u64) -> Option<Closes> {
-    Some(Closes { joined, unmatched })
+const fn booked(joined: u64, unmatched: u64) -> Closes {
+    Closes { joined, unmatched }
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn the_end_of_a_socket_gives_its_totals_and_confirms_delivery() {
         (flow.rtt_us, flow.rtt_basis),
         (Some(2_500), Some(RttBasis::TcpMinRtt))
     );
-    assert_eq!(closes, booked(1, 0));
+    assert_eq!(closes.unwrap(), booked(1, 0));
 }
 
 #[test]
@@ -128,10 +128,13 @@ fn an_end_long_before_the_flow_began_is_not_its_own() {
         (flows[0].bytes_acked, flows[0].state),
         (None, FlowState::Attempted)
     );
-    assert_eq!(closes, booked(0, 1));
+    assert_eq!(closes.unwrap(), booked(0, 1));
     // Its first packet was stamped when it was received: a short flow is over by then.
     let (flows, closes) = told(980);
-    assert_eq!((flows[0].bytes_acked, closes), (Some(102), booked(1, 0)));
+    assert_eq!(
+        (flows[0].bytes_acked, closes.unwrap()),
+        (Some(102), booked(1, 0))
+    );
 }
 
 #[test]
@@ -143,7 +146,7 @@ fn an_end_of_no_known_flow_is_counted() {
         witness.hear(&Event::SocketClosed(closed(70, 102)));
     });
     assert_eq!(flows[0].bytes_acked, None);
-    assert_eq!(closes, booked(0, 2));
+    assert_eq!(closes.unwrap(), booked(0, 2));
 }
 
 #[test]
@@ -159,7 +162,7 @@ fn after_its_end_the_same_ports_are_another_flow() {
     });
     let acked: Vec<Option<u64>> = flows.iter().map(|flow| flow.bytes_acked).collect();
     assert_eq!(acked, [Some(0), Some(31)]);
-    assert_eq!(closes, booked(2, 0));
+    assert_eq!(closes.unwrap(), booked(2, 0));
 }
 
 #[test]
@@ -178,17 +181,20 @@ fn ends_on_reused_ports_that_could_be_either_s_are_nobody_s() {
     };
     // Told after the second began: it may be the first one's, told late.
     let (flows, closes) = reuse(&[110]);
-    assert_eq!((acked(&flows), closes), (vec![None, None], booked(0, 1)));
+    assert_eq!(
+        (acked(&flows), closes.unwrap()),
+        (vec![None, None], booked(0, 1))
+    );
     // The next one can only be the second's.
     let (flows, closes) = reuse(&[110, 150]);
     assert_eq!(
-        (acked(&flows), closes),
+        (acked(&flows), closes.unwrap()),
         (vec![None, Some(22)], booked(1, 1))
     );
     // The first one's, held back behind the second's packets: told before the second began.
     let (flows, closes) = reuse(&[90, 150]);
     assert_eq!(
-        (acked(&flows), closes),
+        (acked(&flows), closes.unwrap()),
         (vec![None, Some(22)], booked(1, 1))
     );
 }

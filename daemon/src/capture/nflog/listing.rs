@@ -149,6 +149,15 @@ impl Listing {
         found
     }
 
+    /// Those of the earlier verdicts at either of our jumps that accept packets.
+    pub fn earlier_accepts(&self) -> impl Iterator<Item = &ListedRule> {
+        JUMPS
+            .into_iter()
+            .flat_map(|(hook, _)| self.earlier_verdicts(hook))
+            .filter(|earlier| earlier.verdict == Verdict::Accepts)
+            .map(|earlier| earlier.rule)
+    }
+
     /// Packets that our rules at OUTPUT logged.
     pub fn sent(&self) -> u64 {
         self.rules
@@ -357,6 +366,7 @@ mod tests {
             ]
         );
         assert_eq!(at("INPUT"), [(Verdict::Accepts, 0)]);
+        assert_eq!(listing.earlier_accepts().count(), 3);
         assert_eq!(at("FORWARD"), []);
     }
 

@@ -263,8 +263,9 @@ impl Rules {
             weaker.push(Degradation::new(
                 Weakness::NoIndependentCounter,
                 format!(
-                    "{name}: nothing in the raw table counts what is sent, so what passes while \
-                     our rules are gone is not counted: {error}"
+                    "{name}: nothing in the raw table counts what is sent ({}), so what passes \
+                     while our rules are gone is not counted",
+                    error.cause()
                 ),
             ));
         }
