@@ -412,4 +412,16 @@ mod tests {
         );
         assert_eq!((batch.len(), batch.packets()), (3, 2));
     }
+
+    /// Journals of earlier versions do not have the later keys.
+    #[test]
+    fn an_end_of_a_socket_without_later_keys_is_read() {
+        let old = r#"{"socket_closed":{"at":"2026-11-24T00:00:00.000000Z","proto":"tcp",
+            "local":"192.0.2.1:1","remote":"192.0.2.2:2","bytes_acked":5,"bytes_received":null}}"#;
+        let Event::SocketClosed(closed) = serde_json::from_str(old).unwrap() else {
+            panic!("another event");
+        };
+        assert_eq!((closed.bytes_acked, closed.bytes_received), (Some(5), None));
+        assert_eq!((closed.cookie, closed.min_rtt_us), (None, None));
+    }
 }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::input::{
     Batch, Gap, GapCause, Input, Note, OwnerFact, Packet, PhaseChange, SocketClosed, SocketProto,
+    Tally,
 };
 
 fn time() -> impl Strategy<Value = Timestamp> {
@@ -80,10 +81,23 @@ fn event() -> impl Strategy<Value = Event> {
                 detail,
             })
         });
+    let tally = (time(), any::<Option<u64>>(), any::<u64>()).prop_map(|(at, counter, received)| {
+        Event::Tally(Tally {
+            at,
+            counter,
+            received,
+            lost: 0,
+            missed: received / 2,
+            elsewhere: 0,
+            unattributed: 0,
+            repeated: 0,
+        })
+    });
     prop_oneof![
         owner,
         closed,
         gap,
+        tally,
         time().prop_map(Event::Tick),
         (time(), any::<String>())
             .prop_map(|(at, name)| Event::PhaseChange(PhaseChange { at, name })),
