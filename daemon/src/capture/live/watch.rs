@@ -41,6 +41,14 @@ pub(crate) enum Request {
     Check(SyncSender<Option<Finding>>),
 }
 
+/// Packets missed in holes that were told without a count.
+#[derive(Debug, Default)]
+struct Untold {
+    packets: u64,
+    /// Since when the first of the holes may have been there.
+    since: Option<Timestamp>,
+}
+
 /// The thread's state.
 pub(crate) struct Watch {
     rules: Rules,
@@ -48,6 +56,7 @@ pub(crate) struct Watch {
     counted: [Counted; 2],
     sums: Sums,
     elsewhere_told: i64,
+    untold: Untold,
     commands: Sender<Command>,
     capture: JoinHandle<LoopTotals>,
     clock: Arc<dyn Clock>,
@@ -69,6 +78,7 @@ impl Watch {
         Self {
             sums: Sums::new(&rules),
             elsewhere_told: clock.monotonic_nanos(),
+            untold: Untold::default(),
             rules,
             groups,
             counted: [Counted::default(); 2],
@@ -155,21 +165,31 @@ impl Watch {
                  and what is sent in this session has no total",
             );
         }
-        if noted.parts.missed > 0 {
-            // The hole was told when it was mended, without a count.
-            self.tell(
-                GapCause::RulesMissing,
-                Some(noted.parts.missed),
-                PLACE.into(),
-                "the packets that were missed while our rules were gone, as told before, have been \
-                 counted",
-            );
-        }
+        self.untold.packets += noted.parts.missed;
+        self.tell_untold();
         let now = self.clock.monotonic_nanos();
         if now.saturating_sub(self.elsewhere_told) >= ELSEWHERE_NANOS {
             self.tell_elsewhere();
         }
         Ok(())
+    }
+
+    /// Tells what was missed in holes that had no count when they were told, once it is known.
+    fn tell_untold(&mut self) {
+        if self.sums.is_open() || self.untold.packets == 0 {
+            return;
+        }
+        let untold = std::mem::take(&mut self.untold);
+        let mut gap = gap_until_now(
+            &*self.clock,
+            GapCause::RulesMissing,
+            untold.since,
+            PLACE.into(),
+            "what was missed in holes of our rules that were told without a count has been counted",
+        );
+        gap.packets = Some(untold.packets);
+        // A capture thread that is gone is noticed when it is joined.
+        let _ = self.commands.send(Command::Event(Event::Gap(gap)));
     }
 
     fn tell_elsewhere(&mut self) {
@@ -189,6 +209,10 @@ impl Watch {
         let mended = self.clock.now();
         let read = self.sums.close_in(&self.rules, READINGS_MAX);
         let counted = read.as_ref().copied().unwrap_or(sums::Counted::UNREAD);
+        if counted.exact().is_none() {
+            self.untold.packets += counted.parts.missed;
+            self.untold.since.get_or_insert(self.last_good);
+        }
         let gap = Gap {
             at: mended,
             cause: GapCause::RulesMissing,
@@ -330,8 +354,11 @@ impl Watch {
         self.look();
         if !self.blind && self.sums.is_open() {
             // What stays open is told by a total that is null.
-            let _ = self.sums.close_in(&self.rules, READINGS_MAX);
+            if let Ok(counted) = self.sums.close_in(&self.rules, READINGS_MAX) {
+                self.untold.packets += counted.parts.missed;
+            }
         }
+        self.tell_untold();
         let before = self.rules.check();
         let read = before
             .and_then(|before| {
