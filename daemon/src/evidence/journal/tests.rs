@@ -32,6 +32,21 @@ fn link() -> impl Strategy<Value = LinkType> {
     })
 }
 
+fn tally() -> impl Strategy<Value = Event> {
+    (time(), any::<Option<u64>>(), any::<u64>()).prop_map(|(at, counter, received)| {
+        Event::Tally(Tally {
+            at,
+            counter,
+            received,
+            lost: 0,
+            missed: received / 2,
+            elsewhere: 0,
+            unattributed: 0,
+            repeated: 0,
+        })
+    })
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let owner = (
         time(),
@@ -81,23 +96,11 @@ fn event() -> impl Strategy<Value = Event> {
                 detail,
             })
         });
-    let tally = (time(), any::<Option<u64>>(), any::<u64>()).prop_map(|(at, counter, received)| {
-        Event::Tally(Tally {
-            at,
-            counter,
-            received,
-            lost: 0,
-            missed: received / 2,
-            elsewhere: 0,
-            unattributed: 0,
-            repeated: 0,
-        })
-    });
     prop_oneof![
         owner,
         closed,
         gap,
-        tally,
+        tally(),
         time().prop_map(Event::Tick),
         (time(), any::<String>())
             .prop_map(|(at, name)| Event::PhaseChange(PhaseChange { at, name })),
