@@ -159,10 +159,16 @@ pub struct SocketClosed {
     pub local: SocketAddr,
     /// The other side.
     pub remote: SocketAddr,
-    /// Bytes the peer acknowledged, where the kernel says.
+    /// Names the socket until the next boot, where the kernel says.
+    #[serde(default)]
+    pub cookie: Option<u64>,
+    /// Bytes the peer acknowledged, where the kernel says; SYN and FIN count one each.
     pub bytes_acked: Option<u64>,
-    /// Bytes received from the peer, where the kernel says.
+    /// Bytes received from the peer, where the kernel says; its FIN counts one.
     pub bytes_received: Option<u64>,
+    /// Shortest round trip that the kernel measured, in microseconds.
+    #[serde(default)]
+    pub min_rtt_us: Option<u32>,
 }
 
 /// The app inventory changed while we watched.
@@ -221,6 +227,9 @@ pub enum GapCause {
     QueueFull,
     /// Our rules were missing and had to be repaired.
     RulesMissing,
+    /// Something else decided about packets before our rules saw them: they may or may not have
+    /// been sent.
+    DecidedEarlier,
     /// The wall clock stepped.
     ClockStep,
     /// The daemon did not run between two sessions of the case.
@@ -254,6 +263,29 @@ pub struct Gap {
     pub detail: String,
 }
 
+/// Sums of a live capture at its end, over the packets that the handset sent. Where `counter` is
+/// known, `counter + repeated = received + lost + missed + elsewhere + unattributed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// When the sums were done.
+    pub at: Timestamp,
+    /// What the independent counter counted while we watched; none when there was none, or it
+    /// cannot be told to the packet.
+    pub counter: Option<u64>,
+    /// Received from the kernel; those that our own queue dropped are among them.
+    pub received: u64,
+    /// Logged by our rules, and lost on the way to us.
+    pub lost: u64,
+    /// Passed while our rules were gone.
+    pub missed: u64,
+    /// Decided by something else before our rules.
+    pub elsewhere: u64,
+    /// Missed or decided elsewhere: which cannot be told.
+    pub unattributed: u64,
+    /// Received more than once, because our jump was repeated.
+    pub repeated: u64,
+}
+
 /// A remark of the technician.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
@@ -283,6 +315,8 @@ pub enum Event {
     PhaseChange(PhaseChange),
     /// Something was not seen.
     Gap(Gap),
+    /// Sums of a live capture.
+    Tally(Tally),
     /// A remark.
     Note(Note),
     /// Time passed without a packet.
@@ -447,5 +481,17 @@ mod tests {
             })
         );
         assert_eq!((batch.len(), batch.packets()), (3, 2));
+    }
+
+    /// Journals of earlier versions do not have the later keys.
+    #[test]
+    fn an_end_of_a_socket_without_later_keys_is_read() {
+        let old = r#"{"socket_closed":{"at":"2026-11-24T00:00:00.000000Z","proto":"tcp",
+            "local":"192.0.2.1:1","remote":"192.0.2.2:2","bytes_acked":5,"bytes_received":null}}"#;
+        let Event::SocketClosed(closed) = serde_json::from_str(old).unwrap() else {
+            panic!("another event");
+        };
+        assert_eq!((closed.bytes_acked, closed.bytes_received), (Some(5), None));
+        assert_eq!((closed.cookie, closed.min_rtt_us), (None, None));
     }
 }

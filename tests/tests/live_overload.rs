@@ -3,11 +3,9 @@
 //! A counter of the packet filter that is not the daemon's says how many packets were sent; the
 //! daemon reads them through a receive buffer that is far too small.
 
-use std::process::Command;
-
 use sakshi_tests::{
     daemon::{self, Daemon},
-    handset::{Handset, Result, places, script::Action},
+    handset::{Handset, counter, places, script::Action},
     live_possible,
 };
 
@@ -18,44 +16,21 @@ const UIDS: [u32; 4] = [10_050, 10_051, 10_055, 1_010_050];
 /// Datagrams of each.
 const DATAGRAMS: u64 = 20_000;
 
-/// Counters in the raw table, before everything that the daemon sets: rules without a target.
-fn count_independently(handset: &Handset) -> Result<()> {
-    for program in ["iptables", "ip6tables"] {
-        let mut command = Command::new(program);
-        command.args(["-w", "-t", "raw", "-A", "OUTPUT", "!", "-o", "lo"]);
-        handset.output(&mut command)?;
-    }
-    Ok(())
-}
-
-fn counted(handset: &Handset) -> Result<u64> {
-    let mut sum = 0;
-    for program in ["iptables", "ip6tables"] {
-        let mut command = Command::new(program);
-        command.args(["-w", "-t", "raw", "-v", "-x", "-n", "-L", "OUTPUT"]);
-        sum += packets_of_first_rule(&handset.output(&mut command)?);
-    }
-    Ok(sum)
-}
-
-/// The first column of the first rule: two lines of heading come before it.
-fn packets_of_first_rule(listing: &str) -> u64 {
-    let rule = listing.lines().nth(2).unwrap_or_default();
-    let packets = rule.split_whitespace().next().unwrap_or_default();
-    packets.parse().unwrap_or(0)
-}
-
 #[test]
 fn what_the_kernel_lost_is_counted_exactly() {
     if !live_possible("what_the_kernel_lost_is_counted_exactly") {
         return;
     }
     let handset = Handset::start().expect("a virtual handset");
-    count_independently(&handset).expect("counters");
+    counter::set(&handset).expect("counters");
     let case = handset.dir().join("case");
     let daemon = Daemon::start(&handset, &case, &["--receive-buffer", RECEIVE_BUFFER])
         .expect("the daemon watches");
-    assert_eq!(counted(&handset).expect("counters"), 0, "nobody sent yet");
+    assert_eq!(
+        counter::read(&handset).expect("counters"),
+        0,
+        "nobody sent yet"
+    );
     let apps: Vec<_> = UIDS
         .iter()
         .map(|uid| {
@@ -77,7 +52,7 @@ fn what_the_kernel_lost_is_counted_exactly() {
     }
     // Stopped at once: what is lost at the tail shows in no sequence number.
     let summary = daemon.stop().expect("a summary");
-    let sent = counted(&handset).expect("counters");
+    let sent = counter::read(&handset).expect("counters");
     let received = summary["packets"].as_u64().expect("packets in the summary");
     let gaps = daemon::export(&case, "gaps").expect("gaps");
     let lost: u64 = gaps
@@ -90,12 +65,12 @@ fn what_the_kernel_lost_is_counted_exactly() {
     assert!(received < sent, "the buffer was not small enough to lose");
     assert_eq!(lost, sent - received);
     assert_eq!(summary["lost"].as_u64(), Some(lost), "the summary says so");
+    let outbound = &summary["outbound"];
+    assert_eq!(
+        outbound["counter"].as_u64(),
+        Some(sent),
+        "counted to the packet"
+    );
+    assert_eq!(outbound["lost"].as_u64(), Some(lost), "{outbound}");
     daemon::verify(&case).expect("intact evidence");
-}
-
-#[test]
-fn reads_the_counter_of_a_rule() {
-    let listing = "Chain OUTPUT (policy ACCEPT 5 packets, 300 bytes)\n    pkts      bytes target \
-        prot opt in out source destination\n   12345  678900            0    --  *  !lo  0.0.0.0/0\n";
-    assert_eq!(packets_of_first_rule(listing), 12_345);
 }

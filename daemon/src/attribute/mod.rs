@@ -6,5 +6,6 @@
 pub mod inventory;
 pub mod owner;
 pub mod process;
+pub mod sock_destroy;
 pub mod sock_diag;
 pub mod uid;

@@ -35,7 +35,7 @@ const ANSWER_DATAGRAMS_MAX: usize = 4096;
 /// The kernel sends dumps in datagrams of up to 32 KiB.
 const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
 /// A cookie that stands for none (`INET_DIAG_NOCOOKIE`).
-const NO_COOKIE: [u8; 8] = [0xff; 8];
+pub(super) const NO_COOKIE: [u8; 8] = [0xff; 8];
 /// A socket that waits for connections (`TCP_LISTEN`).
 const STATE_LISTEN: u8 = 10;
 
@@ -289,7 +289,7 @@ fn request(
 }
 
 /// The local and the remote end of a socket.
-fn ends(response: &InetResponse) -> (SocketAddr, SocketAddr) {
+pub(super) fn ends(response: &InetResponse) -> (SocketAddr, SocketAddr) {
     let id = &response.header.socket_id;
     (
         canonical(SocketAddr::new(id.source_address, id.source_port)),

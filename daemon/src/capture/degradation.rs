@@ -28,10 +28,16 @@ pub enum Weakness {
     SmallReceiveBuffer,
     /// A rule of somebody else accepts packets before ours see them.
     EarlierAccept,
+    /// A rule of somebody else drops packets before ours see them, or hands them to a process.
+    EarlierDrop,
+    /// Nothing independent counts what is sent, so that holes in our rules have no count.
+    NoIndependentCounter,
     /// An interface could not be watched.
     InterfaceNotWatched,
     /// Sockets cannot be asked for their owner.
     NoSocketLookup,
+    /// The kernel does not tell when it destroys sockets: no closing totals.
+    NoClosingTotals,
 }
 
 /// One weakness of this session.

@@ -9,12 +9,15 @@
 //! say where; what no hole shows is found at the stop, when the jumps are gone, the counters read
 //! and the sockets drained.
 
+pub(crate) mod account;
 pub(crate) mod clock_step;
+pub(crate) mod closes;
 pub(crate) mod ledger;
 pub(crate) mod lookup;
 pub(crate) mod outbox;
 pub(crate) mod process;
 pub(crate) mod receive;
+pub(crate) mod sums;
 pub(crate) mod watch;
 
 use std::{
@@ -33,6 +36,7 @@ pub use clock_step::CLOCK_STEP_NANOS;
 pub use outbox::{BATCH_NANOS_MAX, QUEUE_BATCHES_MAX};
 
 use self::{
+    closes::CloseWatch,
     lookup::OwnerLookup,
     outbox::Outbox,
     process::ProcessAsker,
@@ -48,7 +52,10 @@ use super::{
     },
     packet_socket::{PACKET_SOCKETS_LOSE, PacketCapture, PacketSocketError},
 };
-use crate::{input::Batch, platform::clock::Clock};
+use crate::{
+    input::{Batch, Tally},
+    platform::clock::Clock,
+};
 
 /// Packets that the kernel gathers for a batched group.
 const BATCHED_THRESHOLD: u32 = 64;
@@ -241,6 +248,8 @@ pub struct LiveTotals {
     pub queue_dropped: u64,
     /// Repairs of our rules.
     pub repairs: u64,
+    /// Where each packet is that was sent; none where it could not be summed up.
+    pub tally: Option<Tally>,
     /// Times that the kernel said it lost packets (`ENOBUFS`).
     pub overruns: u64,
     /// Messages that could not be read; their packets are in `lost`.
@@ -370,6 +379,17 @@ fn open_lookup(degradations: &mut Vec<Degradation>) -> Option<OwnerLookup> {
         .ok()
 }
 
+fn open_closes(clock: &dyn Clock, degradations: &mut Vec<Degradation>) -> Option<CloseWatch> {
+    CloseWatch::open(clock)
+        .map_err(|error| {
+            degradations.push(Degradation::new(
+                Weakness::NoClosingTotals,
+                error.to_string(),
+            ));
+        })
+        .ok()
+}
+
 fn spawn<T: Send + 'static>(
     name: &'static str,
     body: impl FnOnce() -> T + Send + 'static,
@@ -457,13 +477,14 @@ fn start_nflog(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, L
         threshold: BATCHED_THRESHOLD,
     };
     let owners = open_lookup(&mut degradations);
+    let closes = open_closes(&**clock, &mut degradations);
     let (outbox, batches) = channels();
     let (commands, received) = mpsc::channel();
     let processes = ProcessAsker::start(config.shared.clone(), clock)?;
     let capture = Capture::new(
         sockets,
         outbox,
-        (owners, processes),
+        (owners, processes, closes),
         received,
         Arc::clone(clock),
     );
@@ -472,7 +493,8 @@ fn start_nflog(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, L
     let (rules, weaker) = Rules::install(config.commands.clone(), plan)?;
     degradations.extend(weaker);
     let (requests, asked) = mpsc::channel();
-    let watch = Watch::new(rules, groups, (commands, capture), Arc::clone(clock));
+    let mut watch = Watch::new(rules, groups, (commands, capture), Arc::clone(clock));
+    watch.open_sums();
     let every = config.check_every;
     let watch = match spawn(watch::THREAD, move || watch.run(&asked, every)) {
         Ok(watch) => watch,

@@ -20,7 +20,7 @@ pub use sakshi_rules::contact::Endpoint;
 
 pub use crate::{
     attribute::{owner::Basis, process::ProcessBasis},
-    flow::FlowState,
+    flow::{FlowState, RttBasis},
     input::Gap,
 };
 
@@ -141,8 +141,18 @@ pub struct Flow {
     pub bytes_in: Option<u64>,
     /// How far it got.
     pub state: FlowState,
-    /// Handshake round-trip time from kernel or file times, microseconds.
+    /// Round-trip time from kernel or file times, or as the kernel measured it, microseconds.
     pub rtt_us: Option<u64>,
+    /// What that time rests on.
+    pub rtt_basis: Option<RttBasis>,
+    /// When the kernel told that it destroyed the flow's socket; null: not told.
+    pub socket_closed: Option<Timestamp>,
+    /// The kernel's name of the socket until the next boot.
+    pub socket_cookie: Option<u64>,
+    /// Bytes that the peer acknowledged in the socket's whole life, SYN and FIN counted.
+    pub bytes_acked: Option<u64>,
+    /// Bytes received in the socket's whole life, the peer's FIN counted.
+    pub bytes_received: Option<u64>,
     /// Why it ended.
     pub end_reason: String,
     /// Who sent.
@@ -278,8 +288,61 @@ pub struct Summary {
     pub findings: u64,
     /// Packets known to be lost; null when some loss could not be counted.
     pub lost: Option<u64>,
+    /// Where each packet is that the handset sent; null: no live capture by NFLOG told.
+    pub outbound: Option<Outbound>,
+    /// Sockets whose end the kernel told; null: it told none.
+    pub closes: Option<Closes>,
     /// Sources with their counts.
     pub files: Vec<SourceCount>,
+}
+
+/// Where each packet is that the handset sent. Where `counter` is known, it and `repeated` together
+/// equal the sum of the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outbound {
+    /// What the independent counter counted; null when there was none, or it cannot be told to the
+    /// packet.
+    pub counter: Option<u64>,
+    /// Seen.
+    pub seen: u64,
+    /// Logged by our rules, and lost on the way.
+    pub lost: u64,
+    /// Passed while our rules were gone.
+    pub missed: u64,
+    /// Decided by something else before our rules.
+    pub elsewhere: u64,
+    /// Missed or decided elsewhere: which cannot be told.
+    pub unattributed: u64,
+    /// Seen more than once, because our jump was repeated.
+    pub repeated: u64,
+}
+
+impl Outbound {
+    /// Both sessions together; their counter is known where both are.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            counter: self
+                .counter
+                .zip(other.counter)
+                .and_then(|(one, other)| one.checked_add(other)),
+            seen: self.seen.saturating_add(other.seen),
+            lost: self.lost.saturating_add(other.lost),
+            missed: self.missed.saturating_add(other.missed),
+            elsewhere: self.elsewhere.saturating_add(other.elsewhere),
+            unattributed: self.unattributed.saturating_add(other.unattributed),
+            repeated: self.repeated.saturating_add(other.repeated),
+        }
+    }
+}
+
+/// Ends of sockets that the kernel told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Closes {
+    /// Given to the flow whose life they fall in.
+    pub joined: u64,
+    /// Of no flow that is known, or of one that cannot be told from another on the same ports.
+    pub unmatched: u64,
 }
 
 /// Counts of one source.
@@ -302,6 +365,8 @@ pub struct Stop {
     pub at: Option<Timestamp>,
     /// Why (`asked`, `signal`, `end of input`, an error's text).
     pub reason: String,
+    /// As in the summary before it.
+    pub outbound: Option<Outbound>,
 }
 
 /// Record `unclean_stop`: the session before ended without a stop record.

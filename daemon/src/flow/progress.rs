@@ -9,8 +9,10 @@ use crate::{
     time::Timestamp,
 };
 
-use super::FiveTuple;
+use super::{Closing, FiveTuple, RttBasis, closing::RECEIVE_LAG_NANOS};
 
+/// IP protocol number of TCP.
+pub(super) const TCP: u8 = 6;
 /// First packets of a flow that are kept as evidence pointers.
 pub const FRAMES_MAX: usize = 4;
 
@@ -39,7 +41,7 @@ pub enum FlowState {
     Attempted,
     /// Both sides were heard, or one acknowledged the other.
     Answered,
-    /// TCP: FIN both ways, or RST.
+    /// TCP: FIN both ways, RST, or an answered flow whose socket the kernel has destroyed.
     Closed,
 }
 
@@ -96,6 +98,8 @@ struct TcpProgress {
     syn_seq: Option<u32>,
     /// The handset's SYN that still waits for its answer, if it was sent once only.
     awaited: Option<(Timestamp, TimeBasis, u32)>,
+    /// SYNs without ACK that the handset sent.
+    own_syns: u32,
     fin_out: bool,
     fin_in: bool,
     data_seen: bool,
@@ -123,6 +127,14 @@ pub struct Flow<T> {
     /// Nanoseconds from the handset's SYN to its answer; none for a repeated SYN, and none where
     /// times are not the packets' own ([`TimeBasis::Receive`]).
     pub handshake_nanos: Option<i64>,
+    /// What that time rests on.
+    pub(super) handshake_basis: Option<RttBasis>,
+    /// The end of its socket, where the kernel told it and it can be no other's.
+    pub closing: Option<Closing>,
+    /// How much later than it was sent its first packet may have been stamped.
+    pub(super) start_lag_nanos: i64,
+    /// An earlier flow of the same five-tuple ended without its socket's end having been told.
+    pub(super) predecessor_open: bool,
     /// Whether the handset sent payload.
     pub payload_out: bool,
     /// The first UID that came with a packet of the flow.
@@ -152,6 +164,13 @@ impl<T: Default> Flow<T> {
             inbound_observed: true,
             state: FlowState::Attempted,
             handshake_nanos: None,
+            handshake_basis: None,
+            closing: None,
+            start_lag_nanos: match packet.time_basis {
+                TimeBasis::Receive => RECEIVE_LAG_NANOS,
+                TimeBasis::Kernel | TimeBasis::File => 0,
+            },
+            predecessor_open: false,
             payload_out: false,
             uid: None,
             ended: None,
@@ -176,10 +195,21 @@ impl<T> Flow<T> {
             .unwrap_or_default()
     }
 
+    /// Whether it is a TCP flow.
+    pub(super) const fn is_tcp(&self) -> bool {
+        self.tuple.protocol == TCP
+    }
+
+    /// Whether the handset opened the connection by a SYN that was sent once only.
+    pub(super) const fn has_one_own_syn(&self) -> bool {
+        self.tcp.own_syns == 1
+    }
+
     /// Whether a SYN without ACK begins another flow: another sequence number on a flow that is
-    /// closed, or on which data went both ways or was acknowledged.
+    /// closed or whose socket is gone, or on which data went both ways or was acknowledged.
     pub(super) fn is_reused_by(&self, tcp: &Tcp<'_>) -> bool {
         let spent = match self.state {
+            _ if self.closing.is_some() => true,
             FlowState::Closed => true,
             FlowState::Answered => self.tcp.data_seen,
             FlowState::Attempted => false,
@@ -247,6 +277,7 @@ impl<T> Flow<T> {
         }
         // A repeated SYN leaves open which one was answered.
         self.tcp.awaited = (first && outbound).then_some((packet.at, packet.time_basis, tcp.seq));
+        self.tcp.own_syns = self.tcp.own_syns.saturating_add(u32::from(outbound));
     }
 
     fn add_syn_ack(&mut self, packet: &Packet<'_>, tcp: &Tcp<'_>) {
@@ -254,9 +285,15 @@ impl<T> Flow<T> {
             return;
         };
         let nanos = packet.at.nanos_since(at);
-        let measured = basis == packet.time_basis && basis != TimeBasis::Receive;
-        if measured && nanos >= 0 && tcp.ack == seq.wrapping_add(1) {
+        let measured = match basis {
+            _ if basis != packet.time_basis => None,
+            TimeBasis::Kernel => Some(RttBasis::Kernel),
+            TimeBasis::File => Some(RttBasis::File),
+            TimeBasis::Receive => None,
+        };
+        if measured.is_some() && nanos >= 0 && tcp.ack == seq.wrapping_add(1) {
             self.handshake_nanos = Some(nanos);
+            self.handshake_basis = measured;
         }
     }
 }

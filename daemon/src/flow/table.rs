@@ -13,10 +13,12 @@ use std::{
 use foldhash::fast::RandomState;
 
 use super::{
-    FLOWS_MAX, FiveTuple, Side, direction,
+    FLOWS_MAX, FiveTuple, Side,
+    closing::Closing,
+    direction,
     five_tuple::{Key, sides},
     fragment::Fragments,
-    progress::{Ended, Flow, FlowId, FlowState},
+    progress::{Ended, Flow, FlowId, FlowState, TCP},
     slab::Slab,
 };
 use crate::{
@@ -26,7 +28,6 @@ use crate::{
 };
 
 const SECOND_NANOS: i64 = 1_000_000_000;
-const TCP: u8 = 6;
 const UDP: u8 = 17;
 
 /// Seconds without a packet after which a flow ends, by protocol and state.
@@ -141,7 +142,9 @@ impl<T: Default> FlowTable<T> {
         let key = Key::new(view.protocol, src, dst);
         let found = self.by_key.get(&key).copied();
         let kept = found.filter(|&at| !self.is_replaced(at, packet, view, src));
+        let mut predecessor_open = false;
         if let (Some(at), None) = (found, kept) {
+            predecessor_open = self.slab.at(at).is_some_and(|flow| flow.closing.is_none());
             self.end(at, key, Ended::Replaced);
         }
         let at = kept.unwrap_or_else(|| self.begin(key, (src, dst), packet, view));
@@ -149,6 +152,7 @@ impl<T: Default> FlowTable<T> {
         let Some(flow) = self.slab.at_mut(at) else {
             unreachable!("the map holds slots that are taken")
         };
+        flow.predecessor_open |= predecessor_open;
         let outbound = flow.tuple.local == src;
         flow.add(packet, view, outbound);
         let (id, list) = (flow.id, class(flow.tuple.protocol, flow.state));
@@ -218,6 +222,29 @@ impl<T: Default> FlowTable<T> {
     pub fn find(&self, protocol: u8, one: SocketAddr, other: SocketAddr) -> Option<FlowId> {
         let at = *self.by_key.get(&Key::of_sockets(protocol, one, other))?;
         self.slab.at(at).map(|flow| flow.id)
+    }
+
+    /// Gives the end of a socket to the flow whose life it falls in; false when there is none, or
+    /// it cannot be told whose it is.
+    pub fn close(
+        &mut self,
+        protocol: u8,
+        local: SocketAddr,
+        remote: SocketAddr,
+        closing: Closing,
+    ) -> bool {
+        let Some(at) = self.by_key.get(&Key::of_sockets(protocol, local, remote)) else {
+            return false;
+        };
+        let Some(flow) = self.slab.at_mut(*at) else {
+            return false;
+        };
+        if !flow.close(closing) {
+            return false;
+        }
+        let list = class(protocol, flow.state);
+        self.slab.touch(*at, list, self.clock.elapsed_nanos());
+        true
     }
 
     /// Flows that have not ended.

@@ -23,12 +23,12 @@ use crate::{
         owner::Conclusion,
         uid::AppId,
     },
-    evidence::body::{Record, SourceCount, Summary},
+    evidence::body::{Closes, Outbound, Record, SourceCount, Summary},
     finding::{ContactBook, ContactId, Share},
-    flow::{self, FlowId, FlowTable, Observed},
+    flow::{self, Closing, FlowId, FlowTable, Observed},
     input::{
-        Event, Gap, GapCause, Input, InventoryChange, OwnerFact, Packet, PhaseChange, SocketProto,
-        Vantage,
+        Event, Gap, GapCause, Input, InventoryChange, OwnerFact, Packet, PhaseChange, SocketClosed,
+        SocketProto, Tally, Vantage,
     },
     locate::Atlas,
     name::{Content, Outcome, dns::DnsKind, identify, resolved::ResolvedNames},
@@ -141,7 +141,13 @@ struct Counts {
     flows: u64,
     lost: u64,
     loss_unknown: bool,
+    /// A hole in our rules had no count of its own.
+    hole_unknown: bool,
     sources: Vec<(u64, u64)>,
+    closes: Option<Closes>,
+    /// Packets seen at OUTPUT.
+    sent: u64,
+    tally: Option<Tally>,
 }
 
 impl Core {
@@ -190,7 +196,7 @@ impl Core {
     fn packet(&mut self, packet: &Packet<'_>, out: &mut Vec<Record>) -> Keep {
         self.settle_ready(out);
         self.advance(packet.at, out);
-        self.counts.packet(packet.source);
+        self.counts.packet(packet);
         let view = match dissect(packet.link, packet.data, packet.original_len) {
             Ok(view) => view,
             Err(reason) => {
@@ -319,9 +325,11 @@ impl Core {
         }
         self.settle_ready(out);
         match event {
-            Event::OwnerFact(_) | Event::SocketClosed(_) => {}
+            Event::OwnerFact(_) => {}
             Event::ProcessFact(fact) => self.process_fact(fact),
             Event::AppName(name) => self.app_names.note(name),
+            Event::Tally(tally) => self.counts.tally = Some(*tally),
+            Event::SocketClosed(closed) => self.socket_closed(closed),
             Event::Tick(at) => {
                 self.advance(*at, out);
                 self.close_ended(out);
@@ -336,11 +344,10 @@ impl Core {
     }
 
     fn owner_fact(&mut self, fact: &OwnerFact) {
-        let protocol = match fact.proto {
-            SocketProto::Tcp => 6,
-            SocketProto::Udp => 17,
-        };
-        let Some(id) = self.table.find(protocol, fact.local, fact.remote) else {
+        let Some(id) = self
+            .table
+            .find(protocol(fact.proto), fact.local, fact.remote)
+        else {
             return;
         };
         let Some(flow) = self.table.get_mut(id) else {
@@ -366,6 +373,25 @@ impl Core {
             self.close_ended(out);
         }
         out.push(Record::Inventory(change.clone()));
+    }
+
+    fn socket_closed(&mut self, closed: &SocketClosed) {
+        let closing = Closing {
+            at: closed.at,
+            cookie: closed.cookie,
+            bytes_acked: closed.bytes_acked,
+            bytes_received: closed.bytes_received,
+            min_rtt_us: closed.min_rtt_us,
+        };
+        let joined = self
+            .table
+            .close(protocol(closed.proto), closed.local, closed.remote, closing);
+        let counts = self.counts.closes.get_or_insert_default();
+        if joined {
+            counts.joined += 1;
+        } else {
+            counts.unmatched += 1;
+        }
     }
 
     /// Everything sent so far belongs to the phase that ends.
@@ -479,7 +505,9 @@ impl Core {
             flows: self.counts.flows,
             contacts: u64::try_from(self.book.len()).unwrap_or(u64::MAX),
             findings: self.book.findings(),
-            lost: (!self.counts.loss_unknown).then_some(self.counts.lost),
+            lost: self.counts.lost(),
+            outbound: self.counts.outbound(),
+            closes: self.counts.closes,
             files: self
                 .sources
                 .iter()
@@ -491,9 +519,10 @@ impl Core {
 }
 
 impl Counts {
-    fn packet(&mut self, source: u16) {
+    fn packet(&mut self, packet: &Packet<'_>) {
         self.packets += 1;
-        if let Some((packets, _)) = self.sources.get_mut(usize::from(source)) {
+        self.sent += u64::from(packet.vantage == Vantage::Output);
+        if let Some((packets, _)) = self.sources.get_mut(usize::from(packet.source)) {
             *packets += 1;
         }
     }
@@ -503,6 +532,29 @@ impl Counts {
         if let Some((_, flows)) = self.sources.get_mut(usize::from(source)) {
             *flows += 1;
         }
+    }
+
+    /// Packets lost; none where some could not be counted. A hole without a count of its own is
+    /// counted in the session's sums, where they are known to the packet.
+    fn lost(&self) -> Option<u64> {
+        let summed = self.tally.is_some_and(|tally| tally.counter.is_some());
+        let unknown = self.loss_unknown || (self.hole_unknown && !summed);
+        (!unknown).then_some(self.lost)
+    }
+
+    /// The capture's sums, with what its own queue dropped counted as lost.
+    fn outbound(&self) -> Option<Outbound> {
+        let tally = self.tally?;
+        let dropped = tally.received.saturating_sub(self.sent);
+        Some(Outbound {
+            counter: tally.counter,
+            seen: self.sent,
+            lost: tally.lost.saturating_add(dropped),
+            missed: tally.missed,
+            elsewhere: tally.elsewhere,
+            unattributed: tally.unattributed,
+            repeated: tally.repeated,
+        })
     }
 
     fn note_records(&mut self, records: &[Record]) {
@@ -520,10 +572,21 @@ impl Counts {
                         None => self.loss_unknown = true,
                     }
                 }
-                Record::Gap(gap) if gap.cause == GapCause::RulesMissing => self.loss_unknown = true,
+                // What was missed and counted is no loss: it stands by itself in the sums.
+                Record::Gap(gap) if gap.cause == GapCause::RulesMissing => {
+                    self.hole_unknown |= gap.packets.is_none();
+                }
                 _ => {}
             }
         }
+    }
+}
+
+/// IP protocol number of a socket.
+const fn protocol(proto: SocketProto) -> u8 {
+    match proto {
+        SocketProto::Tcp => 6,
+        SocketProto::Udp => 17,
     }
 }
 

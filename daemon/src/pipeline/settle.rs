@@ -230,6 +230,7 @@ impl<'a> Desk<'a> {
     fn flow_record(&self, flow: &Flow) -> body::Flow {
         let (owner, apps, process) = self.who(flow);
         let (_, names) = self.names(flow, owner);
+        let rtt = flow.rtt();
         let place = self
             .atlas
             .locate(flow.tuple.remote.addr, flow.start, self.max_age_days);
@@ -248,9 +249,12 @@ impl<'a> Desk<'a> {
             packets_in: flow.received().map(|counts| counts.packets),
             bytes_in: flow.received().map(|counts| counts.bytes),
             state: flow.state,
-            rtt_us: flow
-                .handshake_nanos
-                .and_then(|nanos| u64::try_from(nanos / 1_000).ok()),
+            rtt_us: rtt.map(|(micros, _)| micros),
+            rtt_basis: rtt.map(|(_, basis)| basis),
+            socket_closed: flow.closing.map(|closing| closing.at),
+            socket_cookie: flow.closing.and_then(|closing| closing.cookie),
+            bytes_acked: flow.closing.and_then(|closing| closing.bytes_acked),
+            bytes_received: flow.closing.and_then(|closing| closing.bytes_received),
             end_reason: flow.ended.unwrap_or(Ended::Finished).as_str().to_owned(),
             owner: owner_body(&owner, apps.as_ref(), process.as_ref()),
             pid: flow.user.process.pid(),

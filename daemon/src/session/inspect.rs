@@ -367,6 +367,7 @@ impl Output {
                 session: self.session,
                 at: None,
                 reason: "end of input".to_owned(),
+                outbound: summary.outbound,
             };
             store.append(&[
                 Draft::new(Kind::SUMMARY, summary)?,

@@ -411,6 +411,7 @@ fn close(
         session,
         at: Some(now),
         reason: reason.as_str().to_owned(),
+        outbound: summary.outbound,
     };
     store.append(&[
         Draft::new(Kind::SUMMARY, summary)?,

@@ -306,6 +306,15 @@ fn add(total: &mut Summary, summary: Summary) {
         .lost
         .zip(summary.lost)
         .and_then(|(one, other)| one.checked_add(other));
+    total.outbound = match (total.outbound, summary.outbound) {
+        (Some(one), Some(other)) => Some(one.plus(&other)),
+        (one, other) => one.or(other),
+    };
+    if let Some(closes) = summary.closes {
+        let sum = total.closes.get_or_insert_default();
+        sum.joined += closes.joined;
+        sum.unmatched += closes.unmatched;
+    }
     for (reason, count) in summary.unparsed {
         *total.unparsed.entry(reason).or_default() += count;
     }

@@ -22,7 +22,7 @@ use sakshi::{
         live::{CaptureWay, LiveBatches, LiveCapture, LiveConfig, LiveTotals, Started},
         nflog::rules::Commands,
     },
-    input::{Event, Gap, Input, OwnerFact, Vantage},
+    input::{Event, Gap, GapCause, Input, OwnerFact, SocketClosed, Vantage},
     platform::clock::{Clock, SystemClock},
 };
 
@@ -211,11 +211,24 @@ pub(crate) struct Stream {
     pub(crate) packets: Vec<Seen>,
     pub(crate) facts: Vec<OwnerFact>,
     pub(crate) gaps: Vec<Gap>,
+    /// Ends of sockets, each with how many packets came before it.
+    pub(crate) closed: Vec<(usize, SocketClosed)>,
 }
 
 impl Stream {
+    /// Packets in gaps of losses.
     pub(crate) fn lost(&self) -> u64 {
-        self.gaps.iter().filter_map(|gap| gap.packets).sum()
+        self.in_gaps(GapCause::KernelLoss) + self.in_gaps(GapCause::QueueFull)
+    }
+
+    pub(crate) fn in_gaps(&self, cause: GapCause) -> u64 {
+        let gaps = self.gaps.iter().filter(|gap| gap.cause == cause);
+        gaps.filter_map(|gap| gap.packets).sum()
+    }
+
+    pub(crate) fn sent(&self) -> u64 {
+        let sent = |seen: &&Seen| seen.vantage == Vantage::Output;
+        u64::try_from(self.packets.iter().filter(sent).count()).unwrap()
     }
 
     pub(crate) fn of_uid(&self, uid: u32, version: u8) -> usize {
@@ -249,6 +262,9 @@ pub(crate) fn read_all(batches: &LiveBatches) -> Stream {
                     frame: packet.frame,
                 }),
                 Input::Event(Event::OwnerFact(fact)) => stream.facts.push(fact.clone()),
+                Input::Event(Event::SocketClosed(closed)) => {
+                    stream.closed.push((stream.packets.len(), closed.clone()));
+                }
                 Input::Event(Event::Gap(gap)) => stream.gaps.push(gap.clone()),
                 Input::Event(_) => {}
             }
@@ -283,6 +299,16 @@ pub(crate) fn check_sums(stream: &Stream, totals: &LiveTotals) {
     assert_eq!(received, totals.received);
     assert_eq!(stream.lost(), totals.lost);
     assert_eq!(counted - received, stream.lost(), "{:?}", stream.gaps);
+    let tally = totals.tally.unwrap();
+    assert_eq!(tally.received, stream.sent());
+    if let Some(counter) = tally.counter {
+        let parts = tally.missed + tally.elsewhere + tally.unattributed;
+        assert_eq!(
+            counter + tally.repeated,
+            tally.received + tally.lost + parts,
+            "{tally:?}"
+        );
+    }
     let frames: Vec<u64> = stream.packets.iter().map(|packet| packet.frame).collect();
     assert_eq!(frames, (1..=received).collect::<Vec<_>>());
 }

@@ -1,5 +1,6 @@
 //! The core at its boundary: inputs in, records out.
 
+mod closes;
 mod replay;
 mod stream;
 

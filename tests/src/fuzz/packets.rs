@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io::Cursor};
 
 use sakshi::{
-    attribute::sock_diag,
+    attribute::{sock_destroy, sock_diag},
     capture::{
         file::{CaptureFile, Next},
         nflog::{
@@ -100,7 +100,10 @@ pub(super) fn nflog_listing(data: &[u8]) {
     let mut counts = BTreeMap::new();
     listing.add_counts(&mut counts);
     assert!(listing.our_rules().len() <= listing.rules.len());
-    assert!(listing.earlier_accepts().count() <= listing.rules.len());
+    // Each chain is entered once, however the rules jump.
+    for hook in ["OUTPUT", "INPUT"] {
+        assert!(listing.earlier_verdicts(hook).len() <= listing.rules.len());
+    }
     assert!(
         listing
             .jumps()
@@ -113,6 +116,20 @@ pub(super) fn nflog_listing(data: &[u8]) {
 pub(super) fn sock_diag(data: &[u8]) {
     // A message has a header of 16 bytes; one more item says what is wrong with the rest.
     assert!(sock_diag::messages(data).count() <= data.len() / 16 + 1);
+}
+
+/// A datagram of the groups that tell when the kernel destroys a socket.
+pub(super) fn sock_destroy(data: &[u8]) {
+    let read: Vec<_> = sock_destroy::closed_sockets(data)
+        .filter_map(Result::ok)
+        .collect();
+    assert!(read.len() <= data.len() / 16 + 1);
+    for closed in read {
+        assert!(closed.min_rtt_us != Some(0) && closed.min_rtt_us != Some(u32::MAX));
+        // The fields stand in this order: who says a later one says the earlier ones.
+        assert!(closed.min_rtt_us.is_none() || closed.bytes_received.is_some());
+        assert!(closed.bytes_received.is_none() || closed.bytes_acked.is_some());
+    }
 }
 
 /// A capture, plain or compressed.

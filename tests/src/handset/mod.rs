@@ -7,6 +7,7 @@
 
 pub mod apps;
 pub mod cast;
+pub mod counter;
 pub mod dns;
 pub mod hosts;
 pub mod inventory;

@@ -12,6 +12,8 @@ pub(crate) struct Standing {
     pub(crate) received: u64,
     /// Known to be lost, and told.
     pub(crate) reported: u64,
+    /// Of the received ones, those that the handset sent: IPv4, IPv6.
+    pub(crate) sent: [u64; 2],
     /// When the last one was received.
     pub(crate) last_at: Option<Timestamp>,
 }
@@ -61,6 +63,13 @@ impl Ledger {
         })
     }
 
+    /// The packet just taken was sent by the handset; `family` 0 is IPv4, 1 IPv6.
+    pub(crate) fn note_sent(&mut self, family: usize) {
+        if let Some(sent) = self.standing.sent.get_mut(family) {
+            *sent += 1;
+        }
+    }
+
     pub(crate) const fn standing(&self) -> Standing {
         self.standing
     }
@@ -104,10 +113,17 @@ impl Counted {
         tail
     }
 
-    /// The rules are set anew, with counters from 0; everything before is settled.
-    pub(crate) const fn renew(&mut self, standing: &Standing) {
-        self.carried = standing.accounted().saturating_add(self.told);
+    /// The rules are set anew, with counters from 0. What was lost of the old ones' last packets
+    /// shows as a hole before the next packet that is received, or as the tail at the end.
+    pub(crate) fn renew(&mut self, standing: &Standing) {
+        let accounted = standing.accounted().saturating_add(self.told);
+        self.carried = self.total().max(accounted);
         self.last = 0;
+    }
+
+    /// Whether nothing of what the rules logged is missing, as far as shows by now.
+    pub(crate) const fn is_complete(&self, standing: &Standing) -> bool {
+        self.total() <= standing.accounted().saturating_add(self.told)
     }
 
     /// All that the rules logged, as far as known.
@@ -151,6 +167,7 @@ mod tests {
             Standing {
                 received: 4,
                 reported: 8,
+                sent: [0, 0],
                 last_at: Some(at(10))
             }
         );
@@ -167,22 +184,42 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_tail_once_and_over_repairs() {
+    fn finds_the_tail_once() {
         let mut counted = Counted::default();
         assert!(counted.read(10));
-        let mut standing = Standing {
+        let standing = Standing {
             received: 7,
             reported: 1,
-            last_at: None,
+            ..Standing::default()
         };
+        assert!(!counted.is_complete(&standing));
         assert_eq!(counted.tail(&standing), 2);
         assert_eq!(counted.tail(&standing), 0);
-        counted.renew(&standing);
-        standing.received += 4;
-        assert!(counted.read(5));
-        assert_eq!(counted.tail(&standing), 1);
-        assert_eq!((counted.total(), counted.told()), (15, 3));
+        assert_eq!((counted.total(), counted.told()), (10, 2));
+        assert!(counted.is_complete(&standing));
         assert!(!counted.read(0));
+    }
+
+    #[test]
+    fn a_tail_that_shows_as_a_hole_after_a_repair_is_told_once() {
+        for hole_shows in [true, false] {
+            let mut counted = Counted::default();
+            let mut ledger = Ledger::default();
+            for seq in 0..7 {
+                assert_eq!(ledger.take(Some(seq), at(0)), None);
+            }
+            // Ten were logged; the rules were changed, and four more were logged by the new ones.
+            assert!(counted.read(10));
+            counted.renew(&ledger.standing());
+            assert!(counted.read(4));
+            if hole_shows {
+                let hole = ledger.take(Some(13), at(1)).unwrap();
+                assert_eq!(hole.packets, 6);
+            }
+            let tail = counted.tail(&ledger.standing());
+            let standing = ledger.standing();
+            assert_eq!(standing.received + standing.reported + tail, 14);
+        }
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! The capture thread: reads two NFLOG groups, stamps what it reads, and hands it on.
 //!
-//! In: datagrams of the groups; commands of the `rules` thread. Out: packets, owner facts and gaps
-//! in an [`Outbox`]. It never waits for anything but packets.
+//! In: datagrams of the groups and ends of sockets; commands of the `rules` thread. Out: packets,
+//! owner facts, closed sockets and gaps in an [`Outbox`]. It never waits for anything but packets.
 
 use std::{
     os::fd::AsFd,
@@ -16,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::{
     CaptureWay, LiveTotals,
     clock_step::ClockWatch,
+    closes::CloseWatch,
     ledger::{Hole, Ledger, Standing},
     lookup::{self, OwnerLookup},
     outbox::Outbox,
@@ -75,6 +76,7 @@ impl LoopTotals {
             lost: 0,
             queue_dropped: self.queue_dropped,
             repairs: 0,
+            tally: None,
             overruns: self.overruns,
             malformed: self.malformed,
             lookup_errors: self.lookup_errors,
@@ -103,6 +105,7 @@ pub(crate) struct Capture {
     outbox: Outbox,
     owners: Option<OwnerLookup>,
     processes: ProcessAsker,
+    closes: Option<CloseWatch>,
     commands: Receiver<Command>,
     clock: Arc<dyn Clock>,
     clock_watch: ClockWatch,
@@ -116,7 +119,7 @@ impl Capture {
     pub(crate) fn new(
         sockets: [GroupSocket; 2],
         outbox: Outbox,
-        (owners, processes): (Option<OwnerLookup>, ProcessAsker),
+        (owners, processes, closes): (Option<OwnerLookup>, ProcessAsker, Option<CloseWatch>),
         commands: Receiver<Command>,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -132,6 +135,7 @@ impl Capture {
             outbox,
             owners,
             processes,
+            closes,
             commands,
             clock_watch: ClockWatch::new(&*clock),
             clock,
@@ -149,6 +153,10 @@ impl Capture {
             self.wait();
             self.read_system(&mut system_buffer);
             self.read_apps(&mut buffer, &mut system_buffer);
+            if let Some(closes) = &mut self.closes {
+                let mut each = |event| self.outbox.push_event(event, &*self.clock);
+                closes.turn(&*self.clock, &mut each);
+            }
             if let Some(gap) = self.clock_watch.look(&*self.clock) {
                 self.outbox.push_event(Event::Gap(gap), &*self.clock);
             }
@@ -163,6 +171,10 @@ impl Capture {
         self.take_processes();
         if let Some(gap) = self.processes.not_asked(self.clock.now()) {
             self.outbox.push_event(gap, &*self.clock);
+        }
+        if let Some(closes) = self.closes.take() {
+            let mut each = |event| self.outbox.push_event(event, &*self.clock);
+            closes.finish(&*self.clock, &mut each);
         }
         self.totals.lookup_errors = self.owners.as_ref().map_or(0, OwnerLookup::errors);
         self.totals.queue_dropped = self.outbox.finish(&*self.clock);
@@ -180,10 +192,16 @@ impl Capture {
             tv_sec: 0,
             tv_nsec: nanos,
         };
-        let mut waiting = self
-            .groups
-            .each_ref()
-            .map(|group| PollFd::from_borrowed_fd(group.socket.as_fd(), flags(group)));
+        let [system, apps] = &self.groups;
+        let none = PollFd::from_borrowed_fd(system.socket.as_fd(), PollFlags::empty());
+        let mut waiting = [
+            PollFd::from_borrowed_fd(system.socket.as_fd(), flags(system)),
+            PollFd::from_borrowed_fd(apps.socket.as_fd(), flags(apps)),
+            self.closes
+                .as_ref()
+                .and_then(CloseWatch::poll_fd)
+                .unwrap_or(none),
+        ];
         // An interrupted or failed poll only means an early look.
         let _ = poll(&mut waiting, Some(&timeout));
     }
@@ -248,6 +266,10 @@ impl Capture {
         };
         let number = group.socket.group();
         let unbatched = group.unbatched;
+        let vantage = match logged.hook {
+            Some(Hook::Input) => Vantage::Input,
+            _ => Vantage::Output,
+        };
         if let Some(hole) = group.ledger.take(logged.seq, now) {
             self.outbox
                 .push_event(hole_event(number, hole, now), &*self.clock);
@@ -256,11 +278,11 @@ impl Capture {
         let (at, time_basis) = logged
             .timestamp
             .map_or((now, TimeBasis::Receive), |time| (time, TimeBasis::Kernel));
+        if vantage == Vantage::Output {
+            let family = usize::from(logged.payload.first().is_some_and(|first| first >> 4 == 6));
+            group.ledger.note_sent(family);
+        }
         let copied = u32::try_from(logged.payload.len()).unwrap_or(u32::MAX);
-        let vantage = match logged.hook {
-            Some(Hook::Input) => Vantage::Input,
-            _ => Vantage::Output,
-        };
         let packet = Packet {
             at,
             time_basis,

@@ -17,10 +17,11 @@ use super::{
     CaptureWay, GroupTotals, LiveError, LiveTotals,
     ledger::{Counted, Standing},
     receive::{self, Command, LoopTotals},
+    sums::{self, READINGS_AGAIN_MAX, READINGS_MAX, Sums},
 };
 use crate::{
     capture::nflog::rules::{Check, Finding, Rules, RulesError},
-    input::{Event, Gap, GapCause},
+    input::{Event, Gap, GapCause, Tally},
     platform::clock::Clock,
     time::Timestamp,
 };
@@ -31,6 +32,8 @@ pub(crate) const THREAD: &str = "rules";
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How gaps name our rules.
 const PLACE: &str = "packet filter rules";
+/// What something else decided about is told at most this often.
+const ELSEWHERE_NANOS: i64 = 60_000_000_000;
 
 /// What is asked of the thread. A closed channel means: end.
 pub(crate) enum Request {
@@ -38,11 +41,22 @@ pub(crate) enum Request {
     Check(SyncSender<Option<Finding>>),
 }
 
+/// Packets missed in holes that were told without a count.
+#[derive(Debug, Default)]
+struct Untold {
+    packets: u64,
+    /// Since when the first of the holes may have been there.
+    since: Option<Timestamp>,
+}
+
 /// The thread's state.
 pub(crate) struct Watch {
     rules: Rules,
     groups: [u16; 2],
     counted: [Counted; 2],
+    sums: Sums,
+    elsewhere_told: i64,
+    untold: Untold,
     commands: Sender<Command>,
     capture: JoinHandle<LoopTotals>,
     clock: Arc<dyn Clock>,
@@ -62,6 +76,9 @@ impl Watch {
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
+            sums: Sums::new(&rules),
+            elsewhere_told: clock.monotonic_nanos(),
+            untold: Untold::default(),
             rules,
             groups,
             counted: [Counted::default(); 2],
@@ -72,6 +89,14 @@ impl Watch {
             repairs: 0,
             blind: false,
             behind: false,
+        }
+    }
+
+    /// Opens the sums, before anybody is told that packets are watched: what was counted before our
+    /// rules were set is not of this watch.
+    pub(crate) fn open_sums(&mut self) {
+        if let Err(error) = self.sums.close_in(&self.rules, READINGS_MAX) {
+            self.tell_blind(&error);
         }
     }
 
@@ -95,26 +120,112 @@ impl Watch {
         }
     }
 
-    /// Looks at the rules and mends them.
+    /// Looks at the rules, does the sums, and mends what is wrong.
     fn look(&mut self) -> Option<Finding> {
+        let began = self.clock.now();
         let outcome = self.rules.check().and_then(|check| {
             self.read_counters(&check);
-            self.mend(&check.finding)?;
+            self.do_sums(&check)?;
+            self.mend(&check)?;
             Ok(check.finding)
         });
         match outcome {
             Ok(finding) => {
                 self.blind = false;
-                self.last_good = self.clock.now();
+                // Rules that had to be mended are good since then, which is set there.
+                self.last_good = self.last_good.max(began);
                 Some(finding)
             }
             Err(error) => {
-                if !std::mem::replace(&mut self.blind, true) {
-                    self.tell(GapCause::Degraded, None, PLACE.into(), &error.to_string());
-                }
+                self.tell_blind(&error);
                 None
             }
         }
+    }
+
+    fn tell_blind(&mut self, error: &RulesError) {
+        if !std::mem::replace(&mut self.blind, true) {
+            self.tell(GapCause::Degraded, None, PLACE.into(), &error.to_string());
+        }
+    }
+
+    fn do_sums(&mut self, check: &Check) -> Result<(), RulesError> {
+        let mut noted = self.sums.note(&self.rules, check)?;
+        let in_place = matches!(check.finding, Finding::Intact | Finding::JumpNotLast);
+        if in_place && self.sums.is_open() {
+            let later = self.sums.close_in(&self.rules, READINGS_AGAIN_MAX)?;
+            noted.parts = noted.parts.plus(later.parts);
+        }
+        if noted.counter_gone {
+            self.tell(
+                GapCause::Degraded,
+                Some(0),
+                "independent counter".into(),
+                "another program removed or changed the counter in the raw table; it was set anew, \
+                 and what is sent in this session has no total",
+            );
+        }
+        self.untold.packets += noted.parts.missed;
+        self.tell_untold();
+        let now = self.clock.monotonic_nanos();
+        if now.saturating_sub(self.elsewhere_told) >= ELSEWHERE_NANOS {
+            self.tell_elsewhere();
+        }
+        Ok(())
+    }
+
+    /// Tells what was missed in holes that had no count when they were told, once it is known.
+    fn tell_untold(&mut self) {
+        if self.sums.is_open() || self.untold.packets == 0 {
+            return;
+        }
+        let untold = std::mem::take(&mut self.untold);
+        let mut gap = gap_until_now(
+            &*self.clock,
+            GapCause::RulesMissing,
+            untold.since,
+            PLACE.into(),
+            "what was missed in holes of our rules that were told without a count has been counted",
+        );
+        gap.packets = Some(untold.packets);
+        // A capture thread that is gone is noticed when it is joined.
+        let _ = self.commands.send(Command::Event(Event::Gap(gap)));
+    }
+
+    fn tell_elsewhere(&mut self) {
+        self.elsewhere_told = self.clock.monotonic_nanos();
+        if let Some((packets, detail)) = self.sums.take_elsewhere() {
+            self.tell(
+                GapCause::DecidedEarlier,
+                Some(packets),
+                PLACE.into(),
+                &detail,
+            );
+        }
+    }
+
+    /// Tells a hole, with what passed through it; `mending`: when its end was begun.
+    fn tell_hole(&mut self, mending: Timestamp, detail: &str) -> Result<(), RulesError> {
+        let mended = self.clock.now();
+        let read = self.sums.close_in(&self.rules, READINGS_MAX);
+        let counted = read.as_ref().copied().unwrap_or(sums::Counted::UNREAD);
+        if counted.exact().is_none() {
+            self.untold.packets += counted.parts.missed;
+            self.untold.since.get_or_insert(self.last_good);
+        }
+        let gap = Gap {
+            at: mended,
+            cause: GapCause::RulesMissing,
+            from: Some(self.last_good),
+            to: Some(mended),
+            packets: counted.exact(),
+            place: PLACE.into(),
+            detail: format!("{detail}{}", counted.remark()),
+        };
+        // A capture thread that is gone is noticed when it is joined.
+        let _ = self.commands.send(Command::Event(Event::Gap(gap)));
+        self.last_good = mending;
+        read.map(drop)
     }
 
     fn read_counters(&mut self, check: &Check) {
@@ -139,8 +250,8 @@ impl Watch {
         }
     }
 
-    fn mend(&mut self, finding: &Finding) -> Result<(), RulesError> {
-        match finding {
+    fn mend(&mut self, check: &Check) -> Result<(), RulesError> {
+        match &check.finding {
             Finding::Intact => {
                 self.behind = false;
                 return Ok(());
@@ -158,14 +269,14 @@ impl Watch {
                 return Ok(());
             }
             Finding::JumpsWrong => {
+                let mending = self.clock.now();
                 self.rules.mend_jumps()?;
-                self.tell(
-                    GapCause::RulesMissing,
-                    None,
-                    PLACE.into(),
+                self.sums.jumps_were_wrong(check);
+                self.tell_hole(
+                    mending,
                     "another program removed or repeated the jump to our rules; it was put right, \
                      and what was sent meanwhile may be missing",
-                );
+                )?;
             }
             Finding::Damaged => self.rebuild()?,
         }
@@ -175,23 +286,28 @@ impl Watch {
 
     /// Sets the rules anew and opens a new account for their counters.
     fn rebuild(&mut self) -> Result<(), RulesError> {
-        self.rules.remove()?;
+        self.rules.remove_rules()?;
         let settled = self.settle();
-        if let Some(standings) = settled {
-            self.tell_tails(&standings);
-            for (counted, standing) in self.counted.iter_mut().zip(&standings) {
+        let complete = settled.is_some_and(|standings| {
+            let groups = self.counted.iter().zip(&standings);
+            groups.fold(true, |all, (counted, standing)| {
+                all && counted.is_complete(standing)
+            })
+        });
+        if let Some(standings) = &settled {
+            for (counted, standing) in self.counted.iter_mut().zip(standings) {
                 counted.renew(standing);
             }
         }
+        self.sums
+            .rules_are_set_anew(settled.as_ref().map(<[Standing; 2]>::as_slice), complete);
+        let mending = self.clock.now();
         self.rules.reinstall()?;
-        self.tell(
-            GapCause::RulesMissing,
-            None,
-            PLACE.into(),
+        self.tell_hole(
+            mending,
             "another program removed or changed our rules; they were set anew, and what was sent \
              meanwhile is missing",
-        );
-        Ok(())
+        )
     }
 
     /// Waits until nothing is under way.
@@ -234,6 +350,15 @@ impl Watch {
 
     /// Jumps first, then counters, then the last packets, then the sums, then the chains.
     fn finish(mut self) -> Result<LiveTotals, LiveError> {
+        // A hole of the last moments is mended too: that is how it is counted.
+        self.look();
+        if !self.blind && self.sums.is_open() {
+            // What stays open is told by a total that is null.
+            if let Ok(counted) = self.sums.close_in(&self.rules, READINGS_MAX) {
+                self.untold.packets += counted.parts.missed;
+            }
+        }
+        self.tell_untold();
         let before = self.rules.check();
         let read = before
             .and_then(|before| {
@@ -245,7 +370,9 @@ impl Watch {
             })
             .map(|check| {
                 self.read_counters(&check);
+                self.sums.last(&check);
                 if matches!(check.finding, Finding::Damaged | Finding::JumpsWrong) {
+                    self.sums.doubt();
                     self.tell(
                         GapCause::RulesMissing,
                         None,
@@ -266,6 +393,8 @@ impl Watch {
             (Ok(()), None) => {}
         }
         let removed = self.rules.remove();
+        self.tell_elsewhere();
+        let tally = self.tally(read.is_ok(), standings.as_ref());
         let totals = self.totals(read.is_ok(), standings.as_ref());
         // Closing the channel ends the capture thread.
         drop(self.commands);
@@ -278,8 +407,20 @@ impl Watch {
             groups: totals,
             lost,
             repairs: self.repairs,
+            tally,
             ..sums.to_live(CaptureWay::Nflog)
         })
+    }
+
+    /// The sums, told as the last input of the stream.
+    fn tally(&self, counters: bool, standings: Option<&[Standing; 2]>) -> Option<Tally> {
+        let mut tally = self.sums.tally(self.clock.now(), standings?);
+        if !counters {
+            tally.counter = None;
+        }
+        // A capture thread that is gone is noticed when it is joined.
+        let _ = self.commands.send(Command::Event(Event::Tally(tally)));
+        Some(tally)
     }
 
     fn totals(&self, counters: bool, standings: Option<&[Standing; 2]>) -> Vec<GroupTotals> {

@@ -1,12 +1,12 @@
 //! Reads what `iptables -v -S` prints.
 //!
-//! In: its text, of the legacy or the nft variant. Out: chains and rules of the filter table, each
-//! rule with its packet counter. Lines of other kinds are ignored: other people's rules are none
-//! of our business.
+//! In: its text, of the legacy or the nft variant. Out: chains and rules of a table, each rule with
+//! its packet counter, and which rules decide about packets before ours see them. Lines of other
+//! kinds are ignored: other people's rules are else none of our business.
 
 use std::collections::BTreeMap;
 
-use super::plan::{CHAINS, JUMPS};
+use super::plan::{CHAIN_OUT, CHAIN_SYSTEM, CHAINS, JUMPS};
 
 /// Rules read at most; a table with more is not one of a handset.
 pub const RULES_MAX: usize = 65_536;
@@ -23,6 +23,28 @@ pub struct ListedRule {
 }
 
 impl ListedRule {
+    /// Where it sends a packet: a target, or a chain.
+    pub fn target(&self) -> Option<&str> {
+        let mut quoted = false;
+        let mut words = self.text.split(' ').filter(|word| {
+            // A word with spaces in it is quoted; what it holds is no option.
+            let inside = quoted;
+            quoted ^= word.matches('"').count() % 2 == 1;
+            !inside && !word.starts_with('"')
+        });
+        words.find(|word| matches!(*word, "-j" | "-g"))?;
+        words.next()
+    }
+
+    /// Whether it sees loopback only.
+    fn is_of_loopback(&self) -> bool {
+        ["-o lo", "-i lo"].iter().any(|only| {
+            self.text
+                .find(only)
+                .is_some_and(|at| !self.text.get(..at).unwrap_or_default().ends_with("! "))
+        })
+    }
+
     /// The group that it logs to, for an NFLOG rule.
     pub fn nflog_group(&self) -> Option<u16> {
         let (_, target) = self.text.split_once("-j NFLOG")?;
@@ -90,19 +112,59 @@ impl Listing {
         })
     }
 
-    /// Rules in front of our jumps that accept packets of the network.
+    /// Rules that decide about packets of the network before our jump at `hook` sees them: in the
+    /// hook itself, or in chains that are entered before.
+    pub fn earlier_verdicts(&self, hook: &str) -> Vec<EarlierVerdict<'_>> {
+        let Some((_, chain)) = JUMPS.into_iter().find(|(known, _)| *known == hook) else {
+            return Vec::new();
+        };
+        let mut by_chain: BTreeMap<&str, Vec<&ListedRule>> = BTreeMap::new();
+        for rule in &self.rules {
+            by_chain.entry(&rule.chain).or_default().push(rule);
+        }
+        let mut entered = vec![hook];
+        let mut found = Vec::new();
+        // Each chain is entered once, so this ends.
+        let mut at = 0;
+        while let Some(chain_name) = entered.get(at).copied() {
+            at += 1;
+            let rules = by_chain.get(chain_name).map_or(&[][..], Vec::as_slice);
+            for rule in rules {
+                let Some(target) = rule.target() else {
+                    continue;
+                };
+                if chain_name == hook && target == chain {
+                    break;
+                }
+                if rule.is_of_loopback() {
+                    continue;
+                }
+                if let Some(verdict) = verdict(target, chain_name == hook) {
+                    found.push(EarlierVerdict { rule, verdict });
+                } else if by_chain.contains_key(target) && !entered.contains(&target) {
+                    entered.push(target);
+                }
+            }
+        }
+        found
+    }
+
+    /// Those of the earlier verdicts at either of our jumps that accept packets.
     pub fn earlier_accepts(&self) -> impl Iterator<Item = &ListedRule> {
-        JUMPS.into_iter().flat_map(|(hook, chain)| {
-            let ours = format!("-j {chain}");
-            self.rules
-                .iter()
-                .filter(move |rule| rule.chain == hook)
-                .take_while(move |rule| rule.text != ours)
-                .filter(|rule| {
-                    let mut words = rule.text.split(' ');
-                    rule.text.ends_with("-j ACCEPT") && !words.any(|word| word == "lo")
-                })
-        })
+        JUMPS
+            .into_iter()
+            .flat_map(|(hook, _)| self.earlier_verdicts(hook))
+            .filter(|earlier| earlier.verdict == Verdict::Accepts)
+            .map(|earlier| earlier.rule)
+    }
+
+    /// Packets that our rules at OUTPUT logged.
+    pub fn sent(&self) -> u64 {
+        self.rules
+            .iter()
+            .filter(|rule| [CHAIN_OUT, CHAIN_SYSTEM].contains(&rule.chain.as_str()))
+            .filter(|rule| rule.nflog_group().is_some())
+            .fold(0, |sum, rule| sum.saturating_add(rule.packets))
     }
 
     /// Whether anything of ours is there.
@@ -120,6 +182,38 @@ impl Listing {
                 *sum = sum.saturating_add(rule.packets);
             }
         }
+    }
+}
+
+/// What a rule in front of ours does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Lets packets go on their way, unseen by ours.
+    Accepts,
+    /// Drops or refuses them.
+    Drops,
+    /// Hands them to another process, which decides.
+    Queues,
+}
+
+/// A rule that decides before ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EarlierVerdict<'a> {
+    /// The rule.
+    pub rule: &'a ListedRule,
+    /// What it does.
+    pub verdict: Verdict,
+}
+
+/// What a target decides; none for a chain, and for targets after which a packet goes on. RETURN
+/// decides only in a chain of the kernel, whose policy then applies.
+fn verdict(target: &str, in_hook: bool) -> Option<Verdict> {
+    match target {
+        "ACCEPT" => Some(Verdict::Accepts),
+        "RETURN" if in_hook => Some(Verdict::Accepts),
+        "DROP" | "REJECT" => Some(Verdict::Drops),
+        "QUEUE" | "NFQUEUE" => Some(Verdict::Queues),
+        _ => None,
     }
 }
 
@@ -238,19 +332,48 @@ mod tests {
     }
 
     #[test]
-    fn finds_accepts_before_ours() {
-        let text = "-A INPUT -i lo -c 0 0 -j ACCEPT
+    fn finds_what_decides_before_ours() {
+        let text = r#"-A INPUT -i lo -c 0 0 -j ACCEPT
+-A INPUT -s 192.0.2.1/32 -c 0 0 -j ACCEPT
 -A INPUT -c 0 0 -j sakshi_in
--A OUTPUT -p tcp -c 1 1 -j ACCEPT
+-A OUTPUT -o lo -c 9 9 -j ACCEPT
+-A OUTPUT ! -o lo -p tcp -c 1 1 -j ACCEPT
+-A OUTPUT -m comment --comment "not -j DROP" -c 2 2 -j bw_OUTPUT
+-A OUTPUT -c 3 3 -j LOG
+-A OUTPUT -p udp -c 4 4 -j RETURN
 -A OUTPUT -c 0 0 -j sakshi_out
 -A OUTPUT -c 0 0 -j ACCEPT
-";
+-A bw_OUTPUT -c 0 0 -g bw_deep
+-A bw_OUTPUT -c 0 0 -j RETURN
+-A bw_deep -p icmp -c 5 5 -j REJECT --reject-with icmp-port-unreachable
+-A bw_deep -c 0 0 -j bw_OUTPUT
+-A elsewhere -c 0 0 -j DROP
+"#;
         let listing = Listing::parse(text);
-        let accepts: Vec<&str> = listing
-            .earlier_accepts()
-            .map(|rule| rule.text.as_str())
-            .collect();
-        assert_eq!(accepts, ["-p tcp -j ACCEPT"]);
+        let at = |hook| -> Vec<(Verdict, u64)> {
+            listing
+                .earlier_verdicts(hook)
+                .iter()
+                .map(|earlier| (earlier.verdict, earlier.rule.packets))
+                .collect()
+        };
+        assert_eq!(
+            at("OUTPUT"),
+            [
+                (Verdict::Accepts, 1),
+                (Verdict::Accepts, 4),
+                (Verdict::Drops, 5)
+            ]
+        );
+        assert_eq!(at("INPUT"), [(Verdict::Accepts, 0)]);
+        assert_eq!(listing.earlier_accepts().count(), 3);
+        assert_eq!(at("FORWARD"), []);
+    }
+
+    #[test]
+    fn counts_what_was_logged_at_output() {
+        assert_eq!(Listing::parse(LEGACY).sent(), 41);
+        assert_eq!(Listing::parse(NFT).sent(), 6);
     }
 
     #[test]

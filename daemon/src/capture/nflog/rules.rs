@@ -7,7 +7,8 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::{
-    listing::Listing,
+    counter::{self, CHAIN_RAW, Counter},
+    listing::{Listing, Verdict},
     plan::{self, CHAIN_PROBE, Family, Feature, JUMPS, Plan, Rule},
 };
 use crate::{
@@ -24,6 +25,8 @@ pub const LOCK_WAIT_SECONDS: &str = "5";
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
 /// Exit code of iptables for a lock that is held (`RESOURCE_PROBLEM`).
 const EXIT_RESOURCE_PROBLEM: i32 = 4;
+/// Earlier verdicts of a kind that are told one by one; more are told as a number.
+const EARLIER_TOLD_MAX: usize = 8;
 
 /// Names of the commands, so that a machine with several variants can choose.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +64,7 @@ impl Commands {
         }
     }
 
-    fn name(&self, family: Family) -> &str {
+    pub(super) fn name(&self, family: Family) -> &str {
         match family {
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,
@@ -168,6 +171,19 @@ pub struct Check {
     pub finding: Finding,
     /// Packets that the rules counted, per group, both families together.
     pub counts: BTreeMap<u16, u64>,
+    /// Each family by itself, in the order of [`Rules::families`].
+    pub families: Vec<FamilyCheck>,
+}
+
+/// A look at one family's rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FamilyCheck {
+    /// What was found.
+    pub finding: Finding,
+    /// Packets that our rules at OUTPUT logged.
+    pub sent: u64,
+    /// Rules that decide before ours at OUTPUT, with their counters.
+    pub earlier: Vec<(String, u64)>,
 }
 
 struct Installed {
@@ -175,6 +191,8 @@ struct Installed {
     features: Vec<Feature>,
     /// Our rules as listed right after they were set.
     baseline: Listing,
+    /// Whether the independent counter could be set.
+    counter: bool,
 }
 
 /// Our rules in the kernel. Dropping this leaves them there: call [`Rules::remove`].
@@ -218,6 +236,8 @@ impl Rules {
     }
 
     fn install_family(&mut self, family: Family) -> Result<Vec<Degradation>, RulesError> {
+        // First, so that nothing is logged that it does not count.
+        let counter = counter::install(&self.commands, family);
         let mut features = Feature::ALL.to_vec();
         if let Err(error) = self.set(family, &features) {
             if !matches!(
@@ -238,20 +258,22 @@ impl Rules {
         let mut weaker = plan::weaknesses(&features, family);
         let baseline = list(&self.commands, family)?;
         let name = self.commands.name(family);
-        weaker.extend(baseline.earlier_accepts().map(|rule| {
-            Degradation::new(
-                Weakness::EarlierAccept,
+        weaker.extend(earlier_told(&baseline, name));
+        if let Err(error) = &counter {
+            weaker.push(Degradation::new(
+                Weakness::NoIndependentCounter,
                 format!(
-                    "{name}: the rule `-A {} {}` accepts packets before ours see them, so those \
-                     are missing",
-                    rule.chain, rule.text
+                    "{name}: nothing in the raw table counts what is sent ({}), so what passes \
+                     while our rules are gone is not counted",
+                    error.cause()
                 ),
-            )
-        }));
+            ));
+        }
         self.installed.push(Installed {
             family,
             features,
             baseline,
+            counter: counter.is_ok(),
         });
         Ok(weaker)
     }
@@ -287,7 +309,7 @@ impl Rules {
             vec![vec!["-N".into(), CHAIN_PROBE.into()], appended(rule)]
         });
         // The chain is gone again if the whole text was refused.
-        let _ = remove_family(&self.commands, family);
+        let _ = remove_rules(&self.commands, family);
         tried
     }
 
@@ -296,6 +318,7 @@ impl Rules {
         let mut check = Check {
             finding: Finding::Intact,
             counts: BTreeMap::new(),
+            families: Vec::new(),
         };
         for group in [self.plan.groups.system, self.plan.groups.apps] {
             check.counts.insert(group, 0);
@@ -303,19 +326,42 @@ impl Rules {
         for installed in &self.installed {
             let now = list(&self.commands, installed.family)?;
             now.add_counts(&mut check.counts);
-            let jumps = now.jumps();
-            let finding = if now.our_rules() != installed.baseline.our_rules() {
-                Finding::Damaged
-            } else if jumps.iter().any(|jump| jump.count != 1) {
-                Finding::JumpsWrong
-            } else if jumps.iter().any(|jump| !jump.last) {
-                Finding::JumpNotLast
-            } else {
-                Finding::Intact
-            };
-            check.finding = worse(check.finding, finding);
+            let family = family_check(&now, &installed.baseline);
+            check.finding = worse(check.finding, family.finding.clone());
+            check.families.push(family);
         }
         Ok(check)
+    }
+
+    /// How many families have rules of ours; they are numbered from 0, IPv4 first.
+    pub fn families(&self) -> usize {
+        self.installed.len()
+    }
+
+    /// Looks at the rules of one family; none if there is none of that number.
+    pub fn check_family(&self, number: usize) -> Result<Option<FamilyCheck>, RulesError> {
+        let Some(installed) = self.installed.get(number) else {
+            return Ok(None);
+        };
+        let now = list(&self.commands, installed.family)?;
+        Ok(Some(family_check(&now, &installed.baseline)))
+    }
+
+    /// Reads the independent counter of one family.
+    pub fn counter(&self, number: usize) -> Result<Counter, RulesError> {
+        match self.installed.get(number) {
+            Some(installed) if installed.counter => counter::read(&self.commands, installed.family),
+            _ => Ok(Counter::Missing),
+        }
+    }
+
+    /// Sets the independent counter of one family anew, from 0.
+    pub fn renew_counter(&self, number: usize) -> Result<(), RulesError> {
+        let Some(installed) = self.installed.get(number) else {
+            return Ok(());
+        };
+        counter::remove(&self.commands, installed.family)?;
+        counter::install(&self.commands, installed.family)
     }
 
     /// Puts each jump that is missing or repeated once at the end of its chain; our chains and their
@@ -362,10 +408,88 @@ impl Rules {
         Ok(())
     }
 
+    /// Removes our rules in the filter table; the independent counter goes on.
+    pub fn remove_rules(&self) -> Result<(), RulesError> {
+        families()
+            .into_iter()
+            .try_for_each(|family| remove_rules(&self.commands, family).map(drop))
+    }
+
     /// Removes everything of ours.
     pub fn remove(&self) -> Result<(), RulesError> {
         remove(&self.commands).map(drop)
     }
+}
+
+fn family_check(now: &Listing, baseline: &Listing) -> FamilyCheck {
+    let jumps = now.jumps();
+    let finding = if now.our_rules() != baseline.our_rules() {
+        Finding::Damaged
+    } else if jumps.iter().any(|jump| jump.count != 1) {
+        Finding::JumpsWrong
+    } else if jumps.iter().any(|jump| !jump.last) {
+        Finding::JumpNotLast
+    } else {
+        Finding::Intact
+    };
+    let earlier = now.earlier_verdicts("OUTPUT");
+    FamilyCheck {
+        finding,
+        sent: now.sent(),
+        earlier: earlier
+            .iter()
+            .map(|earlier| {
+                let rule = earlier.rule;
+                (format!("-A {} {}", rule.chain, rule.text), rule.packets)
+            })
+            .collect(),
+    }
+}
+
+/// What other rules decide before ours, in a few sentences however many they are.
+fn earlier_told(listing: &Listing, name: &str) -> Vec<Degradation> {
+    let mut told = Vec::new();
+    for (verdict, weakness, does) in [
+        (
+            Verdict::Accepts,
+            Weakness::EarlierAccept,
+            "accepts packets before ours see them, so those are missing",
+        ),
+        (
+            Verdict::Drops,
+            Weakness::EarlierDrop,
+            "drops packets before ours see them, so what it refuses to send is not recorded",
+        ),
+        (
+            Verdict::Queues,
+            Weakness::EarlierDrop,
+            "hands packets to another process before ours see them, so those may be missing",
+        ),
+    ] {
+        let of_kind: Vec<_> = JUMPS
+            .iter()
+            .flat_map(|(hook, _)| listing.earlier_verdicts(hook))
+            .filter(|earlier| earlier.verdict == verdict)
+            .collect();
+        for earlier in of_kind.iter().take(EARLIER_TOLD_MAX) {
+            let rule = earlier.rule;
+            told.push(Degradation::new(
+                weakness,
+                format!(
+                    "{name}: the rule `-A {} {}` {does} ({} so far)",
+                    rule.chain, rule.text, rule.packets
+                ),
+            ));
+        }
+        let more = of_kind.len().saturating_sub(EARLIER_TOLD_MAX);
+        if more > 0 {
+            told.push(Degradation::new(
+                weakness,
+                format!("{name}: each of {more} more rules {does}"),
+            ));
+        }
+    }
+    told
 }
 
 fn worse(a: Finding, b: Finding) -> Finding {
@@ -406,11 +530,21 @@ pub fn leftovers(commands: &Commands) -> Result<Vec<String>, RulesError> {
         let listing = list(commands, family)?;
         let name = commands.name(family);
         found.extend(listing.our_chains().map(|chain| format!("{name} {chain}")));
+        if counter::is_there(commands, family)? {
+            found.push(format!("{name} {CHAIN_RAW}"));
+        }
     }
     Ok(found)
 }
 
 fn remove_family(commands: &Commands, family: Family) -> Result<bool, RulesError> {
+    let rules = remove_rules(commands, family);
+    // What fails in one table does not keep the other's rules there.
+    let counter = counter::remove(commands, family);
+    Ok(rules? | counter?)
+}
+
+fn remove_rules(commands: &Commands, family: Family) -> Result<bool, RulesError> {
     let listing = list(commands, family)?;
     if !listing.has_ours() {
         return Ok(false);
@@ -440,7 +574,7 @@ fn drop_jumps(counts: [usize; JUMPS.len()]) -> Vec<Vec<String>> {
     lines
 }
 
-fn words(words: &[&str]) -> Vec<String> {
+pub(super) fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
@@ -484,7 +618,7 @@ fn run_lines(
 }
 
 /// All or nothing by iptables-restore; where that is missing, command by command.
-fn restore(
+pub(super) fn restore(
     commands: &Commands,
     family: Family,
     text: &str,
@@ -524,7 +658,11 @@ pub fn look(program: &str, timeout: Duration) -> Result<Listing, RulesError> {
         .map_err(|error| told(program, error))
 }
 
-fn call(program: &str, args: &[&str], stdin: Option<&str>) -> Result<Output, RulesError> {
+pub(super) fn call(
+    program: &str,
+    args: &[&str],
+    stdin: Option<&str>,
+) -> Result<Output, RulesError> {
     command::run(&Invocation {
         program,
         args,

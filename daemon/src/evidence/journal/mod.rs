@@ -158,6 +158,7 @@ fn event_time(event: &mut Event) -> &mut Timestamp {
         Event::Apk(apk) => &mut apk.at,
         Event::PhaseChange(phase) => &mut phase.at,
         Event::Gap(gap) => &mut gap.at,
+        Event::Tally(tally) => &mut tally.at,
         Event::Note(note) => &mut note.at,
         Event::Tick(at) | Event::SourceEnd(at) => at,
     }

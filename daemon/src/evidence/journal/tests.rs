@@ -9,7 +9,7 @@ use crate::{
     attribute::process::ProcessBasis,
     input::{
         Apk, AppName, Batch, Gap, GapCause, Input, Note, OwnerFact, Packet, PhaseChange,
-        ProcessFact, SocketClosed, SocketProto,
+        ProcessFact, SocketClosed, SocketProto, Tally,
     },
 };
 
@@ -77,6 +77,21 @@ fn event_of_apps() -> impl Strategy<Value = Event> {
     ]
 }
 
+fn tally() -> impl Strategy<Value = Event> {
+    (time(), any::<Option<u64>>(), any::<u64>()).prop_map(|(at, counter, received)| {
+        Event::Tally(Tally {
+            at,
+            counter,
+            received,
+            lost: 0,
+            missed: received / 2,
+            elsewhere: 0,
+            unattributed: 0,
+            repeated: 0,
+        })
+    })
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let owner = (
         time(),
@@ -102,8 +117,10 @@ fn event() -> impl Strategy<Value = Event> {
                 proto: SocketProto::Tcp,
                 local,
                 remote,
+                cookie: bytes_acked.map(|bytes| bytes / 2),
                 bytes_acked,
                 bytes_received: None,
+                min_rtt_us: None,
             })
         },
     );
@@ -129,6 +146,7 @@ fn event() -> impl Strategy<Value = Event> {
         closed,
         gap,
         event_of_apps(),
+        tally(),
         time().prop_map(Event::Tick),
         (time(), any::<String>())
             .prop_map(|(at, name)| Event::PhaseChange(PhaseChange { at, name })),
