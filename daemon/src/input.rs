@@ -109,6 +109,20 @@ pub struct OwnerFact {
     pub inode: u32,
 }
 
+/// A socket that no lookup found had the same ends as one that was found: whose packets are whose
+/// cannot be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerDoubt {
+    /// When it was noticed.
+    pub at: Timestamp,
+    /// The sockets' protocol.
+    pub proto: SocketProto,
+    /// The handset's side.
+    pub local: SocketAddr,
+    /// The other side.
+    pub remote: SocketAddr,
+}
+
 /// The kernel closed a socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SocketClosed {
@@ -205,6 +219,8 @@ pub struct Note {
 pub enum Event {
     /// The kernel was asked for a socket's owner.
     OwnerFact(OwnerFact),
+    /// Another socket had the ends of one whose owner is known.
+    OwnerDoubt(OwnerDoubt),
     /// The kernel closed a socket.
     SocketClosed(SocketClosed),
     /// Apps came, went or changed.

@@ -28,8 +28,8 @@ pub enum Weakness {
     SmallReceiveBuffer,
     /// A rule of somebody else accepts packets before ours see them.
     EarlierAccept,
-    /// An interface could not be watched.
-    InterfaceNotWatched,
+    /// What is forwarded for others is seen as if it were sent here.
+    ForwardedSeen,
     /// Sockets cannot be asked for their owner.
     NoSocketLookup,
 }

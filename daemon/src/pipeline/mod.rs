@@ -7,7 +7,7 @@ mod settle;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
@@ -17,11 +17,17 @@ use sakshi_rules::{
 };
 
 use crate::{
-    attribute::{inventory::Inventory, owner::Conclusion},
+    attribute::{
+        inventory::Inventory,
+        owner::{Conclusion, Rival},
+    },
     evidence::body::{Record, SourceCount, Summary},
     finding::{ContactBook, ContactId, Share},
     flow::{self, FlowId, FlowTable, Observed},
-    input::{Event, Gap, GapCause, Input, OwnerFact, Packet, PhaseChange, SocketProto, Vantage},
+    input::{
+        Event, Gap, GapCause, Input, OwnerDoubt, OwnerFact, Packet, PhaseChange, SocketProto,
+        Vantage,
+    },
     locate::Atlas,
     name::{Content, Outcome, dns::DnsKind, identify, resolved::ResolvedNames},
     packet::{Transport, View, dissect},
@@ -54,6 +60,8 @@ pub struct State {
     /// Number of the phase in which it began.
     began_in: u32,
     looked_up: Option<u32>,
+    /// Who else had its five-tuple.
+    rival: Option<Rival>,
     packets_without_uid: u64,
     probes: u8,
     protocol: Option<AppProtocol>,
@@ -298,13 +306,14 @@ impl Core {
     }
 
     fn event(&mut self, event: &Event, out: &mut Vec<Record>) {
-        if let Event::OwnerFact(fact) = event {
-            self.owner_fact(fact);
-            return;
+        match event {
+            Event::OwnerFact(fact) => return self.owner_fact(fact),
+            Event::OwnerDoubt(doubt) => return self.owner_doubt(doubt),
+            _ => {}
         }
         self.settle_ready(out);
         match event {
-            Event::OwnerFact(_) | Event::SocketClosed(_) => {}
+            Event::OwnerFact(_) | Event::OwnerDoubt(_) | Event::SocketClosed(_) => {}
             Event::Tick(at) => {
                 self.advance(*at, out);
                 self.close_ended(out);
@@ -321,22 +330,48 @@ impl Core {
         }
     }
 
-    fn owner_fact(&mut self, fact: &OwnerFact) {
-        let protocol = match fact.proto {
-            SocketProto::Tcp => 6,
-            SocketProto::Udp => 17,
-        };
-        let Some(id) = self.table.find(protocol, fact.local, fact.remote) else {
-            return;
-        };
-        let Some(flow) = self.table.get_mut(id) else {
-            return;
-        };
-        if fact.uid.is_some() && flow.user.looked_up.is_none() {
-            flow.user.looked_up = fact.uid;
+    fn owner_doubt(&mut self, doubt: &OwnerDoubt) {
+        if let Some(flow) =
+            Self::socket_flow(&mut self.table, doubt.proto, (doubt.local, doubt.remote))
+        {
+            flow.user.rival.get_or_insert(Rival::Unknown);
             if flow.user.settled.is_some() {
                 mark_ready(flow, &mut self.ready);
             }
+        }
+    }
+
+    /// The flow of a socket.
+    fn socket_flow(
+        table: &mut FlowTable<State>,
+        proto: SocketProto,
+        ends: (SocketAddr, SocketAddr),
+    ) -> Option<&mut Flow> {
+        let protocol = match proto {
+            SocketProto::Tcp => 6,
+            SocketProto::Udp => 17,
+        };
+        let id = table.find(protocol, ends.0, ends.1)?;
+        table.get_mut(id)
+    }
+
+    fn owner_fact(&mut self, fact: &OwnerFact) {
+        let ends = (fact.local, fact.remote);
+        let Some(flow) = Self::socket_flow(&mut self.table, fact.proto, ends) else {
+            return;
+        };
+        let Some(uid) = fact.uid else {
+            return;
+        };
+        match (flow.user.looked_up, flow.user.rival) {
+            (None, _) => flow.user.looked_up = Some(uid),
+            (Some(first), None | Some(Rival::Unknown)) if first != uid => {
+                flow.user.rival = Some(Rival::Known(uid));
+            }
+            _ => return,
+        }
+        if flow.user.settled.is_some() {
+            mark_ready(flow, &mut self.ready);
         }
     }
 

@@ -251,6 +251,7 @@ pub(super) fn conclude(flow: &Flow) -> Conclusion {
     Evidence {
         reported: flow.uid,
         looked_up: flow.user.looked_up,
+        rival: flow.user.rival,
     }
     .conclude(flow.tuple.remote.port)
 }

@@ -151,6 +151,7 @@ impl Block {
 fn event_time(event: &mut Event) -> &mut Timestamp {
     match event {
         Event::OwnerFact(fact) => &mut fact.at,
+        Event::OwnerDoubt(doubt) => &mut doubt.at,
         Event::SocketClosed(closed) => &mut closed.at,
         Event::InventoryChange(change) => &mut change.at,
         Event::PhaseChange(phase) => &mut phase.at,

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::input::{
-    Batch, Gap, GapCause, Input, Note, OwnerFact, Packet, PhaseChange, SocketClosed, SocketProto,
+    Batch, Gap, GapCause, Input, Note, OwnerDoubt, OwnerFact, Packet, PhaseChange, SocketClosed,
+    SocketProto,
 };
 
 fn time() -> impl Strategy<Value = Timestamp> {
@@ -61,6 +62,14 @@ fn event() -> impl Strategy<Value = Event> {
             })
         },
     );
+    let doubt = (time(), address(), address()).prop_map(|(at, local, remote)| {
+        Event::OwnerDoubt(OwnerDoubt {
+            at,
+            proto: SocketProto::Udp,
+            local,
+            remote,
+        })
+    });
     let gap = (
         time(),
         prop::option::of(whole()),
@@ -81,6 +90,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         owner,
         closed,
+        doubt,
         gap,
         time().prop_map(Event::Tick),
         (time(), any::<String>())
