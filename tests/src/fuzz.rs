@@ -28,6 +28,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("nflog_message", packets::nflog_message),
     ("nflog_listing", packets::nflog_listing),
     ("sock_diag", packets::sock_diag),
+    ("ring_block", packets::ring_block),
     ("capture_file", packets::capture_file),
     ("dns", names::dns),
     ("dns_tcp", names::dns_tcp),

@@ -65,6 +65,7 @@ targets! {
     nflog_message: EXECUTIONS;
     nflog_listing: EXECUTIONS;
     sock_diag: EXECUTIONS;
+    ring_block: EXECUTIONS;
     capture_file: EXECUTIONS;
     dns: EXECUTIONS;
     dns_tcp: EXECUTIONS;

@@ -4,4 +4,5 @@
 mod inbound;
 mod lab;
 mod packets;
+mod ring;
 mod rules;

@@ -10,6 +10,7 @@ use sakshi::{
             listing::{Listing, RULES_MAX},
             message::{Message, messages},
         },
+        packet_socket::block::frames,
     },
     input::{Batch, Input, LinkType},
     packet::{self, Transport},
@@ -102,6 +103,26 @@ pub(super) fn nflog_listing(data: &[u8]) {
 pub(super) fn sock_diag(data: &[u8]) {
     // A message has a header of 16 bytes; one more item says what is wrong with the rest.
     assert!(sock_diag::messages(data).count() <= data.len() / 16 + 1);
+}
+
+/// A block of a packet ring, behind its status word.
+pub(super) fn ring_block(data: &[u8]) {
+    let mut ended = false;
+    let mut count = 0_u32;
+    for frame in frames(data).take(data.len() + 1) {
+        assert!(!ended, "nothing follows an error");
+        match frame {
+            Ok(frame) => {
+                assert!(frame.data.len() < data.len());
+                count += 1;
+            }
+            Err(error) => {
+                assert_eq!(error.read, count);
+                assert!(error.expected > count);
+                ended = true;
+            }
+        }
+    }
 }
 
 /// A capture, plain or compressed.
