@@ -47,8 +47,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// Bytes of the ring. It is memory of the kernel that counts as ours; measured to lose nothing at
-/// 200,000 packets a second (`docs/results.md`).
+/// Bytes of the ring: some 40,000 short packets. It is memory of the kernel that counts as ours.
 pub const RING_BYTES: usize = 8 * 1024 * 1024;
 /// Blocks that are read before anything else has its turn.
 const BLOCKS_PER_TURN_MAX: usize = 16;
