@@ -116,6 +116,20 @@ pub struct OwnerFact {
     pub inode: u32,
 }
 
+/// A socket that no lookup found had the same ends as one that was found: whose packets are whose
+/// cannot be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerDoubt {
+    /// When it was noticed.
+    pub at: Timestamp,
+    /// The sockets' protocol.
+    pub proto: SocketProto,
+    /// The handset's side.
+    pub local: SocketAddr,
+    /// The other side.
+    pub remote: SocketAddr,
+}
+
 /// A process was found behind a socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessFact {
@@ -305,6 +319,8 @@ pub enum Event {
     ProcessFact(ProcessFact),
     /// A capture's writer named the app of a UID.
     AppName(AppName),
+    /// Another socket had the ends of one whose owner is known.
+    OwnerDoubt(OwnerDoubt),
     /// The kernel closed a socket.
     SocketClosed(SocketClosed),
     /// Apps came, went or changed.

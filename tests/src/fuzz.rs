@@ -30,6 +30,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("nflog_listing", packets::nflog_listing),
     ("sock_diag", packets::sock_diag),
     ("sock_destroy", packets::sock_destroy),
+    ("ring_block", packets::ring_block),
     ("capture_file", packets::capture_file),
     ("dns", names::dns),
     ("dns_tcp", names::dns_tcp),

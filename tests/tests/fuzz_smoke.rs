@@ -67,6 +67,7 @@ targets! {
     nflog_listing: EXECUTIONS;
     sock_diag: EXECUTIONS;
     sock_destroy: EXECUTIONS;
+    ring_block: EXECUTIONS;
     capture_file: EXECUTIONS;
     dns: EXECUTIONS;
     dns_tcp: EXECUTIONS;

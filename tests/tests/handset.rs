@@ -72,6 +72,7 @@ fn many_short_flows_are_all_told() {
         parallel: 4,
         to: to.clone(),
         seed: 1,
+        open_ms: 0,
     };
     let sent = handset.run_app(10_060, &[flows]).expect("an app");
     assert_eq!(sent.len() as u64, COUNT);

@@ -75,6 +75,7 @@ fn session(handset: &Handset, case: &Path, seed: &mut Seed) -> Vec<Acknowledged>
         parallel: 4,
         to,
         seed: seed.next_number(),
+        open_ms: 0,
     };
     let app = handset.start_app(10_050, &[load]).expect("the load");
     wait::until(FIRST_MAX, || (follower.count() > 0).then_some(()))

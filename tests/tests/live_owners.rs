@@ -48,6 +48,7 @@ fn short_flows_have_their_owners() {
                 parallel: PARALLEL,
                 to: to.clone(),
                 seed: seed.next_number(),
+                open_ms: 0,
             };
             handset.start_app(*uid, &[flows]).expect("an app")
         })

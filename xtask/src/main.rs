@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask demo`, `test`, `cross`, `handset`, `data`.
+//! The project's own commands: `cargo xtask demo`, `test`, `bench`, `cross`, `handset`, `data`.
 //!
 //! In: the workspace, on a machine as fresh as can be. Out: exit code 0 when all is well, 1 when
 //! something is not, 2 for wrong use. It depends on nothing (`data`
@@ -19,6 +19,7 @@ Usage: cargo xtask <command>
 
   demo [--keep] [--record] [--bless]   see the real daemon find what a virtual handset's apps send
   test                                 everything that must pass before a change goes in
+  bench capture [--rate N …]           what capturing loses and costs (root, release build)
   cross [musl] [android] [--compare]   build what runs on the phone (docs/building.md)
   cross --tests [--all]                the unit tests (all: the slow ones too) on arm64, emulated
   cross --stand-in                     build the shim with a folder that looks like an NDK
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["demo", options @ ..] => steps::demo(options),
         ["test"] => steps::test(),
+        ["bench", options @ ..] => steps::bench(options),
         ["cross", options @ ..] => cross::run(options),
         ["handset", options @ ..] => handset::run_handset(options),
         ["data", ..] => {

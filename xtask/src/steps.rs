@@ -36,6 +36,28 @@ fn run_demo(options: &[&str]) -> Outcome {
     run(&demo.to_string_lossy(), options)
 }
 
+/// Builds everything for release and runs a bench. Its figures decide nothing.
+pub fn bench(options: &[&str]) -> Outcome {
+    prerequisites::system_tools()?;
+    let programs = [
+        "build",
+        "--release",
+        "-p",
+        "sakshi",
+        "-p",
+        "sakshi-tests",
+        "--bins",
+    ];
+    run("cargo", &programs)?;
+    let me = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
+    let target = me.parent().and_then(std::path::Path::parent);
+    let bench = target
+        .ok_or("the build folder has no parent")?
+        .join("release")
+        .join("bench");
+    run(&bench.to_string_lossy(), options)
+}
+
 /// Everything that must pass before a change goes in.
 pub fn test() -> Outcome {
     let mut report = Report::default();

@@ -24,7 +24,8 @@ pub enum Basis {
     Pcapdroid,
     /// Apple's PKTAP header in front of a packet: a process, and no UID.
     Pktap,
-    /// The creator and the lookup disagree on a socket that is not a resolver's: nobody is named.
+    /// The creator and the lookup disagree on a socket that is not a resolver's, or two lookups of
+    /// one five-tuple do: nobody is named.
     Disputed,
     /// Nothing said whose it is.
     None,
@@ -52,6 +53,17 @@ pub struct Evidence {
     pub reported: Option<u32>,
     /// UID that a lookup gave; none when there was no lookup or it found nothing.
     pub looked_up: Option<u32>,
+    /// Who else had the five-tuple that was looked up: which packet was whose cannot be told.
+    pub rival: Option<Rival>,
+}
+
+/// Another owner of a five-tuple.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rival {
+    /// A later lookup gave this other UID.
+    Known(u32),
+    /// Another socket had the five-tuple, and no lookup found it.
+    Unknown,
 }
 
 /// Who owns a flow, as far as can be told.
@@ -61,9 +73,10 @@ pub struct Conclusion {
     pub uid: Option<u32>,
     /// How it is known.
     pub basis: Basis,
-    /// The socket's creator, where it is not the owner.
+    /// The socket's creator, where it is not the owner; where the owner is disputed, the UID that
+    /// was given first.
     pub creator_uid: Option<u32>,
-    /// The other UID that a lookup gave, where the owner is disputed.
+    /// The other UID that was given, where the owner is disputed; none where the other is not known.
     pub disputed_uid: Option<u32>,
     /// A platform UID on a resolver's socket, and no lookup said for whom.
     pub may_act_for_app: bool,
@@ -79,6 +92,12 @@ impl Evidence {
     /// creator and ignores that, a lookup sees it. So on a resolver's socket of a platform UID the
     /// lookup is believed; anywhere else two different answers mean that nobody is named.
     pub fn conclude(self, remote_port: Option<u16>) -> Conclusion {
+        if let (Some(first), Some(rival)) = (self.looked_up, self.rival) {
+            return match rival {
+                Rival::Known(other) => disputed(first, Some(other)),
+                Rival::Unknown => disputed(first, None),
+            };
+        }
         let resolver = remote_port.is_some_and(|port| RESOLVER_PORTS.contains(&port));
         match (self.reported, self.looked_up) {
             (Some(creator), None) => Conclusion {
@@ -94,13 +113,7 @@ impl Evidence {
                 may_act_for_app: uid::is_resolver(owner),
                 ..named(owner, Basis::SockDiag)
             },
-            (Some(creator), Some(owner)) => Conclusion {
-                uid: None,
-                basis: Basis::Disputed,
-                creator_uid: Some(creator),
-                disputed_uid: Some(owner),
-                may_act_for_app: false,
-            },
+            (Some(creator), Some(owner)) => disputed(creator, Some(owner)),
             (None, Some(owner)) => Conclusion {
                 may_act_for_app: resolver && uid::is_resolver(owner),
                 ..named(owner, Basis::SockDiag)
@@ -145,6 +158,16 @@ const fn named(uid: u32, basis: Basis) -> Conclusion {
     }
 }
 
+const fn disputed(first: u32, other: Option<u32>) -> Conclusion {
+    Conclusion {
+        uid: None,
+        basis: Basis::Disputed,
+        creator_uid: Some(first),
+        disputed_uid: other,
+        may_act_for_app: false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +176,7 @@ mod tests {
         Evidence {
             reported,
             looked_up,
+            rival: None,
         }
         .conclude(Some(port))
     }
@@ -192,6 +216,21 @@ mod tests {
             (owner.creator_uid, owner.disputed_uid),
             (Some(1000), Some(10_055))
         );
+    }
+
+    #[test]
+    fn two_lookups_that_differ_name_nobody_and_are_kept() {
+        for reported in [None, Some(0), Some(10_050)] {
+            for (rival, other) in [(Rival::Known(10_051), Some(10_051)), (Rival::Unknown, None)] {
+                let owner = Evidence {
+                    reported,
+                    looked_up: Some(10_050),
+                    rival: Some(rival),
+                }
+                .conclude(Some(53));
+                assert_eq!(owner, disputed(10_050, other));
+            }
+        }
     }
 
     #[test]

@@ -32,8 +32,8 @@ pub enum Weakness {
     EarlierDrop,
     /// Nothing independent counts what is sent, so that holes in our rules have no count.
     NoIndependentCounter,
-    /// An interface could not be watched.
-    InterfaceNotWatched,
+    /// What is forwarded for others is seen as if it were sent here.
+    ForwardedSeen,
     /// Sockets cannot be asked for their owner.
     NoSocketLookup,
     /// The kernel does not tell when it destroys sockets: no closing totals.

@@ -50,7 +50,7 @@ use super::{
         rules::{self, Commands, Finding, Rules, RulesError},
         socket::{Delivery, GroupSocket, SocketError},
     },
-    packet_socket::{PACKET_SOCKETS_LOSE, PacketCapture, PacketSocketError},
+    packet_socket::{PACKET_SOCKETS_LOSE, PacketCapture, PacketSocketError, RING_BYTES},
 };
 use crate::{
     input::{Batch, Tally},
@@ -95,6 +95,8 @@ pub struct LiveConfig {
     pub commands: Commands,
     /// Receive buffer of each socket, in bytes.
     pub receive_buffer_bytes: usize,
+    /// Size of the packet socket's ring, in bytes.
+    pub ring_bytes: usize,
     /// NFLOG groups that may be used; the first two that are free are.
     pub groups: RangeInclusive<u16>,
     /// How often the rules are looked at.
@@ -109,6 +111,7 @@ impl Default for LiveConfig {
             way: CaptureWay::Auto,
             commands: Commands::default(),
             receive_buffer_bytes: RECEIVE_BUFFER_BYTES,
+            ring_bytes: RING_BYTES,
             groups: GROUPS,
             check_every: CHECK_EVERY,
         }
@@ -238,7 +241,7 @@ pub struct GroupTotals {
 pub struct LiveTotals {
     /// The way that was used: never [`CaptureWay::Auto`].
     pub way: CaptureWay,
-    /// Per NFLOG group; empty for a packet socket, which has no counters.
+    /// Per NFLOG group; empty for a packet socket.
     pub groups: Vec<GroupTotals>,
     /// Packets received.
     pub received: u64,
@@ -429,18 +432,9 @@ fn start_packet_instead(
 }
 
 fn start_packet(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, LiveError> {
-    let mut degradations = Vec::new();
-    let owners = open_lookup(&mut degradations);
     let (outbox, batches) = channels();
     let (commands, received) = mpsc::channel();
-    let (capture, weaker) = PacketCapture::open(
-        config.receive_buffer_bytes,
-        outbox,
-        owners,
-        received,
-        Arc::clone(clock),
-    )?;
-    degradations.extend(weaker);
+    let (capture, degradations) = PacketCapture::open(config.ring_bytes, outbox, received, clock)?;
     let capture = spawn(receive::THREAD, move || capture.run())?;
     Ok(Started {
         capture: LiveCapture {

@@ -8,7 +8,7 @@ mod settle;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
@@ -20,15 +20,15 @@ use sakshi_rules::{
 use crate::{
     attribute::{
         inventory::{Inventory, InventoryHistory, Version},
-        owner::Conclusion,
+        owner::{Conclusion, Rival},
         uid::AppId,
     },
     evidence::body::{Closes, Outbound, Record, SourceCount, Summary},
     finding::{ContactBook, ContactId, Share},
     flow::{self, Closing, FlowId, FlowTable, Observed},
     input::{
-        Event, Gap, GapCause, Input, InventoryChange, OwnerFact, Packet, PhaseChange, SocketClosed,
-        SocketProto, Tally, Vantage,
+        Event, Gap, GapCause, Input, InventoryChange, OwnerDoubt, OwnerFact, Packet, PhaseChange,
+        SocketClosed, SocketProto, Tally, Vantage,
     },
     locate::Atlas,
     name::{Content, Outcome, dns::DnsKind, identify, resolved::ResolvedNames},
@@ -65,6 +65,8 @@ pub struct State {
     inventory: Version,
     looked_up: Option<u32>,
     process: process::Known,
+    /// Who else had its five-tuple.
+    rival: Option<Rival>,
     packets_without_uid: u64,
     probes: u8,
     protocol: Option<AppProtocol>,
@@ -319,13 +321,14 @@ impl Core {
     }
 
     fn event(&mut self, event: &Event, out: &mut Vec<Record>) {
-        if let Event::OwnerFact(fact) = event {
-            self.owner_fact(fact);
-            return;
+        match event {
+            Event::OwnerFact(fact) => return self.owner_fact(fact),
+            Event::OwnerDoubt(doubt) => return self.owner_doubt(doubt),
+            _ => {}
         }
         self.settle_ready(out);
         match event {
-            Event::OwnerFact(_) => {}
+            Event::OwnerFact(_) | Event::OwnerDoubt(_) => {}
             Event::ProcessFact(fact) => self.process_fact(fact),
             Event::AppName(name) => self.app_names.note(name),
             Event::Tally(tally) => self.counts.tally = Some(*tally),
@@ -343,21 +346,44 @@ impl Core {
         }
     }
 
-    fn owner_fact(&mut self, fact: &OwnerFact) {
-        let Some(id) = self
-            .table
-            .find(protocol(fact.proto), fact.local, fact.remote)
-        else {
-            return;
-        };
-        let Some(flow) = self.table.get_mut(id) else {
-            return;
-        };
-        if fact.uid.is_some() && flow.user.looked_up.is_none() {
-            flow.user.looked_up = fact.uid;
+    fn owner_doubt(&mut self, doubt: &OwnerDoubt) {
+        if let Some(flow) =
+            Self::socket_flow(&mut self.table, doubt.proto, (doubt.local, doubt.remote))
+        {
+            flow.user.rival.get_or_insert(Rival::Unknown);
             if flow.user.settled.is_some() {
                 mark_ready(flow, &mut self.ready);
             }
+        }
+    }
+
+    /// The flow of a socket.
+    fn socket_flow(
+        table: &mut FlowTable<State>,
+        proto: SocketProto,
+        ends: (SocketAddr, SocketAddr),
+    ) -> Option<&mut Flow> {
+        let id = table.find(protocol(proto), ends.0, ends.1)?;
+        table.get_mut(id)
+    }
+
+    fn owner_fact(&mut self, fact: &OwnerFact) {
+        let ends = (fact.local, fact.remote);
+        let Some(flow) = Self::socket_flow(&mut self.table, fact.proto, ends) else {
+            return;
+        };
+        let Some(uid) = fact.uid else {
+            return;
+        };
+        match (flow.user.looked_up, flow.user.rival) {
+            (None, _) => flow.user.looked_up = Some(uid),
+            (Some(first), None | Some(Rival::Unknown)) if first != uid => {
+                flow.user.rival = Some(Rival::Known(uid));
+            }
+            _ => return,
+        }
+        if flow.user.settled.is_some() {
+            mark_ready(flow, &mut self.ready);
         }
     }
 

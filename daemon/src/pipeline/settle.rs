@@ -286,6 +286,7 @@ pub(super) fn conclude(flow: &Flow) -> Conclusion {
     Evidence {
         reported: flow.uid,
         looked_up: flow.user.looked_up,
+        rival: flow.user.rival,
     }
     .conclude(port)
 }

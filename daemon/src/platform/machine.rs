@@ -57,6 +57,16 @@ pub fn has_ipv6() -> bool {
     std::path::Path::new("/proc/thread-self/net/if_inet6").exists()
 }
 
+/// Whether packets of others are forwarded now (tethering).
+pub fn forwards_packets() -> bool {
+    [
+        "/proc/sys/net/ipv4/ip_forward",
+        "/proc/sys/net/ipv6/conf/all/forwarding",
+    ]
+    .into_iter()
+    .any(|file| std::fs::read_to_string(file).is_ok_and(|text| text.trim() != "0"))
+}
+
 /// A network interface, as far as capture needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface {

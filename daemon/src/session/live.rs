@@ -6,7 +6,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread::{self, JoinHandle},
@@ -312,6 +311,7 @@ fn live_config(config: &RunConfig, materials: &Materials) -> LiveConfig {
         receive_buffer_bytes: config
             .receive_buffer
             .unwrap_or(default.receive_buffer_bytes),
+        ring_bytes: config.receive_buffer.unwrap_or(default.ring_bytes),
         ..default
     }
 }
@@ -338,22 +338,9 @@ fn session_record(session: u64, now: Timestamp, way: CaptureWay) -> body::Sessio
             sha256: None,
         }],
         files: BTreeMap::new(),
-        handset: if way == CaptureWay::Packet {
-            own_addresses()
-        } else {
-            Vec::new()
-        },
+        // The kernel tells the direction of each packet.
+        handset: Vec::new(),
     }
-}
-
-/// The machine's addresses: they tell the direction of a packet that came without one.
-fn own_addresses() -> Vec<IpAddr> {
-    let interfaces = machine::interfaces();
-    interfaces
-        .into_iter()
-        .filter(|interface| !interface.loopback)
-        .flat_map(|interface| interface.addresses)
-        .collect()
 }
 
 fn first_status(config: &RunConfig, record: &body::Session, started: &Started) -> Status {

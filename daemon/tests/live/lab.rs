@@ -181,6 +181,16 @@ pub(crate) fn config(variant: &str) -> LiveConfig {
     }
 }
 
+/// The packet socket, where tests name a variant.
+pub(crate) const PACKET: &str = "packet";
+
+pub(crate) fn packet_config() -> LiveConfig {
+    LiveConfig {
+        way: CaptureWay::Packet,
+        ..LiveConfig::default()
+    }
+}
+
 pub(crate) fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock)
 }

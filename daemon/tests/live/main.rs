@@ -5,4 +5,5 @@ mod closes;
 mod inbound;
 mod lab;
 mod packets;
+mod ring;
 mod rules;

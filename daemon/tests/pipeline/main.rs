@@ -145,6 +145,42 @@ fn a_resolver_socket_belongs_to_the_app_that_it_was_given_to() {
 }
 
 #[test]
+fn a_five_tuple_that_changed_hands_names_nobody() {
+    let there = "13.228.10.20:9";
+    let mut witness = Witness::new(core(PACKAGES));
+    let lookup = |second, uid: u32, inode| {
+        Event::OwnerFact(OwnerFact {
+            at: at(second),
+            proto: SocketProto::Udp,
+            local: "192.168.43.100:40000".parse().unwrap(),
+            remote: there.parse().unwrap(),
+            uid: Some(uid),
+            inode,
+        })
+    };
+    witness.see(&udp(0, None, 40_000, there, false, b"\x99one"));
+    // Another socket of the same app is no contradiction.
+    for (inode, uid) in [(1, 10_050), (2, 10_050), (3, 10_051), (4, 10_050)] {
+        witness.hear(&lookup(0, uid, inode));
+        witness.see(&udp(10, None, 40_000, there, false, b"\x99two"));
+    }
+    witness.finish();
+    let flows: Vec<_> = witness
+        .records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Flow(flow) => Some(&flow.owner),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(flows.len(), 1);
+    let owner = flows[0];
+    assert_eq!((owner.uid, owner.basis), (None, Basis::Disputed));
+    let both = (owner.creator_uid, owner.disputed_uid);
+    assert_eq!(both, (Some(10_050), Some(10_051)));
+}
+
+#[test]
 fn answers_name_addresses_and_two_names_name_none() {
     let resolver = "49.45.0.1:53";
     let mut witness = Witness::new(core(PACKAGES));

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
 use sakshi_tests::{
     handset::{
@@ -25,6 +26,9 @@ use sakshi_tests::{
     seed::Seed,
     wait,
 };
+
+#[path = "vh-app/flood.rs"]
+mod flood;
 
 /// Time an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -104,7 +108,26 @@ impl App {
                 parallel,
                 to,
                 seed,
-            } => self.flows(*count, *parallel, to, *seed),
+                open_ms,
+            } => {
+                let open = Duration::from_millis(*open_ms);
+                self.flows(*count, *parallel, (to, *seed), open)
+            }
+            Action::Inherit {
+                proto,
+                port,
+                to,
+                owners,
+                open_ms,
+            } => {
+                let open = Duration::from_millis(*open_ms);
+                owners
+                    .iter()
+                    .try_for_each(|owner| self.inherit(*proto, *port, *to, (*owner, open)))
+            }
+            Action::Flood { .. } => flood::run(action, |local, to, sent| {
+                self.say(Proto::Udp, local, to, self.uid, Some(sent))
+            }),
         }
     }
 
@@ -178,7 +201,13 @@ impl App {
             .ok_or_else(|| format!("{} did not appear", until.display()).into())
     }
 
-    fn flows(&self, count: u64, parallel: u64, to: &[SocketAddr], seed: u64) -> Result<()> {
+    fn flows(
+        &self,
+        count: u64,
+        parallel: u64,
+        (to, seed): (&[SocketAddr], u64),
+        open: Duration,
+    ) -> Result<()> {
         thread::scope(|scope| {
             let threads: Vec<_> = (0..parallel)
                 .map(|thread| {
@@ -188,7 +217,7 @@ impl App {
                         mine.try_for_each(|number| {
                             let choice = usize::try_from(seed.below(to.len() as u64))?;
                             let to = *to.get(choice).ok_or("no host to choose")?;
-                            self.short_flow(number, to)
+                            self.short_flow(number, to, open)
                         })
                     })
                 })
@@ -199,16 +228,64 @@ impl App {
         })
     }
 
-    fn short_flow(&self, number: u64, to: SocketAddr) -> Result<()> {
+    fn short_flow(&self, number: u64, to: SocketAddr, open: Duration) -> Result<()> {
         if number % 2 == 1 {
-            return self.datagrams(to, SHORT.len(), 1, true);
+            let socket = udp_socket(to)?;
+            socket.connect(to)?;
+            let sent = ask(&socket, SHORT)?;
+            self.say(Proto::Udp, socket.local_addr()?, to, self.uid, Some(sent))?;
+            thread::sleep(open);
+            return Ok(());
         }
         let mut stream = self.connect(to)?;
         stream.write_all(SHORT)?;
+        // Before the connection ends: what is closed on both sides has no owner either.
+        thread::sleep(open);
         // The socket is closed only after the other side is done: an orphaned socket has no owner.
         stream.shutdown(Shutdown::Write)?;
         let mut echo = Vec::new();
         stream.read_to_end(&mut echo)?;
+        Ok(())
+    }
+
+    /// A socket from a port that the one before had, given to `owner` before it says anything.
+    fn inherit(
+        &self,
+        proto: Proto,
+        port: u16,
+        to: SocketAddr,
+        (owner, open): (u32, Duration),
+    ) -> Result<()> {
+        let any = any_address(to, port);
+        match proto {
+            Proto::Udp => {
+                let socket = UdpSocket::bind(any)?;
+                self.give_to(&socket, Some(owner))?;
+                socket.connect(to)?;
+                let sent = ask(&socket, SHORT)?;
+                self.say(proto, socket.local_addr()?, to, owner, Some(sent))?;
+                thread::sleep(open);
+            }
+            Proto::Tcp => {
+                let family = if to.is_ipv4() {
+                    AddressFamily::INET
+                } else {
+                    AddressFamily::INET6
+                };
+                let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
+                sockopt::set_socket_reuseaddr(&socket, true)?;
+                // Closed with a reset, so that the port is free at once.
+                sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
+                rustix::net::bind(&socket, &any)?;
+                self.give_to(&socket, Some(owner))?;
+                rustix::net::connect(&socket, &to)?;
+                let mut stream = TcpStream::from(socket);
+                self.say(proto, stream.local_addr()?, to, owner, None)?;
+                stream.write_all(SHORT)?;
+                stream.read_exact(&mut [0; SHORT.len()])?;
+                thread::sleep(open);
+            }
+        }
         Ok(())
     }
 
@@ -264,12 +341,16 @@ impl App {
 }
 
 fn udp_socket(to: SocketAddr) -> io::Result<UdpSocket> {
-    let any: SocketAddr = if to.is_ipv4() {
-        (Ipv4Addr::UNSPECIFIED, 0).into()
+    UdpSocket::bind(any_address(to, 0))
+}
+
+/// Any own address of the family of `to`, with a port.
+fn any_address(to: SocketAddr, port: u16) -> SocketAddr {
+    if to.is_ipv4() {
+        (Ipv4Addr::UNSPECIFIED, port).into()
     } else {
-        (Ipv6Addr::UNSPECIFIED, 0).into()
-    };
-    UdpSocket::bind(any)
+        (Ipv6Addr::UNSPECIFIED, port).into()
+    }
 }
 
 /// Sends a datagram until an answer comes; gives how often it was sent.

@@ -183,6 +183,7 @@ fn flows(count: u64, seed: u64) -> Action {
             places::MUMBAI.v6(places::ECHO),
         ],
         seed,
+        open_ms: 0,
     }
 }
 

@@ -10,6 +10,7 @@ use sakshi::{
             listing::{Listing, RULES_MAX},
             message::{Message, messages},
         },
+        packet_socket::block::frames,
     },
     input::{Batch, Event, Input, LinkType},
     packet::{self, Transport},
@@ -129,6 +130,26 @@ pub(super) fn sock_destroy(data: &[u8]) {
         // The fields stand in this order: who says a later one says the earlier ones.
         assert!(closed.min_rtt_us.is_none() || closed.bytes_received.is_some());
         assert!(closed.bytes_received.is_none() || closed.bytes_acked.is_some());
+    }
+}
+
+/// A block of a packet ring, behind its status word.
+pub(super) fn ring_block(data: &[u8]) {
+    let mut ended = false;
+    let mut count = 0_u32;
+    for frame in frames(data).take(data.len() + 1) {
+        assert!(!ended, "nothing follows an error");
+        match frame {
+            Ok(frame) => {
+                assert!(frame.data.len() < data.len());
+                count += 1;
+            }
+            Err(error) => {
+                assert_eq!(error.read, count);
+                assert!(error.expected > count);
+                ended = true;
+            }
+        }
     }
 }
 

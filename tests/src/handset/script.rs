@@ -81,6 +81,39 @@ pub enum Action {
         to: Vec<SocketAddr>,
         /// Seed of the choice.
         seed: u64,
+        /// How long each socket stays open after all is said, in milliseconds.
+        #[serde(default)]
+        open_ms: u64,
+    },
+    /// One five-tuple that changes hands: a socket for each owner, one after the other, from the
+    /// same port, closed before the next is opened. Needs root.
+    Inherit {
+        /// Protocol of the sockets.
+        proto: Proto,
+        /// Local port.
+        port: u16,
+        /// An echo host.
+        to: SocketAddr,
+        /// To whom the sockets are given.
+        owners: Vec<u32>,
+        /// How long each stays open after all is said, in milliseconds.
+        open_ms: u64,
+    },
+    /// As many datagrams as fast as the machine can, from several sockets; ends early after
+    /// `seconds`.
+    Flood {
+        /// Address and port.
+        to: SocketAddr,
+        /// Payload of each.
+        bytes: usize,
+        /// Threads, each with a socket of its own.
+        threads: u64,
+        /// Datagrams of each thread.
+        packets: u64,
+        /// Datagrams a second of all threads together; 0: no bound.
+        rate: u64,
+        /// Seconds after which it ends.
+        seconds: u64,
     },
 }
 

@@ -61,6 +61,8 @@ pub(crate) enum Command {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct LoopTotals {
     pub(crate) received: u64,
+    /// Lost in the kernel, where the thread itself counts that.
+    pub(crate) lost: u64,
     pub(crate) queue_dropped: u64,
     pub(crate) overruns: u64,
     pub(crate) malformed: u64,
@@ -73,7 +75,7 @@ impl LoopTotals {
             way,
             groups: Vec::new(),
             received: self.received,
-            lost: 0,
+            lost: self.lost,
             queue_dropped: self.queue_dropped,
             repairs: 0,
             tally: None,

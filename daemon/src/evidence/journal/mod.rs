@@ -153,6 +153,7 @@ fn event_time(event: &mut Event) -> &mut Timestamp {
         Event::OwnerFact(fact) => &mut fact.at,
         Event::ProcessFact(fact) => &mut fact.at,
         Event::AppName(name) => &mut name.at,
+        Event::OwnerDoubt(doubt) => &mut doubt.at,
         Event::SocketClosed(closed) => &mut closed.at,
         Event::InventoryChange(change) => &mut change.at,
         Event::Apk(apk) => &mut apk.at,

@@ -8,8 +8,8 @@ use super::*;
 use crate::{
     attribute::process::ProcessBasis,
     input::{
-        Apk, AppName, Batch, Gap, GapCause, Input, Note, OwnerFact, Packet, PhaseChange,
-        ProcessFact, SocketClosed, SocketProto, Tally,
+        Apk, AppName, Batch, Gap, GapCause, Input, Note, OwnerDoubt, OwnerFact, Packet,
+        PhaseChange, ProcessFact, SocketClosed, SocketProto, Tally,
     },
 };
 
@@ -124,6 +124,14 @@ fn event() -> impl Strategy<Value = Event> {
             })
         },
     );
+    let doubt = (time(), address(), address()).prop_map(|(at, local, remote)| {
+        Event::OwnerDoubt(OwnerDoubt {
+            at,
+            proto: SocketProto::Udp,
+            local,
+            remote,
+        })
+    });
     let gap = (
         time(),
         prop::option::of(whole()),
@@ -144,6 +152,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         owner,
         closed,
+        doubt,
         gap,
         event_of_apps(),
         tally(),
