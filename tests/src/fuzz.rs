@@ -29,6 +29,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("nflog_message", packets::nflog_message),
     ("nflog_listing", packets::nflog_listing),
     ("sock_diag", packets::sock_diag),
+    ("rtnetlink", packets::rtnetlink),
     ("capture_file", packets::capture_file),
     ("dns", names::dns),
     ("dns_tcp", names::dns_tcp),

@@ -66,6 +66,7 @@ targets! {
     nflog_message: EXECUTIONS;
     nflog_listing: EXECUTIONS;
     sock_diag: EXECUTIONS;
+    rtnetlink: EXECUTIONS;
     capture_file: EXECUTIONS;
     dns: EXECUTIONS;
     dns_tcp: EXECUTIONS;

@@ -30,6 +30,8 @@ pub enum Weakness {
     EarlierAccept,
     /// An interface could not be watched.
     InterfaceNotWatched,
+    /// Interfaces cannot be followed.
+    NoInterfaces,
     /// Sockets cannot be asked for their owner.
     NoSocketLookup,
 }

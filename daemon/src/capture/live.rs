@@ -10,6 +10,7 @@
 //! and the sockets drained.
 
 pub(crate) mod clock_step;
+pub(crate) mod interfaces;
 pub(crate) mod ledger;
 pub(crate) mod lookup;
 pub(crate) mod outbox;
@@ -33,6 +34,7 @@ pub use clock_step::CLOCK_STEP_NANOS;
 pub use outbox::{BATCH_NANOS_MAX, QUEUE_BATCHES_MAX};
 
 use self::{
+    interfaces::InterfaceWatch,
     lookup::OwnerLookup,
     outbox::Outbox,
     process::ProcessAsker,
@@ -47,8 +49,12 @@ use super::{
         socket::{Delivery, GroupSocket, SocketError},
     },
     packet_socket::{PACKET_SOCKETS_LOSE, PacketCapture, PacketSocketError},
+    rtnetlink::RouteError,
 };
-use crate::{input::Batch, platform::clock::Clock};
+use crate::{
+    input::{Batch, Event},
+    platform::clock::Clock,
+};
 
 /// Packets that the kernel gathers for a batched group.
 const BATCHED_THRESHOLD: u32 = 64;
@@ -120,6 +126,9 @@ pub enum LiveError {
     /// The packet socket.
     #[error(transparent)]
     Packet(#[from] PacketSocketError),
+    /// Interfaces and their changes.
+    #[error(transparent)]
+    Interfaces(#[from] RouteError),
     /// Too many groups are taken.
     #[error("{}; {}", self.cause(), self.remedy())]
     NoGroupFree {
@@ -253,6 +262,7 @@ pub struct LiveTotals {
 pub struct LiveCapture {
     way: CaptureWay,
     runner: Option<Runner>,
+    interfaces: Option<InterfaceWatch>,
 }
 
 enum Runner {
@@ -274,6 +284,8 @@ pub struct Started {
     pub batches: LiveBatches,
     /// What is weaker than it should be.
     pub degradations: Vec<Degradation>,
+    /// The interfaces as they are, and their counters: these stand before the first packet.
+    pub first: Vec<Event>,
 }
 
 impl LiveCapture {
@@ -314,6 +326,10 @@ impl LiveCapture {
     }
 
     fn end(&mut self) -> Result<LiveTotals, LiveError> {
+        // The thread hands its events to the capture thread, which ends when nobody does any more.
+        if let Some(interfaces) = self.interfaces.take() {
+            interfaces.stop();
+        }
         match self.runner.take() {
             Some(Runner::Nflog { requests, watch }) => {
                 drop(requests);
@@ -421,14 +437,17 @@ fn start_packet(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, 
         Arc::clone(clock),
     )?;
     degradations.extend(weaker);
+    let (interfaces, first) = interfaces::start_or_degrade(&commands, clock, &mut degradations);
     let capture = spawn(receive::THREAD, move || capture.run())?;
     Ok(Started {
         capture: LiveCapture {
             way: CaptureWay::Packet,
             runner: Some(Runner::Packet { commands, capture }),
+            interfaces,
         },
         batches,
         degradations,
+        first,
     })
 }
 
@@ -471,6 +490,7 @@ fn start_nflog(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, L
     let capture = spawn(receive::THREAD, move || capture.run())?;
     let (rules, weaker) = Rules::install(config.commands.clone(), plan)?;
     degradations.extend(weaker);
+    let (interfaces, first) = interfaces::start_or_degrade(&commands, clock, &mut degradations);
     let (requests, asked) = mpsc::channel();
     let watch = Watch::new(rules, groups, (commands, capture), Arc::clone(clock));
     let every = config.check_every;
@@ -485,9 +505,11 @@ fn start_nflog(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, L
         capture: LiveCapture {
             way: CaptureWay::Nflog,
             runner: Some(Runner::Nflog { requests, watch }),
+            interfaces,
         },
         batches,
         degradations,
+        first,
     })
 }
 

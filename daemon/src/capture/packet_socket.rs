@@ -146,6 +146,10 @@ impl PacketCapture {
             if let Some(gap) = self.clock_watch.look(&*self.clock) {
                 self.outbox.push_event(Event::Gap(gap), &*self.clock);
             }
+            if let Some(slept) = self.clock_watch.take_suspension() {
+                self.outbox
+                    .push_event(Event::Suspension(slept), &*self.clock);
+            }
             self.rescan_if_due();
             let open = self.obey();
             self.outbox.flush_if_due(&*self.clock);
@@ -191,6 +195,7 @@ impl PacketCapture {
                         link: LinkType::RawIp,
                         vantage: Vantage::Both,
                         uid: None,
+                        interface: Some(index),
                         original_len: lookup::ip_len(data).map_or(copied, |len| len.max(copied)),
                         source: 0,
                         frame: self.totals.received,

@@ -211,6 +211,8 @@ pub(crate) struct Stream {
     pub(crate) packets: Vec<Seen>,
     pub(crate) facts: Vec<OwnerFact>,
     pub(crate) gaps: Vec<Gap>,
+    /// What was told of interfaces, their counters, and sleep.
+    pub(crate) surroundings: Vec<Event>,
 }
 
 impl Stream {
@@ -250,7 +252,7 @@ pub(crate) fn read_all(batches: &LiveBatches) -> Stream {
                 }),
                 Input::Event(Event::OwnerFact(fact)) => stream.facts.push(fact.clone()),
                 Input::Event(Event::Gap(gap)) => stream.gaps.push(gap.clone()),
-                Input::Event(_) => {}
+                Input::Event(event) => stream.surroundings.push(event.clone()),
             }
         }
         batches.give_back(batch);

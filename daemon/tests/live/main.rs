@@ -5,3 +5,4 @@ mod inbound;
 mod lab;
 mod packets;
 mod rules;
+mod surroundings;

@@ -1,5 +1,6 @@
 //! The core at its boundary: inputs in, records out.
 
+mod paths;
 mod replay;
 mod stream;
 
