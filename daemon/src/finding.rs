@@ -4,7 +4,7 @@
 //! drafts. A contact is judged when it is first known and again when a bound in a rule is crossed;
 //! what is unchanged is not out twice.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use foldhash::fast::RandomState;
 use sakshi_rules::{
@@ -19,6 +19,7 @@ use crate::{
         inventory::{OwnerApps, Version},
         owner::Conclusion,
         process::NamedProcess,
+        uid,
     },
     evidence::body::{self, PacketRef, Record},
     time::Timestamp,
@@ -26,6 +27,9 @@ use crate::{
 
 /// Most contacts a session keeps apart; further ones are counted to no contact, as a gap.
 pub const CONTACTS_MAX: usize = 200_000;
+
+/// The role of a UID that resolves names for others: it is no app.
+const RESOLVER: &str = "resolver";
 
 /// Index of a contact in its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,10 +41,12 @@ struct Key {
     owner: Conclusion,
     process: Option<NamedProcess>,
     addr: IpAddr,
+    embedded_ipv4: Option<Ipv4Addr>,
     port: Option<u16>,
     proto: Proto,
     name: Option<String>,
     app_protocol: AppProtocol,
+    via: Option<body::Via>,
     phase: u32,
     /// Version of the inventory in which its flow began: an app that was updated is another
     /// contact.
@@ -58,6 +64,8 @@ pub struct Claim {
     pub inventory: Version,
     /// Address reached.
     pub addr: IpAddr,
+    /// The IPv4 address inside it that a translator sends on to.
+    pub embedded_ipv4: Option<Ipv4Addr>,
     /// Port reached.
     pub port: Option<u16>,
     /// Protocol.
@@ -68,6 +76,8 @@ pub struct Claim {
     pub name: Option<String>,
     /// Every name seen.
     pub names: Vec<Name>,
+    /// By which way it left.
+    pub via: Option<body::Via>,
     /// Whether payload was sent.
     pub payload: bool,
     /// Its first packets.
@@ -207,10 +217,12 @@ impl ContactBook {
             owner: claim.owner,
             process: claim.process.clone(),
             addr: claim.addr,
+            embedded_ipv4: claim.embedded_ipv4,
             port: claim.port,
             proto: claim.proto,
             name: claim.name.clone(),
             app_protocol: claim.app_protocol,
+            via: claim.via,
             phase: self.phase,
             inventory: claim.inventory,
         };
@@ -255,6 +267,7 @@ impl ContactBook {
         let packages = packages_body(apps);
         let endpoint = body::Endpoint {
             addr: claim.addr,
+            embedded_ipv4: claim.embedded_ipv4,
             port: claim.port,
             proto: claim.proto,
             app_protocol: claim.app_protocol,
@@ -276,6 +289,7 @@ impl ContactBook {
             packages,
             endpoint,
             place,
+            via: claim.via,
             phase: self.phase_name().to_owned(),
             at: claim.at,
         };
@@ -431,6 +445,10 @@ pub fn owner_body(
         process_acts_for: process.and_then(|process| process.acts_for.clone()),
         name: apps.and_then(|apps| apps.android_name).map(str::to_owned),
         note: apps.and_then(|apps| apps.note).map(str::to_owned),
+        role: owner
+            .uid
+            .filter(|owner| uid::is_resolver(*owner))
+            .map(|_| RESOLVER.to_owned()),
         creator_uid: owner.creator_uid,
         disputed_uid: owner.disputed_uid,
         may_act_for_app: owner.may_act_for_app,

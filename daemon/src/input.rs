@@ -3,6 +3,8 @@
 //! In: what a producer in `capture` or the supervisor learnt. Out: [`Batch`]es, which carry many
 //! inputs through one channel send, so that the hot path allocates nothing per packet.
 
+mod surroundings;
+
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     attribute::{inventory::App, process::ProcessBasis},
     time::Timestamp,
+};
+
+pub use surroundings::{
+    Interface, InterfaceAddress, InterfaceChange, InterfaceCount, InterfaceCounters,
+    InterfaceHappening, InterfaceKind, Suspension,
 };
 
 /// How the first byte of a packet is to be read (numbers of the tcpdump.org link-type registry,
@@ -78,6 +85,8 @@ pub struct Packet<'a> {
     pub vantage: Vantage,
     /// UID that came with it (`NFULA_UID`): the creator of the socket.
     pub uid: Option<u32>,
+    /// Index of the interface by which it leaves, or came in; none when that was not told.
+    pub interface: Option<u32>,
     /// Length before truncation, in bytes, counted like `data` (link header included).
     pub original_len: u32,
     /// Which source of the case it came from (index into the case's list of sources).
@@ -335,6 +344,12 @@ pub enum Event {
     Tally(Tally),
     /// A remark.
     Note(Note),
+    /// An interface came, went or changed.
+    Interface(InterfaceChange),
+    /// The kernel's own counts of the interfaces.
+    Counters(InterfaceCounters),
+    /// The handset slept.
+    Suspension(Suspension),
     /// Time passed without a packet.
     Tick(Timestamp),
     /// A capture file has ended, at its last packet's time: its flows end with it.
@@ -393,6 +408,7 @@ impl Batch {
             link,
             vantage,
             uid,
+            interface,
             original_len,
             source,
             frame,
@@ -404,6 +420,7 @@ impl Batch {
             link,
             vantage,
             uid,
+            interface,
             original_len,
             source,
             frame,
@@ -471,6 +488,7 @@ mod tests {
             link: LinkType::RawIp,
             vantage: Vantage::Both,
             uid: Some(10_050),
+            interface: Some(3),
             original_len: 9,
             source: 0,
             frame: 1,

@@ -37,6 +37,12 @@ impl Timestamp {
         self.0.saturating_sub(earlier.0)
     }
 
+    /// From RFC 3339 text with its offset; none for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
+        let moment: jiff::Timestamp = text.parse().ok()?;
+        Some(Self::from_micros(moment.as_microsecond()))
+    }
+
     /// In the zone of the machine that shows it, with its offset: for reading, not for records that
     /// must be the same everywhere.
     pub fn local(self) -> String {

@@ -48,6 +48,7 @@ impl Run {
             link: LinkType::RawIp,
             vantage: self.vantage,
             uid: self.uid,
+            interface: None,
             original_len: view.ip_len,
             source: 0,
             frame: self.frame,

@@ -164,6 +164,7 @@ impl Given {
         let place = self.place();
         let endpoint = Endpoint {
             addr: self.addr.unwrap_or(ADDR_DEFAULT),
+            embedded_ipv4: None,
             port: Some(self.port.unwrap_or(443)),
             proto: self.proto.unwrap_or(Proto::Tcp),
             app_protocol: self.app_protocol.unwrap_or(AppProtocol::Tls),

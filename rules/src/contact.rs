@@ -3,7 +3,7 @@
 //! In: what the daemon concluded, each claim with its basis. Out: nothing; these are the types
 //! that the engine reads.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +113,10 @@ pub struct Name {
 pub struct Endpoint {
     /// Address.
     pub addr: IpAddr,
+    /// The IPv4 address inside `addr` that a translator sends on to (NAT64, RFC 6052); this is the
+    /// server that is located.
+    #[serde(default)]
+    pub embedded_ipv4: Option<Ipv4Addr>,
     /// Port, for protocols that have one.
     pub port: Option<u16>,
     /// Protocol.
@@ -123,6 +127,13 @@ pub struct Endpoint {
     pub name: Option<String>,
     /// Every name seen for it, with its source, in order.
     pub names: Vec<Name>,
+}
+
+impl Endpoint {
+    /// The address of the server that is located: behind a translator, the IPv4 one.
+    pub fn located_addr(&self) -> IpAddr {
+        self.embedded_ipv4.map_or(self.addr, IpAddr::V4)
+    }
 }
 
 /// How well a place is known; ordered from worst to best.

@@ -31,6 +31,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("sock_diag", packets::sock_diag),
     ("sock_destroy", packets::sock_destroy),
     ("ring_block", packets::ring_block),
+    ("rtnetlink", packets::rtnetlink),
     ("capture_file", packets::capture_file),
     ("dns", names::dns),
     ("dns_tcp", names::dns_tcp),

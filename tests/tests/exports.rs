@@ -34,7 +34,7 @@ fn schema(name: &str) -> Value {
 
 fn all_schemas() -> Vec<(&'static str, Value)> {
     let rows = SCHEMAS.iter().map(|(_, name)| *name);
-    rows.chain(["summary", "status", "doctor"])
+    rows.chain(["coverage", "summary", "status", "doctor"])
         .map(|name| (name, schema(name)))
         .collect()
 }
@@ -190,6 +190,13 @@ fn a_live_case_matches_the_schemas() {
     let session = kinds.iter().position(|kind| *kind == "session");
     let session = session.expect("a session");
     assert_eq!(kinds[session..session + 2], ["session", "doctor"]);
+    let coverage = daemon::output(["coverage", daemon::text(&case), "--format", "jsonl"]);
+    let coverage = daemon::json(coverage.expect("a statement").trim()).expect("JSON");
+    assert_eq!(problems(&schema("coverage"), &coverage), [""; 0]);
+    for kind in ["interface", "counters"] {
+        let known = |record: &Value| record["kind"] == kind;
+        assert!(records.iter().any(known), "no record is {kind}");
+    }
     csv_says_the_same_as_json(&case);
 }
 

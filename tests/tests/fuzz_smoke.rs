@@ -68,6 +68,7 @@ targets! {
     sock_diag: EXECUTIONS;
     sock_destroy: EXECUTIONS;
     ring_block: EXECUTIONS;
+    rtnetlink: EXECUTIONS;
     capture_file: EXECUTIONS;
     dns: EXECUTIONS;
     dns_tcp: EXECUTIONS;

@@ -297,6 +297,18 @@ fn sample_case(dir: &Path) -> PathBuf {
         draft(Kind::NOTE, json!({"at": at, "text": "ü ≠ \"u\"\n"}))
             .with_attachment(b"a photograph".to_vec()),
         draft(
+            Kind::INTERFACE,
+            json!({"at": at, "happening": "added", "interface": {"name": "tun0", "holders": [1]}}),
+        ),
+        draft(
+            Kind::COUNTERS,
+            json!({"at": at, "interfaces": [{"name": "wlan0", "tx_packets": 7}]}),
+        ),
+        draft(
+            Kind::SUSPENSION,
+            json!({"at": at, "from": at, "suspended_us": 1_000_000}),
+        ),
+        draft(
             Kind::REPAIR,
             json!({"at": at, "rules": 2, "before": -3, "again": true}),
         ),

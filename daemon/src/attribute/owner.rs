@@ -101,11 +101,12 @@ impl Evidence {
         let resolver = remote_port.is_some_and(|port| RESOLVER_PORTS.contains(&port));
         match (self.reported, self.looked_up) {
             (Some(creator), None) => Conclusion {
-                may_act_for_app: resolver && uid::is_platform(creator),
+                may_act_for_app: (resolver && uid::is_platform(creator))
+                    || uid::is_resolver(creator),
                 ..named(creator, Basis::Nflog)
             },
             (Some(creator), Some(owner)) if creator == owner => Conclusion {
-                may_act_for_app: resolver && uid::is_resolver(owner),
+                may_act_for_app: uid::is_resolver(owner),
                 ..named(creator, Basis::Nflog)
             },
             (Some(creator), Some(owner)) if resolver && uid::is_platform(creator) => Conclusion {
@@ -115,7 +116,7 @@ impl Evidence {
             },
             (Some(creator), Some(owner)) => disputed(creator, Some(owner)),
             (None, Some(owner)) => Conclusion {
-                may_act_for_app: resolver && uid::is_resolver(owner),
+                may_act_for_app: uid::is_resolver(owner),
                 ..named(owner, Basis::SockDiag)
             },
             (None, None) => Conclusion {
@@ -206,6 +207,9 @@ mod tests {
         assert!(owner.may_act_for_app);
         assert!(conclude(Some(1051), Some(1051), 853).may_act_for_app);
         assert!(!conclude(Some(0), Some(0), 53).may_act_for_app);
+        // DNS over HTTPS: only the UID tells it from other traffic.
+        assert!(conclude(Some(1051), None, 443).may_act_for_app);
+        assert!(!conclude(Some(1000), None, 443).may_act_for_app);
     }
 
     #[test]

@@ -23,6 +23,12 @@ pub const DNS_TETHER: u32 = 1052;
 /// App id of `nobody`.
 const NOBODY: u32 = 9999;
 
+/// App id of the daemon of the platform's own VPNs.
+pub const VPN: u32 = 1016;
+
+/// App id under which clatd translates IPv4 packets on an IPv6-only network.
+pub const CLAT: u32 = 1029;
+
 /// The kernel's overflow UID: it could not say which.
 pub const OVERFLOW: u32 = 65_534;
 
@@ -148,7 +154,7 @@ const NAMES: &[(u32, &str)] = &[
     (1013, "media"),
     (1014, "dhcp"),
     (1015, "sdcard_rw"),
-    (1016, "vpn"),
+    (VPN, "vpn"),
     (1017, "keystore"),
     (1018, "usb"),
     (1019, "drm"),
@@ -159,7 +165,7 @@ const NAMES: &[(u32, &str)] = &[
     (1026, "drmrpc"),
     (1027, "nfc"),
     (1028, "sdcard_r"),
-    (1029, "clat"),
+    (CLAT, "clat"),
     (1030, "loop_radio"),
     (1031, "mediadrm"),
     (1032, "package_info"),

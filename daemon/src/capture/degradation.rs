@@ -34,6 +34,8 @@ pub enum Weakness {
     NoIndependentCounter,
     /// What is forwarded for others is seen as if it were sent here.
     ForwardedSeen,
+    /// Interfaces cannot be followed.
+    NoInterfaces,
     /// Sockets cannot be asked for their owner.
     NoSocketLookup,
     /// The kernel does not tell when it destroys sockets: no closing totals.

@@ -12,6 +12,7 @@
 pub(crate) mod account;
 pub(crate) mod clock_step;
 pub(crate) mod closes;
+pub(crate) mod interfaces;
 pub(crate) mod ledger;
 pub(crate) mod lookup;
 pub(crate) mod outbox;
@@ -37,6 +38,7 @@ pub use outbox::{BATCH_NANOS_MAX, QUEUE_BATCHES_MAX};
 
 use self::{
     closes::CloseWatch,
+    interfaces::InterfaceWatch,
     lookup::OwnerLookup,
     outbox::Outbox,
     process::ProcessAsker,
@@ -51,9 +53,10 @@ use super::{
         socket::{Delivery, GroupSocket, SocketError},
     },
     packet_socket::{PACKET_SOCKETS_LOSE, PacketCapture, PacketSocketError, RING_BYTES},
+    rtnetlink::RouteError,
 };
 use crate::{
-    input::{Batch, Tally},
+    input::{Batch, Event, Tally},
     platform::clock::Clock,
 };
 
@@ -130,6 +133,9 @@ pub enum LiveError {
     /// The packet socket.
     #[error(transparent)]
     Packet(#[from] PacketSocketError),
+    /// Interfaces and their changes.
+    #[error(transparent)]
+    Interfaces(#[from] RouteError),
     /// Too many groups are taken.
     #[error("{}; {}", self.cause(), self.remedy())]
     NoGroupFree {
@@ -265,6 +271,7 @@ pub struct LiveTotals {
 pub struct LiveCapture {
     way: CaptureWay,
     runner: Option<Runner>,
+    interfaces: Option<InterfaceWatch>,
 }
 
 enum Runner {
@@ -286,6 +293,8 @@ pub struct Started {
     pub batches: LiveBatches,
     /// What is weaker than it should be.
     pub degradations: Vec<Degradation>,
+    /// The interfaces as they are, and their counters: these stand before the first packet.
+    pub first: Vec<Event>,
 }
 
 impl LiveCapture {
@@ -326,6 +335,10 @@ impl LiveCapture {
     }
 
     fn end(&mut self) -> Result<LiveTotals, LiveError> {
+        // The thread hands its events to the capture thread, which ends when nobody does any more.
+        if let Some(interfaces) = self.interfaces.take() {
+            interfaces.stop();
+        }
         match self.runner.take() {
             Some(Runner::Nflog { requests, watch }) => {
                 drop(requests);
@@ -434,15 +447,19 @@ fn start_packet_instead(
 fn start_packet(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, LiveError> {
     let (outbox, batches) = channels();
     let (commands, received) = mpsc::channel();
-    let (capture, degradations) = PacketCapture::open(config.ring_bytes, outbox, received, clock)?;
+    let (capture, mut degradations) =
+        PacketCapture::open(config.ring_bytes, outbox, received, clock)?;
+    let (interfaces, first) = interfaces::start_or_degrade(&commands, clock, &mut degradations);
     let capture = spawn(receive::THREAD, move || capture.run())?;
     Ok(Started {
         capture: LiveCapture {
             way: CaptureWay::Packet,
             runner: Some(Runner::Packet { commands, capture }),
+            interfaces,
         },
         batches,
         degradations,
+        first,
     })
 }
 
@@ -486,6 +503,7 @@ fn start_nflog(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, L
     let capture = spawn(receive::THREAD, move || capture.run())?;
     let (rules, weaker) = Rules::install(config.commands.clone(), plan)?;
     degradations.extend(weaker);
+    let (interfaces, first) = interfaces::start_or_degrade(&commands, clock, &mut degradations);
     let (requests, asked) = mpsc::channel();
     let mut watch = Watch::new(rules, groups, (commands, capture), Arc::clone(clock));
     watch.open_sums();
@@ -501,9 +519,11 @@ fn start_nflog(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, L
         capture: LiveCapture {
             way: CaptureWay::Nflog,
             runner: Some(Runner::Nflog { requests, watch }),
+            interfaces,
         },
         batches,
         degradations,
+        first,
     })
 }
 

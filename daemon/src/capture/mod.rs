@@ -7,3 +7,4 @@ pub mod file;
 pub mod live;
 pub mod nflog;
 pub mod packet_socket;
+pub mod rtnetlink;

@@ -184,6 +184,9 @@ impl PacketCapture {
             if let Some(gap) = self.clock_watch.look(&*self.reader.clock) {
                 self.reader.push_event(Event::Gap(gap));
             }
+            if let Some(slept) = self.clock_watch.take_suspension() {
+                self.reader.push_event(Event::Suspension(slept));
+            }
             let open = self.obey();
             self.reader.outbox.flush_if_due(&*self.reader.clock);
             if !open {
@@ -324,6 +327,7 @@ impl Reader {
                 Vantage::Input
             },
             uid: None,
+            interface: Some(frame.interface),
             // The IP header's own length where it says one: what lies behind it is padding.
             original_len: lookup::ip_len(frame.data)
                 .map_or(frame.original_len, |len| len.max(copied)),

@@ -7,6 +7,8 @@ use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::time::Timestamp;
+
 /// A witness of what a handset's apps send, and where.
 #[derive(Debug, Parser)]
 #[command(
@@ -53,6 +55,12 @@ pub enum Command {
         sakshi export case-17 --what findings --format jsonl\n  \
         sakshi export case-17 --what flows --format csv -o flows.csv")]
     Export(ExportArgs),
+    /// Say what of a span of time was watched, and what was not.
+    #[command(after_help = "Examples:\n  \
+        sakshi coverage case-17\n  \
+        sakshi coverage case-17 --from 2026-11-24T09:00:00Z --to 2026-11-24T10:00:00Z\n  \
+        sakshi coverage case-17 --format jsonl")]
+    Coverage(CoverageArgs),
     /// Check that a case's evidence is intact; changes nothing. Exit code 1: it is not.
     #[command(after_help = "Example:\n  sakshi verify case-17")]
     Verify(VerifyArgs),
@@ -207,6 +215,41 @@ pub struct ExportArgs {
     /// File to write, outside the case; standard output without it.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// Form of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TextOrJsonl {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+/// `sakshi coverage`.
+#[derive(Debug, Args)]
+pub struct CoverageArgs {
+    /// Folder of the case.
+    #[arg(value_name = "CASE")]
+    pub case: PathBuf,
+    /// Start of the span (RFC 3339); without it, the machine's start before the first session.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub from: Option<Timestamp>,
+    /// End of the span (RFC 3339); without it, the last moment that the case knows of.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub to: Option<Timestamp>,
+    /// How it is shown.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: TextOrJsonl,
+}
+
+/// A moment as it is typed.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).ok_or_else(|| {
+        "give a time with its offset, such as 2026-11-24T09:00:00Z or \
+         2026-11-24T14:30:00+05:30"
+            .to_owned()
+    })
 }
 
 /// `sakshi verify`.

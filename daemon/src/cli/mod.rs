@@ -50,6 +50,7 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Findings(args) => read::findings(&args),
         Command::Export(args) => read::export(&args),
+        Command::Coverage(args) => read::coverage(&args),
         Command::Verify(args) => read::verify(&args),
         Command::Status(args) => talk::status(&args),
         Command::Stop(target) => talk::stop(&target),

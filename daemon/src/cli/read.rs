@@ -8,12 +8,16 @@ use std::{
 
 use super::{
     Failure, Outcome,
-    args::{ExportArgs, FindingsArgs, FormatChoice, TextOrJson, VerifyArgs, WhatChoice},
+    args::{
+        CoverageArgs, ExportArgs, FindingsArgs, FormatChoice, TextOrJson, TextOrJsonl, VerifyArgs,
+        WhatChoice,
+    },
     output::{self, Stdout, StdoutError, say},
 };
 use crate::{
-    evidence::{Reader, Verification, verify as verify_case},
+    evidence::{Reader, Verification, canonical::to_canonical, verify as verify_case},
     report::{
+        coverage::{Asked, coverage as cover, text},
         export::{ExportError, Format, What, export as export_rows, fold},
         table,
     },
@@ -119,6 +123,22 @@ fn of_stdout(error: ExportError) -> Failure {
         ExportError::Write(error) => StdoutError::from(error).into(),
         other => other.into(),
     }
+}
+
+/// Says what of a span was watched.
+pub fn coverage(args: &CoverageArgs) -> Result<Outcome, Failure> {
+    let asked = Asked {
+        from: args.from,
+        to: args.to,
+    };
+    let coverage = cover(&Reader::open(&args.case)?, asked)?;
+    let mut out = Stdout::open();
+    match args.format {
+        TextOrJsonl::Text => out.text(text::page(&coverage))?,
+        TextOrJsonl::Jsonl => out.line(to_canonical(&coverage)?)?,
+    }
+    out.close()?;
+    Ok(Outcome::Done)
 }
 
 /// Says whether the evidence is intact.

@@ -5,7 +5,7 @@
 //! and kinds, never by changed ones.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use sakshi_rules::contact::{AppClass, AppProtocol, Grade, Name, Place, Proto};
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub use sakshi_rules::contact::Endpoint;
 pub use crate::{
     attribute::{owner::Basis, process::ProcessBasis},
     flow::{FlowState, RttBasis},
-    input::Gap,
+    input::{Gap, GapCause, InterfaceChange, InterfaceCount, InterfaceCounters, Suspension},
 };
 
 /// Who sent.
@@ -47,6 +47,9 @@ pub struct Owner {
     pub name: Option<String>,
     /// Why no app stands behind the UID; null: one does, the UID is the platform's, or not known.
     pub note: Option<String>,
+    /// What a UID of the platform does for others (`resolver`); null: nothing that is known of.
+    #[serde(default)]
+    pub role: Option<String>,
     /// The socket's creator, where it is not the owner.
     pub creator_uid: Option<u32>,
     /// The other UID that was given, where the owner is disputed.
@@ -110,6 +113,38 @@ pub struct PacketRef {
     pub frame: u64,
 }
 
+/// By which way it left the handset. Ordered: of several, the last stands for the flow. An open
+/// enumeration: readers must accept further values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Via {
+    /// By an interface that is no tunnel.
+    Direct,
+    /// By such an interface, from an app that holds the other end of a tunnel: it may carry what
+    /// others sent into that tunnel, or be the app's own traffic. Which one is not told.
+    VpnOuter,
+    /// IPv4 on an IPv6-only network (464XLAT); it leaves as IPv6.
+    Clat,
+    /// Into a tunnel: it leaves inside another flow, which may be recorded too.
+    Vpn,
+    /// The IPv6 side of a flow that is recorded as [`Via::Clat`]: the same packets again.
+    ClatCopy,
+}
+
+impl Via {
+    /// The word that stands in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::VpnOuter => "vpn_outer",
+            Self::Clat => "clat",
+            Self::Vpn => "vpn",
+            Self::ClatCopy => "clat_copy",
+        }
+    }
+}
+
 /// Record `flow`: written when a flow ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flow {
@@ -169,6 +204,15 @@ pub struct Flow {
     pub place: PlaceSummary,
     /// Phase in which it began.
     pub phase: String,
+    /// By which way it left; null: not known.
+    #[serde(default)]
+    pub via: Option<Via>,
+    /// Interfaces by which it left, in the order of their use.
+    #[serde(default)]
+    pub interfaces: Vec<String>,
+    /// The IPv4 address inside `dst`, where a translator sends on to it (NAT64).
+    #[serde(default)]
+    pub embedded_ipv4: Option<Ipv4Addr>,
     /// The contact it was counted to last.
     pub contact: Option<String>,
     /// Its first packets.
@@ -188,6 +232,9 @@ pub struct Contact {
     pub endpoint: Endpoint,
     /// Where.
     pub place: Place,
+    /// By which way it left; null: not known.
+    #[serde(default)]
+    pub via: Option<Via>,
     /// When in the examination.
     pub phase: String,
     /// When it was settled.
@@ -263,6 +310,13 @@ pub struct Session {
     pub tool_version: String,
     /// Kernel release and machine, for a live run.
     pub kernel: Option<String>,
+    /// The kernel's name for this start of the machine (`/proc/sys/kernel/random/boot_id`); null
+    /// where it was not read.
+    #[serde(default)]
+    pub boot_id: Option<String>,
+    /// When the machine was started, by its own account; null where it was not read.
+    #[serde(default)]
+    pub booted: Option<Timestamp>,
     /// How packets are watched (`nflog`, `packet`, `files`, `journal`).
     pub capture: String,
     /// Sources in the order of their numbers.
@@ -405,9 +459,31 @@ pub enum Record {
     Inventory(InventoryChange),
     /// An APK file of a preloaded app.
     Apk(Apk),
+    /// An interface came, went or changed.
+    Interface(Box<InterfaceChange>),
+    /// The kernel's own counts of the interfaces.
+    Counters(InterfaceCounters),
+    /// The handset slept.
+    Suspension(Suspension),
 }
 
 impl Record {
+    /// Kinds that come from the core.
+    pub const KINDS: [Kind; 12] = [
+        Kind::FLOW,
+        Kind::CONTACT,
+        Kind::FINDING,
+        Kind::TOTAL,
+        Kind::GAP,
+        Kind::NOTE,
+        Kind::PHASE,
+        Kind::INVENTORY,
+        Kind::APK,
+        Kind::INTERFACE,
+        Kind::COUNTERS,
+        Kind::SUSPENSION,
+    ];
+
     /// The draft that the store appends.
     pub fn draft(&self) -> Result<Draft, CanonicalError> {
         match self {
@@ -420,6 +496,9 @@ impl Record {
             Self::Phase(body) => Draft::new(Kind::PHASE, body),
             Self::Inventory(body) => Draft::new(Kind::INVENTORY, body),
             Self::Apk(body) => Draft::new(Kind::APK, body),
+            Self::Interface(body) => Draft::new(Kind::INTERFACE, body),
+            Self::Counters(body) => Draft::new(Kind::COUNTERS, body),
+            Self::Suspension(body) => Draft::new(Kind::SUSPENSION, body),
         }
     }
 }

@@ -54,6 +54,12 @@ kinds! {
     NOTE = "note";
     /// Something was not seen.
     GAP = "gap";
+    /// A network interface came, went or changed.
+    INTERFACE = "interface";
+    /// The kernel's own counts of the interfaces.
+    COUNTERS = "counters";
+    /// The handset slept.
+    SUSPENSION = "suspension";
     /// A flow.
     FLOW = "flow";
     /// A contact.

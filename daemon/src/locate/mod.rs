@@ -10,6 +10,7 @@ pub mod dataset;
 pub mod encode;
 pub mod format;
 mod ladder;
+pub mod nat64;
 pub mod prefix;
 mod special;
 

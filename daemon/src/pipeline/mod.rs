@@ -3,6 +3,7 @@
 //! In: one ordered stream of inputs. Out: records, and for each packet how much of it the journal
 //! must keep, so that feeding the journal again gives the same records. No I/O, no clock.
 
+mod paths;
 mod process;
 mod settle;
 
@@ -17,13 +18,14 @@ use sakshi_rules::{
     contact::{AppProtocol, Name},
 };
 
+use self::paths::{Paths, Way};
 use crate::{
     attribute::{
         inventory::{Inventory, InventoryHistory, Version},
         owner::{Conclusion, Rival},
         uid::AppId,
     },
-    evidence::body::{Closes, Outbound, Record, SourceCount, Summary},
+    evidence::body::{Closes, Outbound, Record, SourceCount, Summary, Via},
     finding::{ContactBook, ContactId, Share},
     flow::{self, Closing, FlowId, FlowTable, Observed},
     input::{
@@ -81,6 +83,7 @@ pub struct State {
     before_phase: Share,
     /// Its first packet in that phase.
     counted_since: Option<Timestamp>,
+    way: Way,
     settled: Option<Settled>,
 }
 
@@ -91,6 +94,7 @@ struct Settled {
     owner: Conclusion,
     phase: u32,
     payload: bool,
+    via: Option<Via>,
 }
 
 type Flow = flow::Flow<State>;
@@ -122,6 +126,7 @@ pub struct Core {
     max_age_days: u32,
     resolved: ResolvedNames,
     app_names: process::AppNames,
+    paths: Paths,
     book: ContactBook,
     sources: Vec<String>,
     ready: Vec<FlowId>,
@@ -164,6 +169,7 @@ impl Core {
             max_age_days: ages.min().unwrap_or(PLACE_AGE_DAYS_DEFAULT),
             resolved: ResolvedNames::new(),
             app_names: process::AppNames::default(),
+            paths: Paths::default(),
             book: ContactBook::new(setup.session, setup.rules),
             counts: Counts {
                 sources: vec![(0, 0); setup.sources.len()],
@@ -253,6 +259,7 @@ impl Core {
             {
                 let asked_by = settle::conclude(flow).uid;
                 self.resolved.learn(message, packet.at, asked_by);
+                self.paths.learn_translators(message);
             }
             Content::HttpRequest(request) => flow.user.through_proxy |= request.target_is_absolute,
             _ => {}
@@ -288,13 +295,19 @@ impl Core {
         if !observed.outbound {
             return;
         }
+        let owner = settle::conclude(flow);
+        self.paths
+            .follow(&mut flow.user.way, packet.interface, owner.uid);
         let share = Share {
             packets_out: 1,
             bytes_out: u64::from(view.ip_len),
         };
         match flow.user.settled {
             Some(settled) if settled.phase == phase => {
-                if settled.owner != settle::conclude(flow) || settled.payload != flow.payload_out {
+                if settled.owner != owner
+                    || settled.payload != flow.payload_out
+                    || settled.via != flow.user.way.via()
+                {
                     mark_ready(flow, &mut self.ready);
                 }
                 if let Some(contact) = settled.contact {
@@ -343,6 +356,12 @@ impl Core {
             Event::Apk(apk) => out.push(Record::Apk(apk.clone())),
             Event::InventoryChange(change) => self.change_inventory(change, out),
             Event::PhaseChange(change) => self.begin_phase(change, out),
+            Event::Interface(change) => {
+                self.paths.apply(change);
+                out.push(Record::Interface(Box::new(change.clone())));
+            }
+            Event::Counters(counters) => out.push(Record::Counters(counters.clone())),
+            Event::Suspension(slept) => out.push(Record::Suspension(slept.clone())),
         }
     }
 
@@ -451,6 +470,7 @@ impl Core {
     }
 
     fn end_source(&mut self, out: &mut Vec<Record>) {
+        self.mark_copies_among_waiting();
         self.table.finish();
         self.close_ended(out);
         self.waiting.clear();

@@ -7,7 +7,13 @@
 
 use sakshi_rules::contact::{AppProtocol, Name, NameSource, Proto};
 
-use super::{Core, FLOW_NAMES_MAX, Flow, Settled, State, process};
+use std::net::{IpAddr, SocketAddr};
+
+use super::{
+    Core, FLOW_NAMES_MAX, Flow, Settled, State,
+    paths::{self, Paths},
+    process,
+};
 use crate::{
     attribute::{
         inventory::{InventoryHistory, OwnerApps},
@@ -15,8 +21,8 @@ use crate::{
         process::{NamedProcess, ProcessBasis, package_of},
         uid,
     },
-    evidence::body::{self, PacketRef, PlaceSummary, Record},
-    finding::{Claim, ContactBook, Share, owner_body},
+    evidence::body::{self, PacketRef, PlaceSummary, Record, Via},
+    finding::{Claim, ContactBook, ContactId, Share, owner_body},
     flow::{Ended, FlowId, FlowTable},
     locate::Atlas,
     name::resolved::{Resolution, ResolvedNames},
@@ -27,6 +33,9 @@ impl Core {
     pub(super) fn settle_ready(&mut self, out: &mut Vec<Record>) {
         let mut ready = std::mem::take(&mut self.ready);
         for id in ready.drain(..) {
+            if self.should_wait(id) {
+                continue;
+            }
             self.settle(id, out);
         }
         self.ready = ready;
@@ -49,7 +58,62 @@ impl Core {
         }
     }
 
+    /// The ends of the flows that this one would repeat; none unless it may be clatd's copy of an
+    /// app's packets, as it leaves an IPv6-only network.
+    fn originals(
+        &self,
+        id: FlowId,
+    ) -> Option<(u8, impl Iterator<Item = (SocketAddr, SocketAddr)>)> {
+        let flow = self.table.get(id)?;
+        let owner = conclude(flow).uid?;
+        let (local_port, remote_port) = (flow.tuple.local.port?, flow.tuple.remote.port?);
+        let remote = SocketAddr::new(flow.tuple.remote.addr, remote_port);
+        (paths::may_translate(owner) && remote.is_ipv6()).then(|| {
+            (
+                flow.tuple.protocol,
+                self.paths.originals(local_port, remote),
+            )
+        })
+    }
+
+    /// Whether a flow that became ready should rather wait until it is due: for the news of its
+    /// interface, or for the flow that it may repeat (the app's packets come in batches, and may
+    /// come behind clatd's copies).
+    fn should_wait(&mut self, id: FlowId) -> bool {
+        let may_repeat = self
+            .originals(id)
+            .is_some_and(|(_, mut originals)| originals.next().is_some());
+        let Some(flow) = self.table.get_mut(id) else {
+            return false;
+        };
+        if flow.user.settled.is_some() || !(may_repeat || self.paths.awaits(&flow.user.way)) {
+            return false;
+        }
+        flow.user.ready = false;
+        true
+    }
+
+    /// Marks a flow that repeats another one: the app's own flow is counted, the copy is not.
+    fn mark_copy(&mut self, id: FlowId) {
+        let repeats = self.originals(id).is_some_and(|(protocol, mut originals)| {
+            originals.any(|(own, other)| self.table.find(protocol, own, other).is_some())
+        });
+        if repeats && let Some(flow) = self.table.get_mut(id) {
+            flow.user.way.mark_copy();
+        }
+    }
+
+    /// The same for all that wait: after this their originals may be gone.
+    pub(super) fn mark_copies_among_waiting(&mut self) {
+        for at in 0..self.waiting.len() {
+            if let Some((_, id)) = self.waiting.get(at) {
+                self.mark_copy(*id);
+            }
+        }
+    }
+
     fn settle(&mut self, id: FlowId, out: &mut Vec<Record>) {
+        self.mark_copy(id);
         let (table, mut desk) = self.desk();
         if let Some(flow) = table.get_mut(id) {
             flow.user.ready = false;
@@ -66,6 +130,7 @@ impl Core {
             inventory: &self.inventory,
             resolved: &self.resolved,
             app_names: &self.app_names,
+            paths: &self.paths,
             sources: &self.sources,
             max_age_days: self.max_age_days,
         };
@@ -78,7 +143,14 @@ impl Core {
         self.table.drain_ended(&mut ended);
         let (_, mut desk) = self.desk();
         for mut flow in ended.drain(..) {
-            if flow.user.settled.is_none() || flow.user.ready {
+            let owner = conclude(&flow).uid;
+            desk.paths.reconsider(&mut flow.user.way, owner);
+            let via = flow.user.way.via();
+            let stands = flow
+                .user
+                .settled
+                .is_some_and(|settled| !flow.user.ready && settled.via == via);
+            if !stands {
                 desk.settle(&mut flow, out);
             }
             out.push(Record::Flow(Box::new(desk.flow_record(&flow))));
@@ -95,6 +167,7 @@ struct Desk<'a> {
     inventory: &'a InventoryHistory,
     resolved: &'a ResolvedNames,
     app_names: &'a process::AppNames,
+    paths: &'a Paths,
     sources: &'a [String],
     max_age_days: u32,
 }
@@ -117,25 +190,13 @@ impl<'a> Desk<'a> {
             return;
         }
         let concluded = conclude(flow);
-        let (owner, apps, process) = self.who(flow);
-        let (name, names) = self.names(flow, owner);
-        let addr = flow.tuple.remote.addr;
-        let claim = Claim {
-            owner,
-            process,
-            inventory: flow.user.inventory,
-            addr,
-            port: flow.tuple.remote.port,
-            proto: proto(flow),
-            app_protocol: flow.user.protocol.unwrap_or(AppProtocol::Unknown),
-            name,
-            names,
-            payload: flow.payload_out,
-            packets: self.packet_refs(flow),
-            at: flow.end,
+        self.paths.reconsider(&mut flow.user.way, concluded.uid);
+        let via = flow.user.way.via();
+        let contact = match via {
+            // Its packets are counted where they were sent first.
+            Some(Via::ClatCopy) => None,
+            _ => self.contact(flow, out),
         };
-        let place = || self.atlas.locate(addr, flow.start, self.max_age_days);
-        let contact = self.book.settle(claim, place, apps.as_ref(), out);
         let before = flow.user.settled.and_then(|settled| settled.contact);
         if before != contact {
             if let Some(before) = before {
@@ -151,7 +212,35 @@ impl<'a> Desk<'a> {
             owner: concluded,
             phase,
             payload: flow.payload_out,
+            via,
         });
+    }
+
+    /// The contact that a flow belongs to as far as is known now.
+    fn contact(&mut self, flow: &Flow, out: &mut Vec<Record>) -> Option<ContactId> {
+        let (owner, apps, process) = self.who(flow);
+        let (name, names) = self.names(flow, owner);
+        let addr = flow.tuple.remote.addr;
+        let embedded_ipv4 = self.paths.nat64.embedded(addr);
+        let claim = Claim {
+            owner,
+            process,
+            inventory: flow.user.inventory,
+            addr,
+            embedded_ipv4,
+            port: flow.tuple.remote.port,
+            proto: proto(flow),
+            app_protocol: flow.user.protocol.unwrap_or(AppProtocol::Unknown),
+            name,
+            names,
+            via: flow.user.way.via(),
+            payload: flow.payload_out,
+            packets: self.packet_refs(flow),
+            at: flow.end,
+        };
+        let located = embedded_ipv4.map_or(addr, IpAddr::V4);
+        let place = || self.atlas.locate(located, flow.start, self.max_age_days);
+        self.book.settle(claim, place, apps.as_ref(), out)
     }
 
     /// The endpoint's name, where one is known beyond a choice, and every name seen for it. What
@@ -231,9 +320,9 @@ impl<'a> Desk<'a> {
         let (owner, apps, process) = self.who(flow);
         let (_, names) = self.names(flow, owner);
         let rtt = flow.rtt();
-        let place = self
-            .atlas
-            .locate(flow.tuple.remote.addr, flow.start, self.max_age_days);
+        let embedded_ipv4 = self.paths.nat64.embedded(flow.tuple.remote.addr);
+        let located = embedded_ipv4.map_or(flow.tuple.remote.addr, IpAddr::V4);
+        let place = self.atlas.locate(located, flow.start, self.max_age_days);
         body::Flow {
             flow: format!("{}-{}", self.session, flow.id.ordinal()),
             proto: proto(flow),
@@ -267,6 +356,9 @@ impl<'a> Desk<'a> {
             app_protocol: flow.user.protocol.unwrap_or(AppProtocol::Unknown),
             place: PlaceSummary::from(&place),
             phase: self.book.name_of_phase(flow.user.began_in).to_owned(),
+            via: flow.user.way.via(),
+            interfaces: self.paths.names(&flow.user.way),
+            embedded_ipv4,
             contact: flow
                 .user
                 .settled

@@ -44,6 +44,14 @@ pub fn network_namespace() -> String {
         .unwrap_or_default()
 }
 
+/// The kernel's name for this start of the machine: another one after each.
+pub fn boot_id() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let text = text.trim();
+    let plain = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+    (!text.is_empty() && text.len() <= 64 && text.bytes().all(plain)).then(|| text.to_owned())
+}
+
 /// Release of the running kernel, as `uname -r` prints it.
 pub fn kernel_release() -> String {
     rustix::system::uname()

@@ -6,3 +6,4 @@ pub mod clock;
 pub mod command;
 pub mod machine;
 pub mod random;
+pub mod tunnel;

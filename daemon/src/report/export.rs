@@ -134,7 +134,7 @@ pub fn bodies<T: DeserializeOwned>(
         .try_for_each(|record| each(parse(&record?)?))
 }
 
-fn parse<T: DeserializeOwned>(record: &Record) -> Result<T, ExportError> {
+pub(super) fn parse<T: DeserializeOwned>(record: &Record) -> Result<T, ExportError> {
     serde_json::from_str(&record.body).map_err(|source| ExportError::Body {
         seq: record.seq,
         kind: record.kind.clone(),

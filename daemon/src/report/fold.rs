@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use sakshi_rules::contact::{Place, Proto};
 use serde::Serialize;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::{
     evidence::{
@@ -26,6 +26,8 @@ pub struct ContactRow {
     pub packages: Vec<body::Package>,
     /// Address reached.
     pub address: IpAddr,
+    /// The IPv4 address inside it that a translator sends on to.
+    pub embedded_ipv4: Option<Ipv4Addr>,
     /// Port reached.
     pub port: Option<u16>,
     /// Protocol.
@@ -36,6 +38,8 @@ pub struct ContactRow {
     pub name: Option<String>,
     /// Every name seen.
     pub names: Vec<sakshi_rules::contact::Name>,
+    /// By which way it left; null: not known.
+    pub via: Option<body::Via>,
     /// Phase of the examination.
     pub phase: String,
     /// Where it is.
@@ -75,6 +79,8 @@ pub struct FindingRow {
     pub endpoint: body::Endpoint,
     /// Where, and what that rests on.
     pub place: Place,
+    /// By which way it left; null: not known.
+    pub via: Option<body::Via>,
     /// Phase of the examination.
     pub phase: String,
     /// Flows.
@@ -151,12 +157,12 @@ impl Fold {
             let identity = (
                 &row.owner,
                 &row.packages,
-                &row.address,
+                (&row.address, row.embedded_ipv4),
                 row.port,
                 row.proto,
                 row.app_protocol,
                 &row.name,
-                &row.phase,
+                (row.via, &row.phase),
                 &row.place,
             );
             rows.add(to_canonical(&identity)?, row, |seen, row| {
@@ -188,9 +194,9 @@ impl Fold {
             let endpoint = &row.endpoint;
             let identity = (
                 (&row.set, &row.set_version, &row.rule, &row.outcome),
-                (&row.owner, &row.packages, &row.phase, &row.place),
+                (&row.owner, &row.packages, &row.phase, &row.place, row.via),
                 (
-                    &endpoint.addr,
+                    (&endpoint.addr, endpoint.embedded_ipv4),
                     endpoint.port,
                     endpoint.proto,
                     &endpoint.name,
@@ -261,11 +267,13 @@ fn contact_row(contact: &body::Contact, total: &body::Total) -> ContactRow {
         owner: contact.owner.clone(),
         packages: contact.packages.clone(),
         address: endpoint.addr,
+        embedded_ipv4: endpoint.embedded_ipv4,
         port: endpoint.port,
         proto: endpoint.proto,
         app_protocol: endpoint.app_protocol,
         name: endpoint.name,
         names: endpoint.names,
+        via: contact.via,
         phase: contact.phase.clone(),
         place: contact.place.clone(),
         flows: total.flows,
@@ -292,6 +300,7 @@ fn finding_row(
         packages: contact.packages.clone(),
         endpoint: contact.endpoint.clone(),
         place: contact.place.clone(),
+        via: contact.via,
         phase: contact.phase.clone(),
         flows: total.flows,
         bytes_out: total.bytes_out,

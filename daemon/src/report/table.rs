@@ -43,7 +43,7 @@ pub fn findings(rows: &[FindingRow], style: Style) -> String {
             Cell::new(row.outcome.replace('_', " ")),
             cell(&format!("{}\n{}", row.rule, row.severity)),
             cell(&owner(&row.owner)),
-            cell(&endpoint(&row.endpoint)),
+            cell(&reached(row)),
             cell(&place(&row.place)),
             Cell::new(row.flows),
             Cell::new(bytes(row.bytes_out)),
@@ -62,6 +62,11 @@ pub fn findings(rows: &[FindingRow], style: Style) -> String {
 /// A cell whose text cannot steer a terminal: names come from what apps sent and from files of the
 /// handset, so control characters are shown by their codes (`\u{1b}`).
 pub(super) fn cell(text: &str) -> Cell {
+    Cell::new(plain(text))
+}
+
+/// A text whose control characters are shown by their codes.
+pub(super) fn plain(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
         if letter.is_control() && letter != '\n' {
@@ -70,7 +75,7 @@ pub(super) fn cell(text: &str) -> Cell {
             safe.push(letter);
         }
     }
-    Cell::new(safe)
+    safe
 }
 
 fn outcome_rank(outcome: &str) -> u8 {
@@ -113,6 +118,7 @@ pub fn owner(owner: &body::Owner) -> String {
         };
     };
     let who = match (owner.name.as_deref(), owner.apps.as_slice()) {
+        (Some(name), _) if owner.role.is_some() => format!("{name} (a resolver, no app)"),
         (Some(name), []) => format!("{name} (platform)"),
         (Some(name), apps) => format!("{name} (the platform, {} packages)", apps.len()),
         (None, []) => owner
@@ -156,6 +162,20 @@ fn class(owner: &body::Owner) -> &'static str {
         AppClass::System => "system",
         AppClass::Unknown => "class unknown",
     }
+}
+
+/// What was reached, and the way there where it is not the plain one.
+fn reached(row: &FindingRow) -> String {
+    let mut text = endpoint(&row.endpoint);
+    if let Some(inside) = row.endpoint.embedded_ipv4 {
+        text.extend(["\nNAT64 to ", &inside.to_string()]);
+    }
+    match row.via {
+        Some(body::Via::Vpn) => text.push_str("\nvia a VPN"),
+        Some(body::Via::VpnOuter) => text.push_str("\noutside of a VPN that this app holds"),
+        _ => {}
+    }
+    text
 }
 
 fn endpoint(endpoint: &body::Endpoint) -> String {
@@ -229,6 +249,7 @@ mod tests {
             process_acts_for: None,
             name: None,
             note: None,
+            role: None,
             creator_uid: None,
             disputed_uid: None,
             may_act_for_app: false,

@@ -272,6 +272,8 @@ pub(super) fn session_record(
         local: None,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         kernel: None,
+        boot_id: None,
+        booted: None,
         capture: capture.to_owned(),
         sources,
         files: BTreeMap::new(),

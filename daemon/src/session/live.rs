@@ -332,6 +332,8 @@ fn session_record(session: u64, now: Timestamp, way: CaptureWay) -> body::Sessio
         local: Some(now.local()),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         kernel: Some(machine::kernel_release()),
+        boot_id: machine::boot_id(),
+        booted: boot_time(now),
         capture: way_name(way).to_owned(),
         sources: vec![body::Source {
             name: "live".to_owned(),
@@ -383,6 +385,7 @@ fn first_events(
                 .map(|degradation| degradation.to_gap(now)),
         )
         .map(Event::Gap)
+        .chain(started.first.iter().cloned())
         .collect()
 }
 

@@ -21,19 +21,6 @@ use crate::{
     time::Timestamp,
 };
 
-/// Kinds that come from the core, in the order in which it gave them.
-const CORE_KINDS: [Kind; 9] = [
-    Kind::FLOW,
-    Kind::CONTACT,
-    Kind::FINDING,
-    Kind::TOTAL,
-    Kind::GAP,
-    Kind::NOTE,
-    Kind::PHASE,
-    Kind::INVENTORY,
-    Kind::APK,
-];
-
 /// What is to be appended before the next session.
 #[derive(Debug)]
 pub struct Recovery {
@@ -150,7 +137,7 @@ fn missing(
     mut core: Core,
     began: i64,
 ) -> Result<Result<Vec<Draft>, i64>, SessionError> {
-    let mut stored = reader.records_after(began, &CORE_KINDS);
+    let mut stored = reader.records_after(began, &Record::KINDS);
     let mut records: Vec<Record> = Vec::new();
     let mut drafts = Vec::new();
     let mut compare = |records: &mut Vec<Record>| -> Result<Option<i64>, SessionError> {

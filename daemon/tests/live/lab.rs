@@ -223,6 +223,8 @@ pub(crate) struct Stream {
     pub(crate) gaps: Vec<Gap>,
     /// Ends of sockets, each with how many packets came before it.
     pub(crate) closed: Vec<(usize, SocketClosed)>,
+    /// What was told of interfaces, their counters, and sleep.
+    pub(crate) surroundings: Vec<Event>,
 }
 
 impl Stream {
@@ -276,7 +278,7 @@ pub(crate) fn read_all(batches: &LiveBatches) -> Stream {
                     stream.closed.push((stream.packets.len(), closed.clone()));
                 }
                 Input::Event(Event::Gap(gap)) => stream.gaps.push(gap.clone()),
-                Input::Event(_) => {}
+                Input::Event(event) => stream.surroundings.push(event.clone()),
             }
         }
         batches.give_back(batch);

@@ -7,3 +7,4 @@ mod lab;
 mod packets;
 mod ring;
 mod rules;
+mod surroundings;

@@ -1,6 +1,7 @@
 //! The core at its boundary: inputs in, records out.
 
 mod closes;
+mod paths;
 mod replay;
 mod stream;
 

@@ -90,6 +90,7 @@ fn feed(core: &mut Core, steps: &[Step], journal: &mut JournalWriter) -> Vec<Rec
             link: LinkType::RawIp,
             vantage: sent.vantage,
             uid: sent.uid,
+            interface: sent.interface,
             original_len: u32::try_from(sent.bytes.len()).unwrap(),
             source: 0,
             frame,

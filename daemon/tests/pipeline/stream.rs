@@ -55,6 +55,7 @@ pub fn core_with(packages_list: &str, more: &[&str]) -> Core {
 pub struct Sent {
     pub at: Timestamp,
     pub uid: Option<u32>,
+    pub interface: Option<u32>,
     pub vantage: Vantage,
     pub bytes: Vec<u8>,
 }
@@ -128,6 +129,7 @@ fn sent(millis: i64, uid: Option<u32>, inbound: bool, bytes: Vec<u8>) -> Sent {
     Sent {
         at: at(millis),
         uid,
+        interface: None,
         vantage,
         bytes,
     }
@@ -192,6 +194,7 @@ impl Witness {
             link: LinkType::RawIp,
             vantage: sent.vantage,
             uid: sent.uid,
+            interface: sent.interface,
             original_len: u32::try_from(sent.bytes.len()).unwrap(),
             source: 0,
             frame: self.frames,

@@ -68,7 +68,7 @@ fn known_or_located(contact: &Contact, part: Option<&str>, fits: impl Fn(&str) -
 }
 
 pub(super) fn organisation(contact: &Contact, wanted: &BTreeSet<Glob>) -> Answer {
-    if is_local(contact.endpoint.addr) {
+    if is_local(contact.endpoint.located_addr()) {
         return Answer::No;
     }
     match &contact.place.organisation {
@@ -77,20 +77,20 @@ pub(super) fn organisation(contact: &Contact, wanted: &BTreeSet<Glob>) -> Answer
         }),
         None => Answer::NotKnown(format!(
             "no source names the organisation of {}",
-            contact.endpoint.addr
+            contact.endpoint.located_addr()
         )),
     }
 }
 
 pub(super) fn asn(contact: &Contact, wanted: &BTreeSet<u32>) -> Answer {
-    if is_local(contact.endpoint.addr) {
+    if is_local(contact.endpoint.located_addr()) {
         return Answer::No;
     }
     match contact.place.asn {
         Some(asn) => Answer::yes_if(wanted.contains(&asn), || format!("AS{asn}")),
         None => Answer::NotKnown(format!(
             "no source names the AS of {}",
-            contact.endpoint.addr
+            contact.endpoint.located_addr()
         )),
     }
 }
@@ -106,7 +106,7 @@ pub(super) fn known(contact: &Contact, wanted: bool) -> Answer {
 /// The country, `None` for the local network, or why it is not known.
 pub(super) fn located(contact: &Contact) -> Result<Option<&str>, String> {
     let place = &contact.place;
-    let addr = contact.endpoint.addr;
+    let addr = contact.endpoint.located_addr();
     if is_local(addr) {
         return Ok(None);
     }

@@ -28,6 +28,7 @@ pub fn ordinary_contact() -> Contact {
         },
         endpoint: Endpoint {
             addr: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 10)),
+            embedded_ipv4: None,
             port: Some(443),
             proto: Proto::Tcp,
             app_protocol: AppProtocol::Tls,
@@ -141,6 +142,7 @@ fn any_endpoint() -> impl Strategy<Value = Endpoint> {
     (addr, option::of(any::<u16>()), proto, speaks, names).prop_map(
         |(addr, port, proto, app_protocol, (name, names))| Endpoint {
             addr,
+            embedded_ipv4: None,
             port,
             proto,
             app_protocol,

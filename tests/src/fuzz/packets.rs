@@ -11,6 +11,7 @@ use sakshi::{
             message::{Message, messages},
         },
         packet_socket::block::frames,
+        rtnetlink::{self, RouteMessage},
     },
     input::{Batch, Event, Input, LinkType},
     packet::{self, Transport},
@@ -151,6 +152,26 @@ pub(super) fn ring_block(data: &[u8]) {
             }
         }
     }
+}
+
+/// A datagram about the kernel's interfaces.
+pub(super) fn rtnetlink(data: &[u8]) {
+    let mut count = 0;
+    for change in rtnetlink::changes(data) {
+        count += 1;
+        match change {
+            Ok(RouteMessage::Link(link)) => {
+                let kind = link.kind.unwrap_or_default();
+                let printable = |text: &str| text.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
+                assert!(printable(&link.name) && printable(&kind));
+                assert!(link.name.len() + kind.len() <= data.len());
+            }
+            Ok(RouteMessage::DefaultRoute { links, .. }) => assert!(links.len() <= data.len() / 4),
+            _ => {}
+        }
+    }
+    // A message has a header of 16 bytes; one more item says what is wrong with the rest.
+    assert!(count <= data.len() / 4 + 1);
 }
 
 /// A capture, plain or compressed.

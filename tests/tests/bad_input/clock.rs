@@ -42,6 +42,7 @@ fn packet(data: &[u8], at: Timestamp, frame: u64) -> Packet<'_> {
         link: LinkType::RawIp,
         vantage: Vantage::Output,
         uid: Some(10_050),
+        interface: None,
         original_len: u32::try_from(data.len()).expect("a short packet"),
         source: 0,
         frame,

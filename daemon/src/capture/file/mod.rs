@@ -338,6 +338,7 @@ fn packet(source: u16, frame: u64, link: LinkType, data: &[u8]) -> Packet<'_> {
         link,
         vantage,
         uid: attributes.and_then(|attributes| attributes.uid),
+        interface: None,
         original_len: u32::try_from(data.len()).unwrap_or(u32::MAX),
         source,
         frame,

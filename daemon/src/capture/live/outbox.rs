@@ -219,6 +219,7 @@ mod tests {
             link: LinkType::RawIp,
             vantage: Vantage::Output,
             uid: None,
+            interface: None,
             original_len: 20,
             source: 0,
             frame,

@@ -162,6 +162,10 @@ impl Capture {
             if let Some(gap) = self.clock_watch.look(&*self.clock) {
                 self.outbox.push_event(Event::Gap(gap), &*self.clock);
             }
+            if let Some(slept) = self.clock_watch.take_suspension() {
+                self.outbox
+                    .push_event(Event::Suspension(slept), &*self.clock);
+            }
             self.take_processes();
             let open = self.obey();
             self.settle();
@@ -291,6 +295,10 @@ impl Capture {
             link: LinkType::RawIp,
             vantage,
             uid: logged.uid,
+            interface: match vantage {
+                Vantage::Input => logged.indev,
+                _ => logged.outdev,
+            },
             original_len: lookup::ip_len(logged.payload).map_or(copied, |len| len.max(copied)),
             source: 0,
             frame: self.totals.received,

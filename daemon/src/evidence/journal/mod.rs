@@ -44,6 +44,8 @@ const TAG_PACKET: u8 = 1;
 const TAG_EVENT: u8 = 2;
 /// Bit of a packet's flags: a UID follows.
 const FLAG_UID: u8 = 1 << 4;
+/// Bit of a packet's flags: an interface follows. Earlier versions never set it.
+const FLAG_INTERFACE: u8 = 1 << 5;
 
 /// Why a block cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -161,6 +163,9 @@ fn event_time(event: &mut Event) -> &mut Timestamp {
         Event::Gap(gap) => &mut gap.at,
         Event::Tally(tally) => &mut tally.at,
         Event::Note(note) => &mut note.at,
+        Event::Interface(change) => &mut change.at,
+        Event::Counters(counters) => &mut counters.at,
+        Event::Suspension(suspension) => &mut suspension.at,
         Event::Tick(at) | Event::SourceEnd(at) => at,
     }
 }

@@ -4,13 +4,13 @@
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::{
-    BLOCK_RAW_MAX, FLAG_UID, JournalBody, JournalError, LINK_OTHER, LINKS, MAGIC, TAG_EVENT,
-    TAG_PACKET, TIME_BASES, VANTAGES, VERSION, event_time, value_of,
+    BLOCK_RAW_MAX, FLAG_INTERFACE, FLAG_UID, JournalBody, JournalError, LINK_OTHER, LINKS, MAGIC,
+    TAG_EVENT, TAG_PACKET, TIME_BASES, VANTAGES, VERSION, event_time, value_of,
     varint::{self, Varint},
 };
 use crate::{
     evidence::canonical::is_canonical,
-    input::{Batch, Event, LinkType, Packet},
+    input::{Batch, Event, Input, LinkType, Packet},
     time::Timestamp,
 };
 
@@ -29,6 +29,14 @@ pub struct DecodedBlock {
 }
 
 impl DecodedBlock {
+    /// Packets whose time lies between two moments, both included.
+    pub fn packets_within(&self, from: Timestamp, to: Timestamp) -> u64 {
+        let within = self.inputs.iter().filter(
+            |input| matches!(input, Input::Packet(packet) if from <= packet.at && packet.at <= to),
+        );
+        u64::try_from(within.count()).unwrap_or(u64::MAX)
+    }
+
     /// Compares the block with what its record's body says, `first` excepted.
     pub fn check(&self, declared: &JournalBody) -> Result<(), JournalError> {
         let numbers = [
@@ -161,7 +169,7 @@ impl<'a> Cursor<'a> {
     fn packet(&mut self) -> Result<(Packet<'a>, bool), JournalError> {
         let at = self.time()?;
         let flags = self.byte()?;
-        if flags & !(0x0f | FLAG_UID) != 0 {
+        if flags & !(0x0f | FLAG_UID | FLAG_INTERFACE) != 0 {
             return Err(self.malformed("unknown flag"));
         }
         let time_basis =
@@ -176,6 +184,11 @@ impl<'a> Cursor<'a> {
             None
         } else {
             Some(self.integer("UID beyond 32 bits")?)
+        };
+        let interface = if flags & FLAG_INTERFACE == 0 {
+            None
+        } else {
+            Some(self.integer("interface beyond 32 bits")?)
         };
         let source = self.integer("source beyond 16 bits")?;
         let step = varint::signed(self.varint()?);
@@ -194,6 +207,7 @@ impl<'a> Cursor<'a> {
             link,
             vantage,
             uid,
+            interface,
             original_len,
             source,
             frame,

@@ -171,19 +171,21 @@ fn packet() -> impl Strategy<Value = (Packet<'static>, Vec<u8>, usize)> {
         link(),
         prop::sample::select(vec![Vantage::Output, Vantage::Input, Vantage::Both]),
         any::<Option<u32>>(),
+        any::<Option<u32>>(),
         any::<u32>(),
         any::<u16>(),
         any::<u64>(),
     );
     let data = prop::collection::vec(any::<u8>(), 0..200);
     (meta, data, 0_usize..250).prop_map(|(meta, data, keep)| {
-        let (at, time_basis, link, vantage, uid, original_len, source, frame) = meta;
+        let (at, time_basis, link, vantage, uid, interface, original_len, source, frame) = meta;
         let packet = Packet {
             at,
             time_basis,
             link,
             vantage,
             uid,
+            interface,
             original_len,
             source,
             frame,
@@ -377,6 +379,7 @@ fn an_input_too_long_leaves_the_block_as_it_was() {
         link: LinkType::RawIp,
         vantage: Vantage::Both,
         uid: None,
+        interface: None,
         original_len: 0,
         source: 0,
         frame: 1,
@@ -402,6 +405,7 @@ fn the_corpus_reads_as_the_format_says() {
         link: LinkType::RawIp,
         vantage: Vantage::Output,
         uid: Some(10_050),
+        interface: None,
         original_len: 60,
         source: 0,
         frame: 1,
@@ -413,6 +417,7 @@ fn the_corpus_reads_as_the_format_says() {
         link: LinkType::Other(147),
         vantage: Vantage::Both,
         uid: None,
+        interface: None,
         original_len: 9,
         source: 3,
         frame: 0,

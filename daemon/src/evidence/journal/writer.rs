@@ -5,9 +5,9 @@ use std::io::Write;
 use flate2::{Compression, write::ZlibEncoder};
 
 use super::{
-    BLOCK_RAW_TARGET, Block, DEFLATE_LEVEL, ENTRY_MAX, FLAG_UID, JournalBody, JournalError,
-    LINK_OTHER, LINKS, MAGIC, TAG_EVENT, TAG_PACKET, TIME_BASES, VANTAGES, VERSION, code_of,
-    event_time, varint,
+    BLOCK_RAW_TARGET, Block, DEFLATE_LEVEL, ENTRY_MAX, FLAG_INTERFACE, FLAG_UID, JournalBody,
+    JournalError, LINK_OTHER, LINKS, MAGIC, TAG_EVENT, TAG_PACKET, TIME_BASES, VANTAGES, VERSION,
+    code_of, event_time, varint,
 };
 use crate::{
     evidence::canonical::to_canonical,
@@ -126,10 +126,15 @@ impl JournalWriter {
         let basis = code_of(&TIME_BASES, packet.time_basis).unwrap_or_default();
         let vantage = code_of(&VANTAGES, packet.vantage).unwrap_or_default();
         let uid_flag = if packet.uid.is_some() { FLAG_UID } else { 0 };
+        let interface_flag = if packet.interface.is_some() {
+            FLAG_INTERFACE
+        } else {
+            0
+        };
         let out = &mut self.raw;
         out.push(TAG_PACKET);
         varint::write_signed(out, packet.at.as_nanos().wrapping_sub(self.last_nanos));
-        out.push(basis | vantage << 2 | uid_flag);
+        out.push(basis | vantage << 2 | uid_flag | interface_flag);
         match (packet.link, code_of(&LINKS, packet.link)) {
             (LinkType::Other(number), _) => {
                 out.push(LINK_OTHER);
@@ -139,6 +144,9 @@ impl JournalWriter {
         }
         if let Some(uid) = packet.uid {
             varint::write(out, uid.into());
+        }
+        if let Some(interface) = packet.interface {
+            varint::write(out, interface.into());
         }
         varint::write(out, packet.source.into());
         varint::write_signed(
