@@ -32,6 +32,8 @@ pub enum Weakness {
     InterfaceNotWatched,
     /// Sockets cannot be asked for their owner.
     NoSocketLookup,
+    /// Owners are not read off the packets' own sockets.
+    NoExactOwners,
 }
 
 /// One weakness of this session.

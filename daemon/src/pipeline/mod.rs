@@ -3,8 +3,10 @@
 //! In: one ordered stream of inputs. Out: records, and for each packet how much of it the journal
 //! must keep, so that feeding the journal again gives the same records. No I/O, no clock.
 
+mod owners;
 mod process;
 mod settle;
+mod sightings;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -20,21 +22,23 @@ use sakshi_rules::{
 use crate::{
     attribute::{
         inventory::{Inventory, InventoryHistory, Version},
-        owner::Conclusion,
+        owner::{Conclusion, LookedUp, Sighted},
         uid::AppId,
     },
     evidence::body::{Record, SourceCount, Summary},
     finding::{ContactBook, ContactId, Share},
     flow::{self, FlowId, FlowTable, Observed},
     input::{
-        Event, Gap, GapCause, Input, InventoryChange, OwnerFact, Packet, PhaseChange, SocketProto,
-        Vantage,
+        Event, Gap, GapCause, Input, InventoryChange, Packet, PhaseChange, SocketProto, Vantage,
     },
     locate::Atlas,
     name::{Content, Outcome, dns::DnsKind, identify, resolved::ResolvedNames},
     packet::{Transport, View, dissect},
     time::{StreamClock, Timestamp},
 };
+
+use sightings::Sightings;
+pub use sightings::{SAME_ENDS_MAX, SIGHTING_WAIT_NANOS, SIGHTINGS_MAX};
 
 /// Outbound packets with payload in which a flow's name is looked for.
 pub const PROBE_PACKETS_MAX: u8 = 4;
@@ -63,8 +67,15 @@ pub struct State {
     began_in: u32,
     /// Version of the inventory in which it began.
     inventory: Version,
-    looked_up: Option<u32>,
     process: process::Known,
+    /// What was read off its own socket.
+    sighted: Option<Sighted>,
+    /// How much was lost when that was last certain, by [`Core`]'s count.
+    doubts: u64,
+    /// What a lookup found.
+    looked_up: Option<LookedUp>,
+    /// What tells the first packet that the handset sent.
+    opening: Option<u64>,
     packets_without_uid: u64,
     probes: u8,
     protocol: Option<AppProtocol>,
@@ -126,8 +137,14 @@ pub struct Core {
     /// Flows to be settled, by the stream's elapsed nanoseconds.
     waiting: VecDeque<(i64, FlowId)>,
     ended: Vec<Flow>,
+    sightings: Sightings,
+    /// Whether any socket was read, so that a watch without it pays nothing for it.
+    any_sighted: bool,
+    /// Losses so far after which a five-tuple may have another socket.
+    doubts: u64,
     evicted: u64,
     forgotten: u64,
+    sightings_forgotten: u64,
     totals_due_nanos: i64,
     clock: StreamClock,
     counts: Counts,
@@ -165,8 +182,12 @@ impl Core {
             ready: Vec::new(),
             waiting: VecDeque::new(),
             ended: Vec::new(),
+            sightings: Sightings::default(),
+            any_sighted: false,
+            doubts: 0,
             evicted: 0,
             forgotten: 0,
+            sightings_forgotten: 0,
             totals_due_nanos: TOTALS_EVERY_NANOS,
             clock: StreamClock::default(),
         }
@@ -198,7 +219,9 @@ impl Core {
                 return Keep::Whole;
             }
         };
+        let socket = self.sighting_of(packet, &view);
         let observed = self.table.observe(packet, &view);
+        self.note_socket(observed, socket.sighting, &view);
         if observed.is_new {
             self.counts.flow(packet.source);
             if let Some(flow) = self.table.get_mut(observed.flow) {
@@ -210,7 +233,7 @@ impl Core {
         let keep = self.read_payload(observed, packet, &view);
         self.count(observed, packet, &view, out);
         self.close_ended(out);
-        keep
+        if socket.compared { Keep::Whole } else { keep }
     }
 
     /// Looks for names in a payload, and says how much of the packet that took. Messages to and from
@@ -327,30 +350,14 @@ impl Core {
                 self.close_ended(out);
             }
             Event::SourceEnd(_) => self.end_source(out),
-            Event::Gap(gap) => out.push(Record::Gap(gap.clone())),
+            Event::Gap(gap) => {
+                self.doubt_after(gap);
+                out.push(Record::Gap(gap.clone()));
+            }
             Event::Note(note) => out.push(Record::Note(note.clone())),
             Event::Apk(apk) => out.push(Record::Apk(apk.clone())),
             Event::InventoryChange(change) => self.change_inventory(change, out),
             Event::PhaseChange(change) => self.begin_phase(change, out),
-        }
-    }
-
-    fn owner_fact(&mut self, fact: &OwnerFact) {
-        let protocol = match fact.proto {
-            SocketProto::Tcp => 6,
-            SocketProto::Udp => 17,
-        };
-        let Some(id) = self.table.find(protocol, fact.local, fact.remote) else {
-            return;
-        };
-        let Some(flow) = self.table.get_mut(id) else {
-            return;
-        };
-        if fact.uid.is_some() && flow.user.looked_up.is_none() {
-            flow.user.looked_up = fact.uid;
-            if flow.user.settled.is_some() {
-                mark_ready(flow, &mut self.ready);
-            }
         }
     }
 
@@ -458,7 +465,15 @@ impl Core {
             self.app_names.take_turned_away(),
             "UIDs have no app name because the table was full",
         );
+        let pushed_out = self.sightings.forgotten();
+        say(
+            "owner facts",
+            pushed_out - self.sightings_forgotten,
+            "sockets were read and their packets came too late; their owners rest on what else is \
+             known",
+        );
         (self.evicted, self.forgotten) = (evicted, forgotten);
+        self.sightings_forgotten = pushed_out;
     }
 
     /// The session's counts so far.

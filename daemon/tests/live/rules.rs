@@ -102,8 +102,8 @@ fn the_rules_are_left_as_they_were_found() {
             let jumps = saved(variant).matches("-A OUTPUT -j sakshi_out").count();
             assert_eq!(jumps, 2, "one a family");
             std::mem::forget(again.capture);
-            assert!(clean(&commands(variant)).unwrap());
-            assert!(!clean(&commands(variant)).unwrap());
+            assert!(clean(&commands(variant), None).unwrap());
+            assert!(!clean(&commands(variant), None).unwrap());
             assert_eq!(saved(variant), before);
             assert!(leftovers(&commands(variant)).unwrap().is_empty());
         });
@@ -177,6 +177,8 @@ fn a_match_that_the_kernel_lacks_is_told() {
             .degradations
             .iter()
             .map(|degradation| degradation.weakness)
+            // That depends on the machine's BPF file system.
+            .filter(|weakness| *weakness != Weakness::NoExactOwners)
             .collect();
         assert_eq!(
             weaknesses,

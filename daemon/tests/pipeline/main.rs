@@ -1,5 +1,6 @@
 //! The core at its boundary: inputs in, records out.
 
+mod owners;
 mod replay;
 mod stream;
 
@@ -7,8 +8,8 @@ use sakshi::{
     attribute::{inventory::AppClass, owner::Basis, process::ProcessBasis},
     evidence::body::Record,
     input::{
-        Event, Gap, GapCause, InventoryChange, OwnerFact, PhaseChange, ProcessFact, SocketProto,
-        Vantage,
+        Event, FactBasis, Gap, GapCause, InventoryChange, OwnerFact, PhaseChange, ProcessFact,
+        SocketProto, Vantage,
     },
     pipeline::Keep,
 };
@@ -125,6 +126,10 @@ fn a_resolver_socket_belongs_to_the_app_that_it_was_given_to() {
         remote: resolver.parse().unwrap(),
         uid: APP,
         inode: 7,
+        basis: FactBasis::SockDiag,
+        cookie: None,
+        kernel_nanos: None,
+        opening: None,
     }));
     witness.see(&udp(
         1,

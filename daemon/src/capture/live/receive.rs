@@ -22,6 +22,7 @@ use super::{
     process::ProcessAsker,
 };
 use crate::{
+    capture::exactness::Inbox,
     capture::nflog::{
         message::{Hook, Message, NflogPacket, messages},
         socket::{DATAGRAM_BYTES_MAX, GroupSocket, Received, SocketError},
@@ -103,6 +104,7 @@ pub(crate) struct Capture {
     outbox: Outbox,
     owners: Option<OwnerLookup>,
     processes: ProcessAsker,
+    inbox: Option<Inbox>,
     commands: Receiver<Command>,
     clock: Arc<dyn Clock>,
     clock_watch: ClockWatch,
@@ -116,7 +118,7 @@ impl Capture {
     pub(crate) fn new(
         sockets: [GroupSocket; 2],
         outbox: Outbox,
-        (owners, processes): (Option<OwnerLookup>, ProcessAsker),
+        (owners, inbox, processes): (Option<OwnerLookup>, Option<Inbox>, ProcessAsker),
         commands: Receiver<Command>,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -131,6 +133,7 @@ impl Capture {
             groups,
             outbox,
             owners,
+            inbox,
             processes,
             commands,
             clock_watch: ClockWatch::new(&*clock),
@@ -232,6 +235,7 @@ impl Capture {
         let now = self.clock.now();
         let monotonic = self.clock.monotonic_nanos();
         self.last_datagram = monotonic;
+        self.read_owners();
         for read in messages(datagram) {
             match read {
                 Ok(Message::Packet(packet)) => self.take(at, &packet, now, monotonic),
@@ -239,6 +243,15 @@ impl Capture {
                 Ok(Message::Answer { .. } | Message::Other(_)) => {}
                 Err(_) => self.totals.malformed += 1,
             }
+        }
+    }
+
+    /// Puts what was read of sockets before the packets that they have sent: raw OUTPUT ran the
+    /// program before filter OUTPUT logged the packet.
+    fn read_owners(&mut self) {
+        if let Some(inbox) = &mut self.inbox {
+            let clock = &*self.clock;
+            inbox.empty(clock, &mut |event| self.outbox.push_event(event, clock));
         }
     }
 

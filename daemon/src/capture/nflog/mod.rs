@@ -6,5 +6,6 @@
 pub mod listing;
 pub mod message;
 pub mod plan;
+pub mod raw;
 pub mod rules;
 pub mod socket;

@@ -61,7 +61,7 @@ impl Commands {
         }
     }
 
-    fn name(&self, family: Family) -> &str {
+    pub(super) fn name(&self, family: Family) -> &str {
         match family {
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,
@@ -379,7 +379,7 @@ fn worse(a: Finding, b: Finding) -> Finding {
 }
 
 /// The families that this machine has.
-fn families() -> Vec<Family> {
+pub(super) fn families() -> Vec<Family> {
     if machine::has_ipv6() {
         vec![Family::V4, Family::V6]
     } else {
@@ -440,7 +440,7 @@ fn drop_jumps(counts: [usize; JUMPS.len()]) -> Vec<Vec<String>> {
     lines
 }
 
-fn words(words: &[&str]) -> Vec<String> {
+pub(super) fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
@@ -484,7 +484,7 @@ fn run_lines(
 }
 
 /// All or nothing by iptables-restore; where that is missing, command by command.
-fn restore(
+pub(super) fn restore(
     commands: &Commands,
     family: Family,
     text: &str,
@@ -507,7 +507,21 @@ fn restore(
 }
 
 fn list(commands: &Commands, family: Family) -> Result<Listing, RulesError> {
-    let args = ["-w", LOCK_WAIT_SECONDS, "-v", "-S"];
+    list_table(commands, family, "filter")
+}
+
+/// What the command says of its version.
+pub(super) fn version(commands: &Commands, family: Family) -> Result<String, RulesError> {
+    call(commands.name(family), &["-V"], None).map(|output| output.stdout)
+}
+
+/// The rules of one table.
+pub(super) fn list_table(
+    commands: &Commands,
+    family: Family,
+    table: &str,
+) -> Result<Listing, RulesError> {
+    let args = ["-w", LOCK_WAIT_SECONDS, "-t", table, "-v", "-S"];
     call(commands.name(family), &args, None).map(|output| Listing::parse(&output.stdout))
 }
 

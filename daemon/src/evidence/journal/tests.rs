@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     attribute::process::ProcessBasis,
     input::{
-        Apk, AppName, Batch, Gap, GapCause, Input, Note, OwnerFact, Packet, PhaseChange,
+        Apk, AppName, Batch, FactBasis, Gap, GapCause, Input, Note, OwnerFact, Packet, PhaseChange,
         ProcessFact, SocketClosed, SocketProto,
     },
 };
@@ -93,6 +93,10 @@ fn event() -> impl Strategy<Value = Event> {
                 remote,
                 uid,
                 inode,
+                basis: FactBasis::SockDiag,
+                cookie: None,
+                kernel_nanos: None,
+                opening: None,
             })
         });
     let closed = (time(), address(), address(), any::<Option<u64>>()).prop_map(
