@@ -4,6 +4,9 @@
 //! standard output. It runs under an app's UID and ends with an error when an action fails, so
 //! that a test never compares with traffic that was not sent.
 
+#[path = "vh-app/short.rs"]
+mod short;
+
 use std::{
     io::{self, Read as _, Write as _},
     net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, UdpSocket},
@@ -105,6 +108,7 @@ impl App {
                 to,
                 seed,
             } => self.flows(*count, *parallel, to, *seed),
+            Action::ShortFlows { .. } => short::flows(self, action),
         }
     }
 
