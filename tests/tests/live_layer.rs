@@ -131,7 +131,7 @@ fn assert_in_place(handset: &Handset, bpffs: &Bpffs) {
     let rules = raw(handset);
     let [pin] = bpffs.pins().try_into().expect("one pin");
     assert_eq!(
-        rules.matches("-A OUTPUT -j sakshi_raw").count(),
+        rules.matches("-A OUTPUT -j sakshi_owner").count(),
         2,
         "{rules}"
     );
@@ -190,7 +190,7 @@ fn a_rule_or_a_pin_that_vanishes_is_put_back_and_told() {
     let daemon = start(&handset, &case, &bpffs);
     change(&handset, &["-F", "OUTPUT"]).expect("a flush");
     wait::until(MENDED_MAX, || {
-        let jumps = raw(&handset).matches("-A OUTPUT -j sakshi_raw").count();
+        let jumps = raw(&handset).matches("-A OUTPUT -j sakshi_owner").count();
         (jumps == 2).then_some(())
     })
     .expect("the rule again");

@@ -12,8 +12,9 @@ use super::{
     rules::{Commands, RulesError, families, list_table, restore, version, words},
 };
 
-/// Our chain in the raw table.
-pub const CHAIN_RAW: &str = "sakshi_raw";
+/// Our chain in the raw table, apart from that of the independent counter: it comes and goes with
+/// the pin.
+pub const CHAIN_RAW: &str = "sakshi_owner";
 const TABLE: &str = "raw";
 const HOOK: &str = "OUTPUT";
 
