@@ -107,10 +107,21 @@ pub enum SocketProto {
     Udp,
 }
 
-/// What the kernel answered when it was asked who owns a socket.
+/// How the kernel came to say who owns a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FactBasis {
+    /// It was asked for the socket of a five-tuple, shortly after a packet.
+    #[default]
+    SockDiag,
+    /// A program at the packet's way out read the owner off the packet's own socket.
+    XtBpf,
+}
+
+/// What the kernel said of a socket's owner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnerFact {
-    /// When the answer came.
+    /// When the answer came; when the packet passed, where the packet's own socket was read.
     pub at: Timestamp,
     /// The socket's protocol.
     pub proto: SocketProto,
@@ -123,6 +134,18 @@ pub struct OwnerFact {
     pub uid: Option<u32>,
     /// Inode of the socket, 0 when unknown.
     pub inode: u32,
+    /// How the kernel came to say so.
+    #[serde(default)]
+    pub basis: FactBasis,
+    /// The kernel's number of the socket, never given to a second one until the next boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<u64>,
+    /// The kernel's own time of the packet (`CLOCK_MONOTONIC`, nanoseconds).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_nanos: Option<u64>,
+    /// What tells the packet from others of its five-tuple, see `packet::View::opening`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opening: Option<u64>,
 }
 
 /// A socket that no lookup found had the same ends as one that was found: whose packets are whose
@@ -479,6 +502,14 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fact_of_an_older_journal_is_a_lookup() {
+        let old = r#"{"at":"2026-11-24T09:00:00.000000Z","inode":7,"local":"192.168.43.100:40000",
+            "proto":"udp","remote":"49.45.0.1:53","uid":10050}"#;
+        let fact: OwnerFact = serde_json::from_str(old).unwrap();
+        assert_eq!((fact.basis, fact.cookie), (FactBasis::SockDiag, None));
+    }
 
     #[test]
     fn keeps_order_and_bytes() {

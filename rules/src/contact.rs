@@ -43,7 +43,7 @@ pub struct Owner {
     pub uid: Option<u32>,
     /// Android user (uid / 100000).
     pub user: Option<u32>,
-    /// How the owner is known (`nflog`, `sock_diag`, `none`, …).
+    /// How the owner is known (`xt_bpf`, `nflog`, `sock_diag`, `none`, …).
     pub basis: String,
     /// Class of the packages together: [`AppClass::Unknown`] when they differ.
     pub class: AppClass,

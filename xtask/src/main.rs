@@ -1,9 +1,10 @@
-//! The project's own commands: `cargo xtask demo`, `test`, `bench`, `cross`, `handset`, `data`.
+//! The project's own commands: `cargo xtask demo`, `test`, `bench`, `cross`, `handset`, `bpf`, `data`.
 //!
 //! In: the workspace, on a machine as fresh as can be. Out: exit code 0 when all is well, 1 when
 //! something is not, 2 for wrong use. It depends on nothing (`data`
 //! apart), so that it is built in a moment.
 
+mod bpf;
 mod cross;
 mod data;
 mod handset;
@@ -24,10 +25,11 @@ Usage: cargo xtask <command>
   cross --tests [--all]                the unit tests (all: the slow ones too) on arm64, emulated
   cross --stand-in                     build the shim with a folder that looks like an NDK
   handset [--power-cuts N] [--bless]   boot the phone's binary on a virtual handset
+  bpf                                  compile the program that reads owners in the kernel
   data DBIP.tgz [--aws FILE] [--check] rebuild the embedded location data (docs/data.md)
   help                                 this text
 
-What is missing (cargo-nextest, cargo-deny; as root on Debian: iproute2, iptables) is installed.
+What is missing (cargo-nextest, cargo-deny; as root on Debian: iproute2, iptables, clang) is installed.
 Where CI is set, a missing prerequisite fails; elsewhere a line says what did not run and why.
 ";
 
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         ["bench", options @ ..] => steps::bench(options),
         ["cross", options @ ..] => cross::run(options),
         ["handset", options @ ..] => handset::run_handset(options),
+        ["bpf"] => bpf::compile(),
         ["data", ..] => {
             data::run(arguments.get(1..).unwrap_or_default()).map_err(|error| error.to_string())
         }

@@ -8,11 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::uid;
 
-/// How an owner is known. An open enumeration: readers must accept further values.
+/// How an owner is known, in the order in which it is believed. An open enumeration: readers must
+/// accept further values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Basis {
+    /// Read off the packet's own socket on its way out, `fchown` included.
+    XtBpf,
     /// `NFULA_UID` of a packet of the flow: the creator of the socket.
     Nflog,
     /// The kernel's answer to a lookup at the first packet, `fchown` included.
@@ -24,8 +27,8 @@ pub enum Basis {
     Pcapdroid,
     /// Apple's PKTAP header in front of a packet: a process, and no UID.
     Pktap,
-    /// The creator and the lookup disagree on a socket that is not a resolver's, or two lookups of
-    /// one five-tuple do: nobody is named.
+    /// Two answers disagree and nothing explains it, or two lookups of one five-tuple do: nobody is
+    /// named.
     Disputed,
     /// Nothing said whose it is.
     None,
@@ -35,6 +38,7 @@ impl Basis {
     /// The key that stands in records and rules.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::XtBpf => "xt_bpf",
             Self::Nflog => "nflog",
             Self::SockDiag => "sock_diag",
             Self::Process => "process",
@@ -46,13 +50,35 @@ impl Basis {
     }
 }
 
+/// What was read off a flow's own socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sighted {
+    /// The kernel's number of the socket.
+    pub cookie: u64,
+    /// Its owner at the flow's first packet.
+    pub first_uid: u32,
+    /// Its owner later on, where it was given to another.
+    pub uid: u32,
+}
+
+/// What a lookup by five-tuple found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LookedUp {
+    /// The owner.
+    pub uid: u32,
+    /// The kernel's number of the socket that was found.
+    pub cookie: Option<u64>,
+}
+
 /// What the kernel said about one flow's owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Evidence {
+    /// What was read off its socket.
+    pub sighted: Option<Sighted>,
     /// UID that came with a packet.
     pub reported: Option<u32>,
-    /// UID that a lookup gave; none when there was no lookup or it found nothing.
-    pub looked_up: Option<u32>,
+    /// What a lookup gave; none when there was no lookup or it found nothing.
+    pub looked_up: Option<LookedUp>,
     /// Who else had the five-tuple that was looked up: which packet was whose cannot be told.
     pub rival: Option<Rival>,
 }
@@ -78,7 +104,7 @@ pub struct Conclusion {
     pub creator_uid: Option<u32>,
     /// The other UID that was given, where the owner is disputed; none where the other is not known.
     pub disputed_uid: Option<u32>,
-    /// A platform UID on a resolver's socket, and no lookup said for whom.
+    /// A platform UID on a resolver's socket, and nothing said for whom.
     pub may_act_for_app: bool,
 }
 
@@ -89,17 +115,67 @@ impl Evidence {
     /// Concludes the owner of a flow to `remote_port`.
     ///
     /// netd opens DNS sockets as root and gives them to the app by `fchown`; NFLOG reports the
-    /// creator and ignores that, a lookup sees it. So on a resolver's socket of a platform UID the
-    /// lookup is believed; anywhere else two different answers mean that nobody is named.
+    /// creator and ignores that, the socket itself and a lookup show it. Only a privileged process
+    /// can give a socket away. So where the platform's UID and another one were read of the same
+    /// socket, the other one is the owner. A lookup asks by five-tuple, so outside a resolver's port
+    /// its answer may be of a socket that came later: without the socket's cookie, two different
+    /// answers name nobody. A rival had the five-tuple too; where the flow's own socket is known, the
+    /// rival's packets are another flow.
     pub fn conclude(self, remote_port: Option<u16>) -> Conclusion {
+        let resolver = remote_port.is_some_and(|port| RESOLVER_PORTS.contains(&port));
+        match self.sighted {
+            Some(sighted) => self.conclude_sighted(sighted),
+            None => self.conclude_unsighted(resolver),
+        }
+    }
+
+    fn conclude_sighted(self, sighted: Sighted) -> Conclusion {
+        // An answer about another socket says nothing of this one.
+        let looked_up = self
+            .looked_up
+            .filter(|found| found.cookie == Some(sighted.cookie))
+            .map(|found| found.uid);
+        let said = [Some(sighted.first_uid), self.reported, looked_up];
+        let other = |uid: u32| said.into_iter().flatten().find(|said| *said != uid);
+        // Given away after the last packet that was reported: only the lookup saw it.
+        let given =
+            looked_up.filter(|found| uid::is_platform(sighted.uid) && *found != sighted.uid);
+        let (owner, basis) = match given {
+            Some(given) => (given, Basis::SockDiag),
+            None => (sighted.uid, Basis::XtBpf),
+        };
+        let creator = match given {
+            Some(_) => Some(self.reported.unwrap_or(sighted.uid)),
+            None => other(owner),
+        };
+        let explained = said
+            .into_iter()
+            .flatten()
+            .all(|said| said == owner || uid::is_platform(said));
+        match creator {
+            Some(creator) if !explained => Conclusion {
+                uid: None,
+                basis: Basis::Disputed,
+                creator_uid: Some(said_by_app(said, owner).unwrap_or(creator)),
+                disputed_uid: Some(owner),
+                may_act_for_app: false,
+            },
+            creator => Conclusion {
+                creator_uid: creator,
+                may_act_for_app: uid::is_resolver(owner),
+                ..named(owner, basis)
+            },
+        }
+    }
+
+    fn conclude_unsighted(self, resolver: bool) -> Conclusion {
         if let (Some(first), Some(rival)) = (self.looked_up, self.rival) {
             return match rival {
-                Rival::Known(other) => disputed(first, Some(other)),
-                Rival::Unknown => disputed(first, None),
+                Rival::Known(other) => disputed(first.uid, Some(other)),
+                Rival::Unknown => disputed(first.uid, None),
             };
         }
-        let resolver = remote_port.is_some_and(|port| RESOLVER_PORTS.contains(&port));
-        match (self.reported, self.looked_up) {
+        match (self.reported, self.looked_up.map(|found| found.uid)) {
             (Some(creator), None) => Conclusion {
                 may_act_for_app: (resolver && uid::is_platform(creator))
                     || uid::is_resolver(creator),
@@ -149,6 +225,13 @@ pub const fn as_told(uid: Option<u32>, basis: Basis, remote_port: Option<u16>) -
     }
 }
 
+/// The answer that stands against `owner` and that no giving away explains.
+fn said_by_app(said: [Option<u32>; 3], owner: u32) -> Option<u32> {
+    said.into_iter()
+        .flatten()
+        .find(|said| *said != owner && !uid::is_platform(*said))
+}
+
 const fn named(uid: u32, basis: Basis) -> Conclusion {
     Conclusion {
         uid: Some(uid),
@@ -175,11 +258,89 @@ mod tests {
 
     fn conclude(reported: Option<u32>, looked_up: Option<u32>, port: u16) -> Conclusion {
         Evidence {
+            sighted: None,
             reported,
-            looked_up,
+            looked_up: looked_up.map(|uid| LookedUp { uid, cookie: None }),
             rival: None,
         }
         .conclude(Some(port))
+    }
+
+    /// A socket with cookie 7 whose owner was first one and then another.
+    fn sighted(
+        uids: [u32; 2],
+        reported: Option<u32>,
+        looked_up: Option<(u32, u64)>,
+        port: u16,
+    ) -> Conclusion {
+        Evidence {
+            sighted: Some(Sighted {
+                cookie: 7,
+                first_uid: uids[0],
+                uid: uids[1],
+            }),
+            reported,
+            looked_up: looked_up.map(|(uid, cookie)| LookedUp {
+                uid,
+                cookie: Some(cookie),
+            }),
+            rival: None,
+        }
+        .conclude(Some(port))
+    }
+
+    #[test]
+    fn the_socket_itself_is_believed_first() {
+        let plain = sighted([10_050; 2], Some(10_050), None, 443);
+        assert_eq!(plain, named(10_050, Basis::XtBpf));
+        // An orphaned socket's data has no UID of its own.
+        assert_eq!(sighted([10_050; 2], None, None, 443), plain);
+    }
+
+    #[test]
+    fn a_socket_that_the_platform_gave_away_belongs_to_whom_it_was_given() {
+        for (owner, port) in [
+            (sighted([10_055; 2], Some(0), None, 53), 53),
+            (sighted([0, 10_055], Some(0), None, 53), 53),
+            (sighted([0, 10_055], None, None, 443), 443),
+        ] {
+            assert_eq!(
+                (owner.uid, owner.basis, owner.creator_uid),
+                (Some(10_055), Basis::XtBpf, Some(0)),
+                "port {port}"
+            );
+            assert!(!owner.may_act_for_app);
+        }
+        let late = sighted([0; 2], Some(0), Some((10_055, 7)), 53);
+        assert_eq!(
+            (late.uid, late.basis, late.creator_uid),
+            (Some(10_055), Basis::SockDiag, Some(0))
+        );
+    }
+
+    #[test]
+    fn a_lookup_that_found_another_socket_says_nothing() {
+        let owner = sighted([10_055; 2], Some(0), Some((10_060, 8)), 53);
+        assert_eq!((owner.uid, owner.basis), (Some(10_055), Basis::XtBpf));
+    }
+
+    #[test]
+    fn two_apps_on_one_socket_name_nobody_and_are_both_kept() {
+        let both = |owner: Conclusion| (owner.uid, owner.creator_uid, owner.disputed_uid);
+        let passed_on = sighted([10_050, 10_051], Some(10_050), None, 443);
+        assert_eq!(both(passed_on), (None, Some(10_050), Some(10_051)));
+        let reported = sighted([10_051; 2], Some(10_050), None, 443);
+        assert_eq!(both(reported), (None, Some(10_050), Some(10_051)));
+        let taken = sighted([0; 2], Some(10_050), None, 443);
+        assert_eq!(both(taken), (None, Some(10_050), Some(0)));
+        let looked_up = sighted([10_051; 2], Some(0), Some((10_052, 7)), 53);
+        assert_eq!(both(looked_up), (None, Some(10_052), Some(10_051)));
+    }
+
+    #[test]
+    fn a_resolver_that_kept_its_socket_may_act_for_an_app() {
+        assert!(sighted([1051; 2], Some(1051), None, 853).may_act_for_app);
+        assert!(!sighted([0; 2], Some(0), None, 53).may_act_for_app);
     }
 
     #[test]
@@ -227,8 +388,12 @@ mod tests {
         for reported in [None, Some(0), Some(10_050)] {
             for (rival, other) in [(Rival::Known(10_051), Some(10_051)), (Rival::Unknown, None)] {
                 let owner = Evidence {
+                    sighted: None,
                     reported,
-                    looked_up: Some(10_050),
+                    looked_up: Some(LookedUp {
+                        uid: 10_050,
+                        cookie: None,
+                    }),
                     rival: Some(rival),
                 }
                 .conclude(Some(53));

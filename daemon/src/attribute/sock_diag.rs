@@ -48,6 +48,8 @@ pub struct Socket {
     pub inode: u32,
     /// Its state, as the kernel numbers TCP's states (7 for UDP that is not connected).
     pub state: u8,
+    /// The kernel's number of it, never given to a second one until the next boot.
+    pub cookie: Option<u64>,
 }
 
 /// Why the kernel could not be asked. That it knows no such socket is no error.
@@ -304,7 +306,15 @@ fn socket(response: &InetResponse) -> Option<Socket> {
         uid: header.uid,
         inode: header.inode,
         state: header.state,
+        cookie: cookie(header.socket_id.cookie),
     })
+}
+
+/// A cookie comes as two words of the machine's byte order, the lower one first.
+fn cookie(bytes: [u8; 8]) -> Option<u64> {
+    let [low, high] = [bytes.first_chunk::<4>(), bytes.last_chunk::<4>()]
+        .map(|word| word.map_or(0, |word| u64::from(u32::from_ne_bytes(*word))));
+    (bytes != NO_COOKIE).then_some(high << 32 | low)
 }
 
 /// Whether a UDP socket can send from `local` to `remote`.

@@ -40,6 +40,8 @@ pub enum Weakness {
     NoSocketLookup,
     /// The kernel does not tell when it destroys sockets: no closing totals.
     NoClosingTotals,
+    /// Owners are not read off the packets' own sockets.
+    NoExactOwners,
 }
 
 /// One weakness of this session.

@@ -25,6 +25,7 @@ use std::{
     collections::BTreeSet,
     io,
     ops::RangeInclusive,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender},
@@ -47,6 +48,7 @@ use self::{
 };
 use super::{
     degradation::{Degradation, Weakness},
+    exactness::{self, Inbox, Layer, LayerError},
     nflog::{
         plan::{Groups, Plan},
         rules::{self, Commands, Finding, Rules, RulesError},
@@ -104,6 +106,8 @@ pub struct LiveConfig {
     pub groups: RangeInclusive<u16>,
     /// How often the rules are looked at.
     pub check_every: Duration,
+    /// Folder of a BPF file system that every process sees; none: the usual one.
+    pub bpffs: Option<PathBuf>,
 }
 
 impl Default for LiveConfig {
@@ -117,6 +121,7 @@ impl Default for LiveConfig {
             ring_bytes: RING_BYTES,
             groups: GROUPS,
             check_every: CHECK_EVERY,
+            bpffs: None,
         }
     }
 }
@@ -127,6 +132,9 @@ pub enum LiveError {
     /// The rules.
     #[error(transparent)]
     Rules(#[from] RulesError),
+    /// The exactness layer could not be removed.
+    #[error("{0}; run `sakshi clean`")]
+    Layer(#[from] LayerError),
     /// A group's socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -369,9 +377,12 @@ impl Drop for LiveCapture {
     }
 }
 
-/// Removes rules that an earlier run left. Says whether there were any.
-pub fn clean(commands: &Commands) -> Result<bool, LiveError> {
-    Ok(rules::remove(commands)?)
+/// Removes rules and the pinned program that an earlier run left; `bpffs` is as in [`LiveConfig`].
+/// Says whether there were any. What fails of one does not keep the other there.
+pub fn clean(commands: &Commands, bpffs: Option<&Path>) -> Result<bool, LiveError> {
+    let layer = exactness::clean(commands, bpffs);
+    let rules = rules::remove(commands)?;
+    Ok(layer? || rules)
 }
 
 fn channels() -> (Outbox, LiveBatches) {
@@ -404,6 +415,43 @@ fn open_closes(clock: &dyn Clock, degradations: &mut Vec<Degradation>) -> Option
             ));
         })
         .ok()
+}
+
+/// Loads the exactness layer; nothing runs it yet.
+fn load_layer(
+    config: &LiveConfig,
+    degradations: &mut Vec<Degradation>,
+) -> (Option<Layer>, Option<Inbox>) {
+    match Layer::load(&config.commands, config.bpffs.as_deref()) {
+        Ok((layer, inbox)) => (Some(layer), Some(inbox)),
+        Err(error) => {
+            degradations.push(no_exact_owners(&error));
+            (None, None)
+        }
+    }
+}
+
+/// Has the packet filter run the layer, once packets are logged: what it says of an earlier packet
+/// would find no packet.
+fn attach_layer(layer: Option<Layer>, degradations: &mut Vec<Degradation>) -> Option<Layer> {
+    let mut layer = layer?;
+    match layer.attach() {
+        Ok(()) => Some(layer),
+        Err(error) => {
+            degradations.push(no_exact_owners(&error));
+            None
+        }
+    }
+}
+
+fn no_exact_owners(error: &LayerError) -> Degradation {
+    Degradation::new(
+        Weakness::NoExactOwners,
+        format!(
+            "owners are not read off the packets' own sockets (xt_bpf): {error}; they rest on \
+             NFLOG, which says who made a socket, and on lookups, which miss short flows"
+        ),
+    )
 }
 
 fn spawn<T: Send + 'static>(
@@ -489,13 +537,14 @@ fn start_nflog(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, L
     };
     let owners = open_lookup(&mut degradations);
     let closes = open_closes(&**clock, &mut degradations);
+    let (layer, inbox) = load_layer(config, &mut degradations);
     let (outbox, batches) = channels();
     let (commands, received) = mpsc::channel();
     let processes = ProcessAsker::start(config.shared.clone(), clock)?;
     let capture = Capture::new(
         sockets,
         outbox,
-        (owners, processes, closes),
+        (owners, inbox, processes, closes),
         received,
         Arc::clone(clock),
     );
@@ -504,14 +553,20 @@ fn start_nflog(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, L
     let (rules, weaker) = Rules::install(config.commands.clone(), plan)?;
     degradations.extend(weaker);
     let (interfaces, first) = interfaces::start_or_degrade(&commands, clock, &mut degradations);
+    let layer = attach_layer(layer, &mut degradations);
     let (requests, asked) = mpsc::channel();
-    let mut watch = Watch::new(rules, groups, (commands, capture), Arc::clone(clock));
+    let mut watch = Watch::new(
+        (rules, layer),
+        groups,
+        (commands, capture),
+        Arc::clone(clock),
+    );
     watch.open_sums();
     let every = config.check_every;
     let watch = match spawn(watch::THREAD, move || watch.run(&asked, every)) {
         Ok(watch) => watch,
         Err(error) => {
-            rules::remove(&config.commands)?;
+            clean(&config.commands, config.bpffs.as_deref())?;
             return Err(error);
         }
     };

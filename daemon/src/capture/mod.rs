@@ -3,6 +3,7 @@
 //! In: the kernel's packets, or a file's. Out: [`Batch`](crate::input::Batch)es for the core.
 
 pub mod degradation;
+pub mod exactness;
 pub mod file;
 pub mod live;
 pub mod nflog;

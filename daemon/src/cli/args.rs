@@ -135,6 +135,9 @@ pub struct RunArgs {
     /// The iptables command; its IPv6 twin is named after it.
     #[arg(long, value_name = "NAME", hide = true, default_value = "iptables")]
     pub iptables: String,
+    /// Folder of a BPF file system that every process sees, instead of /sys/fs/bpf.
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub bpffs: Option<PathBuf>,
 }
 
 /// `sakshi inspect`.
@@ -330,4 +333,7 @@ pub struct CleanArgs {
     /// The iptables command; its IPv6 twin is named after it.
     #[arg(long, value_name = "NAME", hide = true, default_value = "iptables")]
     pub iptables: String,
+    /// Folder of a BPF file system that every process sees, instead of /sys/fs/bpf.
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub bpffs: Option<PathBuf>,
 }

@@ -37,6 +37,7 @@ pub fn run(args: RunArgs) -> Result<Outcome, Failure> {
         },
         receive_buffer: args.receive_buffer,
         commands: Commands::named(&args.iptables),
+        bpffs: args.bpffs,
     };
     let summary = watch(&config, &(Arc::new(SystemClock) as _), &mut |status| {
         say(format_args!(
@@ -60,7 +61,8 @@ pub fn clean(args: &CleanArgs) -> Result<Outcome, Failure> {
     for path in &stale {
         socket::remove(path);
     }
-    let rules = if live::clean(&Commands::named(&args.iptables))? {
+    let commands = Commands::named(&args.iptables);
+    let rules = if live::clean(&commands, args.bpffs.as_deref())? {
         "packet rules and chains removed"
     } else {
         "no packet rule was left"

@@ -218,6 +218,13 @@ impl<T: Default> FlowTable<T> {
         self.slab.get_mut(id)
     }
 
+    /// Ends a flow whose five-tuple another socket has: its next packet begins another flow.
+    pub fn replace(&mut self, id: FlowId) {
+        if self.slab.get(id).is_some() {
+            self.end_slot(id.slot, Ended::Replaced);
+        }
+    }
+
     /// The flow of a socket, in whichever direction the kernel names it.
     pub fn find(&self, protocol: u8, one: SocketAddr, other: SocketAddr) -> Option<FlowId> {
         let at = *self.by_key.get(&Key::of_sockets(protocol, one, other))?;

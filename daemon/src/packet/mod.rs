@@ -81,6 +81,30 @@ pub struct View<'a> {
     pub headers_len: usize,
 }
 
+impl View<'_> {
+    /// What tells a packet from others of its five-tuple: TCP's sequence number in the upper half,
+    /// or UDP's length in the upper 16 bits and the first four bytes of its payload in the lower
+    /// half (0 where it is shorter). The program at the packet's way out computes the same
+    /// (`bpf/owner.bpf.c`). None for other protocols.
+    pub fn opening(&self) -> Option<u64> {
+        match self.transport {
+            Transport::Tcp(tcp) => Some(u64::from(tcp.seq) << 32),
+            Transport::Udp(udp) => {
+                let len = u64::from(udp.payload_len.saturating_add(UDP_HEADER_LEN) & 0xffff);
+                let first = udp
+                    .payload
+                    .first_chunk()
+                    .map_or(0, |at| u32::from_be_bytes(*at));
+                Some(len << 48 | u64::from(first))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Bytes of a UDP header (RFC 768).
+const UDP_HEADER_LEN: u32 = 8;
+
 /// The transport layer of a [`View`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport<'a> {

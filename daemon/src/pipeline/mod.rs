@@ -3,13 +3,15 @@
 //! In: one ordered stream of inputs. Out: records, and for each packet how much of it the journal
 //! must keep, so that feeding the journal again gives the same records. No I/O, no clock.
 
+mod owners;
 mod paths;
 mod process;
 mod settle;
+mod sightings;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -22,21 +24,24 @@ use self::paths::{Paths, Way};
 use crate::{
     attribute::{
         inventory::{Inventory, InventoryHistory, Version},
-        owner::{Conclusion, Rival},
+        owner::{Conclusion, LookedUp, Rival, Sighted},
         uid::AppId,
     },
     evidence::body::{Closes, Outbound, Record, SourceCount, Summary, Via},
     finding::{ContactBook, ContactId, Share},
     flow::{self, Closing, FlowId, FlowTable, Observed},
     input::{
-        Event, Gap, GapCause, Input, InventoryChange, OwnerDoubt, OwnerFact, Packet, PhaseChange,
-        SocketClosed, SocketProto, Tally, Vantage,
+        Event, Gap, GapCause, Input, InventoryChange, Packet, PhaseChange, SocketClosed,
+        SocketProto, Tally, Vantage,
     },
     locate::Atlas,
     name::{Content, Outcome, dns::DnsKind, identify, resolved::ResolvedNames},
     packet::{Transport, View, dissect},
     time::{StreamClock, Timestamp},
 };
+
+use sightings::Sightings;
+pub use sightings::{SAME_ENDS_MAX, SIGHTING_WAIT_NANOS, SIGHTINGS_MAX};
 
 /// Outbound packets with payload in which a flow's name is looked for.
 pub const PROBE_PACKETS_MAX: u8 = 4;
@@ -65,8 +70,15 @@ pub struct State {
     began_in: u32,
     /// Version of the inventory in which it began.
     inventory: Version,
-    looked_up: Option<u32>,
     process: process::Known,
+    /// What was read off its own socket.
+    sighted: Option<Sighted>,
+    /// How much was lost when that was last certain, by [`Core`]'s count.
+    doubts: u64,
+    /// What a lookup found.
+    looked_up: Option<LookedUp>,
+    /// What tells the first packet that the handset sent.
+    opening: Option<u64>,
     /// Who else had its five-tuple.
     rival: Option<Rival>,
     packets_without_uid: u64,
@@ -133,8 +145,14 @@ pub struct Core {
     /// Flows to be settled, by the stream's elapsed nanoseconds.
     waiting: VecDeque<(i64, FlowId)>,
     ended: Vec<Flow>,
+    sightings: Sightings,
+    /// Whether any socket was read, so that a watch without it pays nothing for it.
+    any_sighted: bool,
+    /// Losses so far after which a five-tuple may have another socket.
+    doubts: u64,
     evicted: u64,
     forgotten: u64,
+    sightings_forgotten: u64,
     totals_due_nanos: i64,
     clock: StreamClock,
     counts: Counts,
@@ -179,8 +197,12 @@ impl Core {
             ready: Vec::new(),
             waiting: VecDeque::new(),
             ended: Vec::new(),
+            sightings: Sightings::default(),
+            any_sighted: false,
+            doubts: 0,
             evicted: 0,
             forgotten: 0,
+            sightings_forgotten: 0,
             totals_due_nanos: TOTALS_EVERY_NANOS,
             clock: StreamClock::default(),
         }
@@ -212,7 +234,9 @@ impl Core {
                 return Keep::Whole;
             }
         };
+        let socket = self.sighting_of(packet, &view);
         let observed = self.table.observe(packet, &view);
+        self.note_socket(observed, socket.sighting, &view);
         if observed.is_new {
             self.counts.flow(packet.source);
             if let Some(flow) = self.table.get_mut(observed.flow) {
@@ -224,7 +248,7 @@ impl Core {
         let keep = self.read_payload(observed, packet, &view);
         self.count(observed, packet, &view, out);
         self.close_ended(out);
-        keep
+        if socket.compared { Keep::Whole } else { keep }
     }
 
     /// Looks for names in a payload, and says how much of the packet that took. Messages to and from
@@ -351,7 +375,10 @@ impl Core {
                 self.close_ended(out);
             }
             Event::SourceEnd(_) => self.end_source(out),
-            Event::Gap(gap) => out.push(Record::Gap(gap.clone())),
+            Event::Gap(gap) => {
+                self.doubt_after(gap);
+                out.push(Record::Gap(gap.clone()));
+            }
             Event::Note(note) => out.push(Record::Note(note.clone())),
             Event::Apk(apk) => out.push(Record::Apk(apk.clone())),
             Event::InventoryChange(change) => self.change_inventory(change, out),
@@ -362,47 +389,6 @@ impl Core {
             }
             Event::Counters(counters) => out.push(Record::Counters(counters.clone())),
             Event::Suspension(slept) => out.push(Record::Suspension(slept.clone())),
-        }
-    }
-
-    fn owner_doubt(&mut self, doubt: &OwnerDoubt) {
-        if let Some(flow) =
-            Self::socket_flow(&mut self.table, doubt.proto, (doubt.local, doubt.remote))
-        {
-            flow.user.rival.get_or_insert(Rival::Unknown);
-            if flow.user.settled.is_some() {
-                mark_ready(flow, &mut self.ready);
-            }
-        }
-    }
-
-    /// The flow of a socket.
-    fn socket_flow(
-        table: &mut FlowTable<State>,
-        proto: SocketProto,
-        ends: (SocketAddr, SocketAddr),
-    ) -> Option<&mut Flow> {
-        let id = table.find(protocol(proto), ends.0, ends.1)?;
-        table.get_mut(id)
-    }
-
-    fn owner_fact(&mut self, fact: &OwnerFact) {
-        let ends = (fact.local, fact.remote);
-        let Some(flow) = Self::socket_flow(&mut self.table, fact.proto, ends) else {
-            return;
-        };
-        let Some(uid) = fact.uid else {
-            return;
-        };
-        match (flow.user.looked_up, flow.user.rival) {
-            (None, _) => flow.user.looked_up = Some(uid),
-            (Some(first), None | Some(Rival::Unknown)) if first != uid => {
-                flow.user.rival = Some(Rival::Known(uid));
-            }
-            _ => return,
-        }
-        if flow.user.settled.is_some() {
-            mark_ready(flow, &mut self.ready);
         }
     }
 
@@ -530,7 +516,15 @@ impl Core {
             self.app_names.take_turned_away(),
             "UIDs have no app name because the table was full",
         );
+        let pushed_out = self.sightings.forgotten();
+        say(
+            "owner facts",
+            pushed_out - self.sightings_forgotten,
+            "sockets were read and their packets came too late; their owners rest on what else is \
+             known",
+        );
         (self.evicted, self.forgotten) = (evicted, forgotten);
+        self.sightings_forgotten = pushed_out;
     }
 
     /// The session's counts so far.

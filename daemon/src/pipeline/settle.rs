@@ -347,7 +347,7 @@ impl<'a> Desk<'a> {
             end_reason: flow.ended.unwrap_or(Ended::Finished).as_str().to_owned(),
             owner: owner_body(&owner, apps.as_ref(), process.as_ref()),
             pid: flow.user.process.pid(),
-            carried_packets: if flow.uid.is_some() {
+            carried_packets: if flow.uid.is_some() || flow.user.sighted.is_some() {
                 flow.user.packets_without_uid
             } else {
                 0
@@ -376,6 +376,7 @@ pub(super) fn conclude(flow: &Flow) -> Conclusion {
         return told;
     }
     Evidence {
+        sighted: flow.user.sighted,
         reported: flow.uid,
         looked_up: flow.user.looked_up,
         rival: flow.user.rival,

@@ -61,6 +61,8 @@ pub struct RunConfig {
     pub receive_buffer: Option<usize>,
     /// The commands that set packet rules.
     pub commands: Commands,
+    /// Folder of the BPF file system; none: the usual one.
+    pub bpffs: Option<PathBuf>,
 }
 
 /// Watches until told to stop. `announce` is told, once, that packets are being watched.
@@ -308,6 +310,7 @@ fn live_config(config: &RunConfig, materials: &Materials) -> LiveConfig {
         shared: materials.inventory.shared_appids(),
         way: config.capture,
         commands: config.commands.clone(),
+        bpffs: config.bpffs.clone(),
         receive_buffer_bytes: config
             .receive_buffer
             .unwrap_or(default.receive_buffer_bytes),

@@ -278,6 +278,8 @@ pub(crate) fn read_all(batches: &LiveBatches) -> Stream {
                     stream.closed.push((stream.packets.len(), closed.clone()));
                 }
                 Input::Event(Event::Gap(gap)) => stream.gaps.push(gap.clone()),
+                // The sums are in the totals as well.
+                Input::Event(Event::Tally(_)) => {}
                 Input::Event(event) => stream.surroundings.push(event.clone()),
             }
         }

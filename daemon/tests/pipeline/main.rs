@@ -1,6 +1,7 @@
 //! The core at its boundary: inputs in, records out.
 
 mod closes;
+mod owners;
 mod paths;
 mod replay;
 mod stream;
@@ -9,8 +10,8 @@ use sakshi::{
     attribute::{inventory::AppClass, owner::Basis, process::ProcessBasis},
     evidence::body::Record,
     input::{
-        Event, Gap, GapCause, InventoryChange, OwnerFact, PhaseChange, ProcessFact, SocketProto,
-        Vantage,
+        Event, FactBasis, Gap, GapCause, InventoryChange, OwnerFact, PhaseChange, ProcessFact,
+        SocketProto, Vantage,
     },
     pipeline::Keep,
 };
@@ -127,6 +128,10 @@ fn a_resolver_socket_belongs_to_the_app_that_it_was_given_to() {
         remote: resolver.parse().unwrap(),
         uid: APP,
         inode: 7,
+        basis: FactBasis::SockDiag,
+        cookie: None,
+        kernel_nanos: None,
+        opening: None,
     }));
     witness.see(&udp(
         1,
@@ -157,6 +162,10 @@ fn a_five_tuple_that_changed_hands_names_nobody() {
             remote: there.parse().unwrap(),
             uid: Some(uid),
             inode,
+            basis: FactBasis::SockDiag,
+            cookie: None,
+            kernel_nanos: None,
+            opening: None,
         })
     };
     witness.see(&udp(0, None, 40_000, there, false, b"\x99one"));

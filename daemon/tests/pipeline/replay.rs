@@ -6,12 +6,16 @@ use sakshi::{
         body::Record,
         journal::{JournalWriter, read_block},
     },
-    input::{Event, Input, LinkType, Note, OwnerFact, Packet, PhaseChange, SocketProto, TimeBasis},
+    input::{
+        Event, FactBasis, Input, LinkType, Note, OwnerFact, Packet, PhaseChange, SocketProto,
+        TimeBasis,
+    },
     pipeline::{Core, Keep},
 };
 
 use crate::{
     PACKAGES,
+    owners::{loss, opening, sighted},
     stream::{HANDSET, Kind, Sent, at, core, dns, get, tcp, udp},
 };
 
@@ -63,7 +67,7 @@ fn step() -> impl Strategy<Value = Step> {
             let message = dns("a.example", inbound.then_some([13, 228, 10, 20]));
             Step::Packet(udp(millis, uid, port, resolver, inbound, &message))
         }),
-        1 => (millis.clone(), port, uid()).prop_map(move |(millis, port, uid)| {
+        1 => (millis.clone(), port.clone(), uid(), 0_u64..4).prop_map(move |(millis, port, uid, cookie)| {
             Step::Event(Event::OwnerFact(OwnerFact {
                 at: at(millis),
                 proto: SocketProto::Udp,
@@ -71,14 +75,43 @@ fn step() -> impl Strategy<Value = Step> {
                 remote: resolver.parse().unwrap(),
                 uid,
                 inode: 1,
+                basis: FactBasis::SockDiag,
+                cookie: (cookie > 0).then_some(cookie),
+                kernel_nanos: None,
+                opening: None,
             }))
         }),
+        2 => (millis.clone(), port, uid(), 1_u64..4, any::<bool>(), any::<bool>()).prop_map(
+            move |(millis, port, uid, cookie, tcp, other)| {
+                let question = dns("a.example", None);
+                let opening = if tcp { OPENING_OF_TCP } else { opening(&question) };
+                let remote = if tcp { "13.228.10.20:80" } else { resolver };
+                sighting(millis, port, remote, uid, cookie, opening + u64::from(other))
+            },
+        ),
+        1 => millis.clone().prop_map(|millis| Step::Event(Event::Gap(loss(millis)))),
         1 => millis.clone().prop_map(|millis| Step::Event(Event::Tick(at(millis)))),
         1 => millis.clone().prop_map(|millis| {
             Step::Event(Event::PhaseChange(PhaseChange { at: at(millis), name: format!("p{millis}") }))
         }),
         1 => millis.prop_map(|millis| Step::Event(Event::Note(Note { at: at(millis), text: "n".to_owned() }))),
     ]
+}
+
+/// Sequence number of every TCP packet here.
+const OPENING_OF_TCP: u64 = 1 << 32;
+
+fn sighting(
+    millis: i64,
+    port: u16,
+    remote: &str,
+    uid: Option<u32>,
+    cookie: u64,
+    opening: u64,
+) -> Step {
+    Step::Event(Event::OwnerFact(sighted(
+        millis, port, remote, uid, cookie, opening,
+    )))
 }
 
 fn feed(core: &mut Core, steps: &[Step], journal: &mut JournalWriter) -> Vec<Record> {

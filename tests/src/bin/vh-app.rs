@@ -4,6 +4,9 @@
 //! standard output. It runs under an app's UID and ends with an error when an action fails, so
 //! that a test never compares with traffic that was not sent.
 
+#[path = "vh-app/short.rs"]
+mod short;
+
 use std::{
     io::{self, Read as _, Write as _},
     net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, UdpSocket},
@@ -128,6 +131,7 @@ impl App {
             Action::Flood { .. } => flood::run(action, |local, to, sent| {
                 self.say(Proto::Udp, local, to, self.uid, Some(sent))
             }),
+            Action::ShortFlows { .. } => short::flows(self, action),
         }
     }
 

@@ -133,6 +133,14 @@ impl Judge {
             && comparison.unrecorded.is_empty()
             && all_owned;
         self.check(format!("{name}: {comparison}"), holds);
+        if name == stage::WATCH {
+            let is_read = |flow: &&Value| flow["owner"]["basis"] == "xt_bpf";
+            let read = flows.iter().filter(is_read).count();
+            self.check(
+                format!("{name}: owners of {read} flows read off their sockets in the kernel"),
+                read >= comparison.made,
+            );
+        }
         Ok(())
     }
 

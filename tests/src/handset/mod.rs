@@ -6,6 +6,7 @@
 //! next start removes what a dead process left.
 
 pub mod apps;
+pub mod bpffs;
 pub mod cast;
 pub mod counter;
 pub mod dns;

@@ -3,7 +3,7 @@
 //! In and out: JSON, a [`Script`] on the app's standard input, a line per [`Sent`] on its standard
 //! output. These lines are the truth that the daemon's records are compared with.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, ops::Range, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +115,46 @@ pub enum Action {
         /// Seconds after which it ends.
         seconds: u64,
     },
+    /// Many flows that are over at once.
+    ShortFlows {
+        /// How many.
+        count: u64,
+        /// How they are made, in turn.
+        kinds: Vec<Short>,
+        /// Addresses and ports of hosts; chosen by the seed.
+        to: Vec<SocketAddr>,
+        /// Where sockets of a resolver ask.
+        resolvers: Vec<SocketAddr>,
+        /// UIDs that sockets of a resolver are given to, in turn.
+        on_behalf_of: Vec<u32>,
+        /// Ports that apps share.
+        ports: Range<u16>,
+        /// Pause between two of them, in microseconds.
+        pause_us: u64,
+        /// Seed of the choice.
+        seed: u64,
+    },
+}
+
+/// How a short flow is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Short {
+    /// TCP: connects and closes at once.
+    Connect,
+    /// UDP: sends once, closes at once.
+    Send,
+    /// TCP: writes more than one window holds and closes at once: the kernel sends the rest of it
+    /// from a socket that no process has any more.
+    Orphan,
+    /// UDP from one of few ports, which other apps use as well; closed at once.
+    SharedUdp,
+    /// TCP from one of few ports, which other apps use as well; reset at once, so that the port is
+    /// free again.
+    SharedTcp,
+    /// UDP: a socket that is given to another UID, as netd does; asks a resolver once, closes at
+    /// once. Needs root.
+    Resolver,
 }
 
 /// Everything that an app does, in order.

@@ -13,7 +13,7 @@ use foldhash::quality::FixedState;
 
 use crate::{
     attribute::sock_diag::{SockDiag, SockDiagError},
-    input::{OwnerFact, SocketProto},
+    input::{FactBasis, OwnerFact, SocketProto},
     time::Timestamp,
 };
 
@@ -32,7 +32,13 @@ pub(crate) struct Ends {
     pub(crate) dst: SocketAddr,
     /// Whether this packet opens a connection.
     pub(crate) opens: bool,
+    /// Of a question to a resolver, its id and flags (RFC 1035, section 4.1.1): the next question
+    /// from a port may be of a socket that was given to another app. Else 0.
+    pub(crate) question: u32,
 }
+
+/// Port of resolvers that are asked over UDP.
+const DNS_PORT: u16 = 53;
 
 /// Reads the ends of a TCP or UDP packet that begins with its IP header.
 pub(crate) fn ends(packet: &[u8]) -> Option<Ends> {
@@ -48,18 +54,23 @@ pub(crate) fn ends(packet: &[u8]) -> Option<Ends> {
         ),
         LaxNetSlice::Arp(_) => return None,
     };
-    let (proto, sport, dport, opens) = match sliced.transport.as_ref()? {
+    let (proto, sport, dport, opens, question) = match sliced.transport.as_ref()? {
         TransportSlice::Tcp(tcp) => (
             SocketProto::Tcp,
             tcp.source_port(),
             tcp.destination_port(),
             tcp.syn() && !tcp.ack(),
+            0,
         ),
         TransportSlice::Udp(udp) => (
             SocketProto::Udp,
             udp.source_port(),
             udp.destination_port(),
             false,
+            udp.payload()
+                .first_chunk()
+                .filter(|_| udp.destination_port() == DNS_PORT)
+                .map_or(0, |first| u32::from_ne_bytes(*first)),
         ),
         _ => return None,
     };
@@ -68,6 +79,7 @@ pub(crate) fn ends(packet: &[u8]) -> Option<Ends> {
         src: SocketAddr::new(src, sport),
         dst: SocketAddr::new(dst, dport),
         opens,
+        question,
     })
 }
 
@@ -134,11 +146,17 @@ impl OwnerLookup {
             remote: ends.dst,
             uid: socket.map(|socket| socket.uid),
             inode: socket.map_or(0, |socket| socket.inode),
+            basis: FactBasis::SockDiag,
+            cookie: socket.and_then(|socket| socket.cookie),
+            kernel_nanos: None,
+            opening: None,
         })
     }
 
     fn is_new(&mut self, ends: &Ends, monotonic: i64) -> bool {
-        let hash = self.hasher.hash_one((ends.proto, ends.src, ends.dst));
+        let hash = self
+            .hasher
+            .hash_one((ends.proto, ends.src, ends.dst, ends.question));
         let slot = usize::try_from(hash % RECENT_MAX as u64).unwrap_or(0);
         let Some(seen) = self.recent.get_mut(slot) else {
             return true;

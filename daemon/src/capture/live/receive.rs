@@ -23,6 +23,7 @@ use super::{
     process::ProcessAsker,
 };
 use crate::{
+    capture::exactness::Inbox,
     capture::nflog::{
         message::{Hook, Message, NflogPacket, messages},
         socket::{DATAGRAM_BYTES_MAX, GroupSocket, Received, SocketError},
@@ -108,6 +109,7 @@ pub(crate) struct Capture {
     owners: Option<OwnerLookup>,
     processes: ProcessAsker,
     closes: Option<CloseWatch>,
+    inbox: Option<Inbox>,
     commands: Receiver<Command>,
     clock: Arc<dyn Clock>,
     clock_watch: ClockWatch,
@@ -121,7 +123,12 @@ impl Capture {
     pub(crate) fn new(
         sockets: [GroupSocket; 2],
         outbox: Outbox,
-        (owners, processes, closes): (Option<OwnerLookup>, ProcessAsker, Option<CloseWatch>),
+        (owners, inbox, processes, closes): (
+            Option<OwnerLookup>,
+            Option<Inbox>,
+            ProcessAsker,
+            Option<CloseWatch>,
+        ),
         commands: Receiver<Command>,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -136,6 +143,7 @@ impl Capture {
             groups,
             outbox,
             owners,
+            inbox,
             processes,
             closes,
             commands,
@@ -256,6 +264,7 @@ impl Capture {
         let now = self.clock.now();
         let monotonic = self.clock.monotonic_nanos();
         self.last_datagram = monotonic;
+        self.read_owners();
         for read in messages(datagram) {
             match read {
                 Ok(Message::Packet(packet)) => self.take(at, &packet, now, monotonic),
@@ -263,6 +272,15 @@ impl Capture {
                 Ok(Message::Answer { .. } | Message::Other(_)) => {}
                 Err(_) => self.totals.malformed += 1,
             }
+        }
+    }
+
+    /// Puts what was read of sockets before the packets that they have sent: raw OUTPUT ran the
+    /// program before filter OUTPUT logged the packet.
+    fn read_owners(&mut self) {
+        if let Some(inbox) = &mut self.inbox {
+            let clock = &*self.clock;
+            inbox.empty(clock, &mut |event| self.outbox.push_event(event, clock));
         }
     }
 

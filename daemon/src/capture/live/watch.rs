@@ -20,7 +20,10 @@ use super::{
     sums::{self, READINGS_AGAIN_MAX, READINGS_MAX, Sums},
 };
 use crate::{
-    capture::nflog::rules::{Check, Finding, Rules, RulesError},
+    capture::{
+        exactness::{self, Layer, Look},
+        nflog::rules::{Check, Finding, Rules, RulesError},
+    },
     input::{Event, Gap, GapCause, Tally},
     platform::clock::Clock,
     time::Timestamp,
@@ -52,6 +55,7 @@ struct Untold {
 /// The thread's state.
 pub(crate) struct Watch {
     rules: Rules,
+    layer: Option<Layer>,
     groups: [u16; 2],
     counted: [Counted; 2],
     sums: Sums,
@@ -66,11 +70,13 @@ pub(crate) struct Watch {
     blind: bool,
     /// Whether somebody's rules stand behind ours, so that this is told once.
     behind: bool,
+    /// Whether the last look at the layer failed, so that a lasting failure is told once.
+    layer_blind: bool,
 }
 
 impl Watch {
     pub(crate) fn new(
-        rules: Rules,
+        (rules, layer): (Rules, Option<Layer>),
         groups: [u16; 2],
         (commands, capture): (Sender<Command>, JoinHandle<LoopTotals>),
         clock: Arc<dyn Clock>,
@@ -80,6 +86,7 @@ impl Watch {
             elsewhere_told: clock.monotonic_nanos(),
             untold: Untold::default(),
             rules,
+            layer,
             groups,
             counted: [Counted::default(); 2],
             commands,
@@ -89,6 +96,7 @@ impl Watch {
             repairs: 0,
             blind: false,
             behind: false,
+            layer_blind: false,
         }
     }
 
@@ -120,8 +128,28 @@ impl Watch {
         }
     }
 
+    /// Looks at the exactness layer and puts it right.
+    fn look_at_layer(&mut self) {
+        let Some(layer) = &mut self.layer else {
+            return;
+        };
+        let look = layer.look();
+        let was_blind = std::mem::replace(&mut self.layer_blind, look.is_err());
+        let detail = match look {
+            Ok(Look::Intact) => return,
+            Ok(Look::Mended) => "another program removed or changed our rule in the raw table, or \
+                                 its program; it was put right, and owners of what was sent \
+                                 meanwhile rest on NFLOG and lookups"
+                .to_owned(),
+            Err(_) if was_blind => return,
+            Err(error) => format!("{error}; owners may rest on NFLOG and lookups from here on"),
+        };
+        self.tell(GapCause::Degraded, None, exactness::PLACE.into(), &detail);
+    }
+
     /// Looks at the rules, does the sums, and mends what is wrong.
     fn look(&mut self) -> Option<Finding> {
+        self.look_at_layer();
         let began = self.clock.now();
         let outcome = self.rules.check().and_then(|check| {
             self.read_counters(&check);
@@ -348,7 +376,7 @@ impl Watch {
         let _ = self.commands.send(Command::Event(Event::Gap(gap)));
     }
 
-    /// Jumps first, then counters, then the last packets, then the sums, then the chains.
+    /// Jumps first, then the rule of the exactness layer, then counters, then the last packets, then the sums, then the chains.
     fn finish(mut self) -> Result<LiveTotals, LiveError> {
         // A hole of the last moments is mended too: that is how it is counted.
         self.look();
@@ -381,6 +409,7 @@ impl Watch {
                     );
                 }
             });
+        let detached = self.layer.as_mut().map_or(Ok(()), Layer::detach);
         let standings = self.settle();
         match (&read, &standings) {
             (Ok(()), Some(standings)) => self.tell_tails(standings),
@@ -395,6 +424,8 @@ impl Watch {
         let removed = self.rules.remove();
         self.tell_elsewhere();
         let tally = self.tally(read.is_ok(), standings.as_ref());
+        // The pin goes only after the rule.
+        let unpinned = detached.and_then(|()| self.layer.take().map_or(Ok(()), Layer::remove));
         let totals = self.totals(read.is_ok(), standings.as_ref());
         // Closing the channel ends the capture thread.
         drop(self.commands);
@@ -402,6 +433,7 @@ impl Watch {
             name: receive::THREAD,
         })?;
         removed?;
+        unpinned?;
         let lost = totals.iter().map(|group| group.lost).sum();
         Ok(LiveTotals {
             groups: totals,

@@ -7,5 +7,6 @@ pub mod counter;
 pub mod listing;
 pub mod message;
 pub mod plan;
+pub mod raw;
 pub mod rules;
 pub mod socket;

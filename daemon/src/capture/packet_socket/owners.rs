@@ -28,7 +28,7 @@ use crate::{
         live::lookup::{self, Ends},
         nflog::socket::size_receive_buffer,
     },
-    input::{OwnerDoubt, OwnerFact, SocketProto},
+    input::{FactBasis, OwnerDoubt, OwnerFact, SocketProto},
     platform::clock::Clock,
     time::Timestamp,
 };
@@ -335,6 +335,10 @@ impl PacketOwners {
             remote: ends.dst,
             uid: Some(socket.uid),
             inode: socket.inode,
+            basis: FactBasis::SockDiag,
+            cookie: socket.cookie,
+            kernel_nanos: None,
+            opening: None,
         })
     }
 
@@ -350,6 +354,7 @@ impl PacketOwners {
                 src: local,
                 dst: remote,
                 opens: false,
+                question: 0,
             };
             if let Some(seen) = self.known(&ends) {
                 seen.closed = seen.closed.saturating_add(1);
@@ -480,6 +485,7 @@ mod tests {
             src: end(1),
             dst: end(2),
             opens: false,
+            question: 0,
         })
     }
 
@@ -492,6 +498,7 @@ mod tests {
             uid: 10_000 + inode,
             inode,
             state: 1,
+            cookie: None,
         });
         Answer {
             packet: 7,

@@ -71,6 +71,7 @@ mod tests {
             src: ([198, 51, 100, 1], 3478).into(),
             dst: ([192, 0, 2, 1], port).into(),
             opens: false,
+            question: 0,
         };
         let mut replies = Replies::new();
         let mut first = |port, nanos| replies.is_first(&ends(port), Timestamp::from_nanos(nanos));

@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     attribute::process::ProcessBasis,
     input::{
-        Apk, AppName, Batch, Gap, GapCause, Input, Note, OwnerDoubt, OwnerFact, Packet,
+        Apk, AppName, Batch, FactBasis, Gap, GapCause, Input, Note, OwnerDoubt, OwnerFact, Packet,
         PhaseChange, ProcessFact, SocketClosed, SocketProto, Tally,
     },
 };
@@ -92,7 +92,8 @@ fn tally() -> impl Strategy<Value = Event> {
     })
 }
 
-fn event() -> impl Strategy<Value = Event> {
+/// What is learnt of sockets.
+fn event_of_sockets() -> impl Strategy<Value = Event> {
     let owner = (
         time(),
         address(),
@@ -108,6 +109,10 @@ fn event() -> impl Strategy<Value = Event> {
                 remote,
                 uid,
                 inode,
+                basis: FactBasis::SockDiag,
+                cookie: None,
+                kernel_nanos: None,
+                opening: None,
             })
         });
     let closed = (time(), address(), address(), any::<Option<u64>>()).prop_map(
@@ -132,6 +137,10 @@ fn event() -> impl Strategy<Value = Event> {
             remote,
         })
     });
+    prop_oneof![owner, closed, doubt]
+}
+
+fn event() -> impl Strategy<Value = Event> {
     let gap = (
         time(),
         prop::option::of(whole()),
@@ -150,9 +159,7 @@ fn event() -> impl Strategy<Value = Event> {
             })
         });
     prop_oneof![
-        owner,
-        closed,
-        doubt,
+        event_of_sockets(),
         gap,
         event_of_apps(),
         tally(),
