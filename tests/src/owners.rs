@@ -75,7 +75,7 @@ pub fn compare(truth: &[Sent], recorded: &BTreeMap<Tuple, Vec<Option<u64>>>) -> 
 }
 
 /// A recorded flow as its tuple and owner; none when it has no ports.
-fn reduced(flow: &Value) -> Option<(Tuple, Option<u64>)> {
+pub fn reduced(flow: &Value) -> Option<(Tuple, Option<u64>)> {
     let proto = match flow["proto"].as_str()? {
         "tcp" => Proto::Tcp,
         "udp" => Proto::Udp,

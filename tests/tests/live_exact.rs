@@ -16,6 +16,7 @@ use sakshi_tests::{
         script::{Action, Proto, Sent, Short},
     },
     live_possible,
+    owners::{self, Tuple},
     seed::Seed,
 };
 use serde_json::Value;
@@ -40,9 +41,6 @@ const KINDS: [Short; 5] = [
     Short::SharedUdp,
     Short::SharedTcp,
 ];
-
-/// Protocol, the handset's side, the other side.
-type Tuple = (Proto, SocketAddr, SocketAddr);
 
 /// What one owner sent in flows of one five-tuple.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,21 +68,10 @@ fn sent_shares(truth: &[Sent]) -> Shares {
 /// A recorded flow as its tuple, its owner and what was sent; none when it has no ports, or was begun
 /// by the other side.
 fn reduced(flow: &Value) -> Option<(Tuple, Option<u64>, u64)> {
-    let proto = match flow["proto"].as_str()? {
-        "tcp" => Proto::Tcp,
-        "udp" => Proto::Udp,
-        _ => return None,
-    };
-    let side = |address: &str, port: &str| {
-        let address = flow[address].as_str()?.parse().ok()?;
-        let port = u16::try_from(flow[port].as_u64()?).ok()?;
-        Some(SocketAddr::new(address, port))
-    };
-    let tuple = (proto, side("src", "sport")?, side("dst", "dport")?);
-    let owner = &flow["owner"];
+    let (tuple, uid) = owners::reduced(flow)?;
     // Netd's own UID on a resolver's socket names no app, and says so.
-    let may_act_for_app = owner["may_act_for_app"].as_bool()?;
-    let uid = owner["uid"].as_u64().filter(|_| !may_act_for_app);
+    let may_act_for_app = flow["owner"]["may_act_for_app"].as_bool()?;
+    let uid = uid.filter(|_| !may_act_for_app);
     Some((tuple, uid, flow["packets_out"].as_u64()?))
 }
 

@@ -133,11 +133,6 @@ impl Machine {
         }
     }
 
-    /// Marked lines until now, without waiting.
-    pub fn lines_so_far(&mut self) -> Vec<String> {
-        self.lines.try_iter().collect()
-    }
-
     /// Hears it to its power-off, and that it has done all.
     pub fn run_to_end(mut self, told: &mut dyn FnMut(&str)) -> Result<()> {
         let mut last = String::new();

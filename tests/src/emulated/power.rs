@@ -5,10 +5,7 @@
 
 use std::{collections::BTreeMap, path::Path, thread, time::Duration};
 
-use super::{
-    Scenario,
-    machine::{Boot, Machine},
-};
+use super::{Scenario, machine::Boot};
 use crate::{
     daemon::{self, Acknowledged},
     handset::{Error, Result},
@@ -41,7 +38,7 @@ pub fn cut(boot: &Boot, times: u64, seed: &mut Seed, told: &mut dyn FnMut(&str))
         }
         let after = seed.below(CUT_AFTER_MS_MAX);
         thread::sleep(Duration::from_millis(after));
-        heads.extend(last_lines(machine)?.iter().filter_map(|line| head(line)));
+        heads.extend(machine.cut_power()?.iter().filter_map(|line| head(line)));
         told(&format!(
             "power cut {number}, {after} ms after the load was acknowledged: {} acknowledgements",
             heads.len()
@@ -50,10 +47,6 @@ pub fn cut(boot: &Boot, times: u64, seed: &mut Seed, told: &mut dyn FnMut(&str))
     }
     boot.start(Scenario::Close)?.run_to_end(told)?;
     Ok(series)
-}
-
-fn last_lines(machine: Machine) -> Result<Vec<String>> {
-    machine.cut_power()
 }
 
 /// An acknowledgement on the console. A line that was torn by the cut is none.
