@@ -100,6 +100,9 @@ fn watch(handset: &Handset) -> Result<()> {
     report
         .stages
         .push(small_stage(handset, stage::NO_IPTABLES, without_iptables)?);
+    report
+        .stages
+        .push(small_stage(handset, stage::NO_BPFFS, run_command())?);
     mount_bpffs()?;
     whole_watch(handset, &mut report)?;
     report.rules[1] = rules()?;

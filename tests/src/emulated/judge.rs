@@ -69,7 +69,12 @@ impl Judge {
             format!("the guest is arm64: {} {}", report.machine, report.kernel),
             report.machine == "aarch64",
         );
-        for name in [stage::NO_NFLOG, stage::NO_IPTABLES, stage::WATCH] {
+        for name in [
+            stage::NO_NFLOG,
+            stage::NO_IPTABLES,
+            stage::NO_BPFFS,
+            stage::WATCH,
+        ] {
             self.stage(name, &report)?;
         }
         self.findings(bless)?;
@@ -104,15 +109,22 @@ impl Judge {
         self.owners(name, &case)?;
         self.replay(name, &case)?;
         self.doctor(name, &case, found)?;
-        if name == stage::WATCH {
-            self.check(
-                format!("{name}: capture by {}, nothing lost", found.capture),
-                found.capture == "nflog" && found.summary["lost"] == 0,
-            );
-        } else {
-            self.fallback(name, &case, found)?;
+        match name {
+            stage::WATCH => self.by_nflog(name, found),
+            stage::NO_BPFFS => {
+                self.by_nflog(name, found);
+                self.without_the_layer(name, &case, found)?;
+            }
+            _ => self.fallback(name, &case, found)?,
         }
         Ok(())
+    }
+
+    fn by_nflog(&mut self, name: &str, found: &StageReport) {
+        self.check(
+            format!("{name}: capture by {}, nothing lost", found.capture),
+            found.capture == "nflog" && found.summary["lost"] == 0,
+        );
     }
 
     fn intact(&mut self, name: &str, case: &Path) {
@@ -127,7 +139,8 @@ impl Judge {
         let truth = read_truth(&case.with_extension("truth.jsonl"))?;
         let flows = daemon::export(case, "flows")?;
         let comparison = owners::compare(&truth, &owners::recorded(&flows));
-        let all_owned = name != stage::WATCH || comparison.owned == comparison.made;
+        let by_nflog = [stage::WATCH, stage::NO_BPFFS].contains(&name);
+        let all_owned = !by_nflog || comparison.owned == comparison.made;
         let holds = comparison.made > 0
             && comparison.wrong.is_empty()
             && comparison.unrecorded.is_empty()
@@ -190,20 +203,25 @@ impl Judge {
         Ok(())
     }
 
+    /// The layer is refused with its reason, and the watch goes on with what NFLOG says.
+    fn without_the_layer(&mut self, name: &str, case: &Path, found: &StageReport) -> Result<()> {
+        let said = degraded(case, found, "there is no BPF file system")?;
+        let what = said.as_deref().unwrap_or("the refusal is not on record");
+        self.check(format!("{name}: {what}"), said.is_some());
+        let flows = daemon::export(case, "flows")?;
+        let read = flows.iter().any(|flow| flow["owner"]["basis"] == "xt_bpf");
+        self.check(
+            format!("{name}: no owner is said to be read in the kernel"),
+            !read && !flows.is_empty(),
+        );
+        Ok(())
+    }
+
     /// The weaker way is named in the status and is a gap of the case.
     fn fallback(&mut self, name: &str, case: &Path, found: &StageReport) -> Result<()> {
-        let gaps = daemon::export(case, "gaps")?;
-        let recorded: Vec<&str> = gaps
-            .iter()
-            .filter(|gap| gap["cause"] == DEGRADED)
-            .filter_map(|gap| gap["detail"].as_str())
-            .collect();
-        let said = found
-            .degraded
-            .iter()
-            .find(|said| said.contains("NFLOG") && recorded.contains(&said.as_str()));
+        let said = degraded(case, found, "NFLOG")?;
         let holds = found.capture == "packet" && said.is_some();
-        let what = said.map_or("the fallback is not on record", String::as_str);
+        let what = said.as_deref().unwrap_or("the fallback is not on record");
         self.check(format!("{name}: {what}"), holds);
         let contacts = daemon::export(case, "contacts")?;
         self.check(
@@ -232,6 +250,18 @@ impl Judge {
         self.check(what, difference.is_empty() && !found.is_empty());
         Ok(())
     }
+}
+
+/// What the status called degraded and the case has as a gap, by a word in it.
+fn degraded(case: &Path, found: &StageReport, word: &str) -> Result<Option<String>> {
+    let gaps = daemon::export(case, "gaps")?;
+    let is_recorded = |said: &str| {
+        gaps.iter()
+            .any(|gap| gap["cause"] == DEGRADED && gap["detail"] == said)
+    };
+    let mut said = found.degraded.iter();
+    let said = said.find(|said| said.contains(word) && is_recorded(said));
+    Ok(said.cloned())
 }
 
 /// What the apps said that they sent.
@@ -291,6 +321,7 @@ fn wanted(name: &str) -> Vec<(&'static str, &'static str)> {
     let (nflog, iptables, bpf) = match name {
         stage::NO_NFLOG => (DEGRADED, OK, DEGRADED),
         stage::NO_IPTABLES => (OK, DEGRADED, DEGRADED),
+        stage::NO_BPFFS => (OK, OK, DEGRADED),
         _ => (OK, OK, OK),
     };
     vec![

@@ -66,6 +66,8 @@ pub mod stage {
     pub const NO_NFLOG: &str = "no-nflog";
     /// NFLOG, but no `iptables`.
     pub const NO_IPTABLES: &str = "no-iptables";
+    /// NFLOG and `iptables`, but no bpffs.
+    pub const NO_BPFFS: &str = "no-bpffs";
     /// Everything that a phone has.
     pub const WATCH: &str = "watch";
     /// The case of the power cuts.
