@@ -6,6 +6,8 @@
 mod counted;
 mod gather;
 mod sessions;
+#[cfg(test)]
+mod tests;
 pub mod text;
 mod timeline;
 
