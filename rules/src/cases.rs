@@ -14,7 +14,7 @@ use crate::contact::{
 };
 use crate::judge::{Outcome, judge};
 use crate::parse::{SCHEMA, SET_BYTES_MAX};
-use crate::problem::{Problem, RuleError};
+use crate::problem::{Problem, TomlError};
 use crate::rule_set::RuleSet;
 use crate::vocabulary::Word;
 
@@ -258,8 +258,8 @@ impl GivenPackage {
 }
 
 /// Reads the cases of a `cases.toml`; `file` is its name in messages.
-pub fn parse_cases(file: &str, text: &str) -> Result<Vec<Case>, RuleError> {
-    let wrong = |span: std::ops::Range<usize>, message: String, help: &str| RuleError {
+pub fn parse_cases(file: &str, text: &str) -> Result<Vec<Case>, TomlError> {
+    let wrong = |span: std::ops::Range<usize>, message: String, help: &str| TomlError {
         file: file.to_owned(),
         problems: vec![Problem::at(text, span, message, help.to_owned())],
         more: 0,

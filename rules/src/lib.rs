@@ -16,7 +16,7 @@ pub mod rule_set;
 pub mod vocabulary;
 
 pub use judge::{Outcome, Verdict, judge};
-pub use problem::{Problem, RuleError};
+pub use problem::{Problem, TomlError};
 pub use rule_set::RuleSet;
 
 /// The rule sets that are built in, by name: those that apply when no other is given.

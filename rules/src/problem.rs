@@ -1,4 +1,4 @@
-//! What is wrong with a rule file, shown so that it can be mended.
+//! What is wrong with a TOML file that a person wrote, shown so that it can be mended.
 //!
 //! In: a byte range of the file and what was expected there. Out: file, line, column, the line
 //! itself with a caret, and the remedy.
@@ -13,9 +13,9 @@ const EXCERPT_CHARS_MAX: usize = 110;
 /// Characters before the problem that are shown when the line is longer than that.
 const EXCERPT_CHARS_BEFORE: usize = 60;
 
-/// A rule file that can't be used, with everything that is wrong with it.
+/// A file that can't be used, with everything that is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct RuleError {
+pub struct TomlError {
     /// File, as the caller named it.
     pub file: String,
     /// What is wrong, in the order of the file; never empty, at most [`PROBLEMS_MAX`].
@@ -98,7 +98,7 @@ fn floor_char_boundary(text: &str, at: usize) -> usize {
         .unwrap_or(0)
 }
 
-impl fmt::Display for RuleError {
+impl fmt::Display for TomlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.problems.iter().enumerate() {
             if index > 0 {
@@ -139,7 +139,7 @@ mod tests {
 
     fn show(text: &str, span: Range<usize>) -> String {
         let problem = Problem::at(text, span, "wrong".into(), "mend it".into());
-        RuleError {
+        TomlError {
             file: "f.toml".into(),
             problems: vec![problem],
             more: 0,

@@ -321,6 +321,18 @@ fn sample_case(dir: &Path) -> PathBuf {
             json!({"at": at, "lines": [{"key": "nflog", "verdict": "ok"}], "kernel": "6.1"}),
         ),
         draft(
+            Kind::AUTHORITY,
+            json!({"at": at, "owner": "FSL", "device": {"imei": ["490154203237518"]}}),
+        ),
+        draft(
+            Kind::CUSTODY,
+            json!({"at": at, "who": "A. Rao", "seal": null}),
+        ),
+        draft(
+            Kind::DEVICE,
+            json!({"at": at, "kernel": {"value": "6.1", "read_from": "uname -r"}}),
+        ),
+        draft(
             Kind::UNCLEAN_STOP,
             json!({"session": 2, "recovered": 0, "noticed": at}),
         ),

@@ -18,6 +18,7 @@ use crate::time::Timestamp;
     after_help = "Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 could not.\n\n\
         Examples:\n  \
         sakshi doctor                                 can this machine be watched?\n  \
+        sakshi case new /data/sakshi/case-17          whose handset, by whose order\n  \
         sakshi run --case /data/sakshi/case-17        watch this handset (as root) until stopped\n  \
         sakshi phase idle                             tell the running daemon that a phase begins\n  \
         sakshi stop                                   end the watch in order\n  \
@@ -33,6 +34,22 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Make a case that says by whose leave a handset is examined, or add that to one.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+        sakshi case new case-17                            asks what a case must have to count\n  \
+        sakshi case template > case-17.toml                the same as a file to fill in\n  \
+        sakshi case new case-17 --from case-17.toml\n  \
+        sakshi case authority case-17 --from better.toml   takes the place of what was recorded"
+    )]
+    Case(CaseCommand),
+    /// Record that a thing changed hands, or list such records.
+    #[command(after_help = "Examples:\n  \
+        sakshi custody case-17 --by 'A. Rao' --received-from 'Malkhana' --seal 'FSL/26/117'\n  \
+        sakshi custody case-17 --by 'A. Rao' --handed-to 'B. Iyer' --item 'sealed bundle'\n  \
+        sakshi custody case-17 --list")]
+    Custody(CustodyArgs),
     /// Watch this machine's packets live (as root).
     #[command(after_help = "Examples:\n  \
         sakshi run --case /data/sakshi/case-17\n  \
@@ -91,6 +108,66 @@ pub enum Command {
     Doctor(DoctorArgs),
 }
 
+/// `sakshi case`.
+#[derive(Debug, Subcommand)]
+pub enum CaseCommand {
+    /// Make a case in a new or empty folder; asks, or reads a file. `run` and `inspect` go on in it.
+    New {
+        /// Folder of the new case.
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        /// Filled template, `-` for standard input; without it, questions are asked.
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
+    },
+    /// Record the same in a case that is there; what was recorded before stays, and counts no more.
+    Authority {
+        /// Folder of the case.
+        #[arg(value_name = "CASE")]
+        case: PathBuf,
+        /// Filled template, `-` for standard input; without it, questions are asked.
+        #[arg(long, value_name = "FILE", conflicts_with = "show")]
+        from: Option<PathBuf>,
+        /// Show what is recorded, as JSON; changes nothing. Exit code 1: nothing is.
+        #[arg(long)]
+        show: bool,
+    },
+    /// Print a file to fill in.
+    Template,
+}
+
+/// `sakshi custody`.
+#[derive(Debug, Args)]
+pub struct CustodyArgs {
+    /// Folder of the case.
+    #[arg(value_name = "CASE")]
+    pub case: PathBuf,
+    /// List what is recorded; changes nothing.
+    #[arg(long, conflicts_with_all = ["by", "received_from", "handed_to", "item", "seal", "remark", "when"])]
+    pub list: bool,
+    /// Who records it.
+    #[arg(long, value_name = "NAME", required_unless_present = "list")]
+    pub by: Option<String>,
+    /// From whom it was received.
+    #[arg(long, value_name = "NAME")]
+    pub received_from: Option<String>,
+    /// To whom it was handed.
+    #[arg(long, value_name = "NAME")]
+    pub handed_to: Option<String>,
+    /// Which thing; without it, the handset.
+    #[arg(long, value_name = "THING")]
+    pub item: Option<String>,
+    /// Mark of its seal.
+    #[arg(long, value_name = "MARK")]
+    pub seal: Option<String>,
+    /// Anything else.
+    #[arg(long, value_name = "TEXT")]
+    pub remark: Option<String>,
+    /// When it happened (RFC 3339); without it, now.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub when: Option<Timestamp>,
+}
+
 /// How packets are watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CaptureChoice {
@@ -123,6 +200,9 @@ pub struct RunArgs {
     /// How to watch packets.
     #[arg(long, value_enum, default_value = "auto")]
     pub capture: CaptureChoice,
+    /// How this handset was rooted, for the record; without it, as the case's authority says.
+    #[arg(long, value_name = "TEXT")]
+    pub rooted: Option<String>,
     /// Folder with packages.list and packages.xml, instead of /data/system.
     #[arg(long, value_name = "DIR")]
     pub inventory: Option<PathBuf>,
@@ -146,7 +226,7 @@ pub struct InspectArgs {
     /// Capture files (pcap, pcapng, gzip, zstd), `-` for standard input, or a case's folder.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Folder of a new case that the result is kept in.
+    /// Folder of a new case that the result is kept in, or one fresh from `sakshi case new`.
     #[arg(
         long,
         value_name = "DIR",

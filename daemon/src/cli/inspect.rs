@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Failure, Outcome, args::InspectArgs, output};
+use super::{Failure, Outcome, args::InspectArgs, authority::say_standing, output};
 use crate::session::{InspectConfig, inspect as inspect_captures};
 
 /// Inspects captures, shows progress, and says what could not be read.
@@ -22,6 +22,9 @@ pub fn inspect(args: &InspectArgs) -> Result<Outcome, Failure> {
     bar.finish_and_clear();
     let inspected = inspected?;
     output::summary(&inspected.summary, args.format)?;
+    if let Some(case) = &args.case {
+        say_standing(case)?;
+    }
     for unread in &inspected.unread {
         output::say(format_args!("sakshi: {}", unread.text));
     }

@@ -4,6 +4,7 @@
 //! code: 0 done, 1 the answer is no, 2 wrong use, 3 could not.
 
 mod args;
+mod authority;
 mod doctor;
 mod inspect;
 mod output;
@@ -46,6 +47,8 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<Outcome, Failure> {
     match command {
+        Command::Case(command) => authority::case(command),
+        Command::Custody(args) => authority::custody(args),
         Command::Run(args) => run::run(args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Findings(args) => read::findings(&args),

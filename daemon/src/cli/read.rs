@@ -12,6 +12,7 @@ use super::{
         CoverageArgs, ExportArgs, FindingsArgs, FormatChoice, TextOrJson, TextOrJsonl, VerifyArgs,
         WhatChoice,
     },
+    authority::standing,
     output::{self, Stdout, StdoutError, say},
 };
 use crate::{
@@ -25,10 +26,13 @@ use crate::{
 
 /// Shows what was found.
 pub fn findings(args: &FindingsArgs) -> Result<Outcome, Failure> {
-    let rows = fold(&Reader::open(&args.case)?)?.finding_rows()?;
+    let reader = Reader::open(&args.case)?;
+    let standing = standing(&reader)?;
+    let rows = fold(&reader)?.finding_rows()?;
     let mut out = Stdout::open();
     if rows.is_empty() {
         out.line("No finding. What was not seen is listed by `sakshi export CASE --what gaps`.")?;
+        out.line(standing)?;
         out.close()?;
         return Ok(Outcome::Done);
     }
@@ -40,6 +44,7 @@ pub fn findings(args: &FindingsArgs) -> Result<Outcome, Failure> {
         count("needs_review"),
         count("excepted"),
     ))?;
+    out.line(standing)?;
     out.close()?;
     Ok(Outcome::Done)
 }
@@ -59,6 +64,7 @@ pub fn export(args: &ExportArgs) -> Result<Outcome, Failure> {
     };
     // Opened before the output: a case that cannot be read must not cost an earlier export.
     let reader = Reader::open(&args.case)?;
+    say(standing(&reader)?);
     if let Some(path) = &args.output {
         export_to_file(&reader, what, format, path, &args.case)?;
     } else {
@@ -131,11 +137,19 @@ pub fn coverage(args: &CoverageArgs) -> Result<Outcome, Failure> {
         from: args.from,
         to: args.to,
     };
-    let coverage = cover(&Reader::open(&args.case)?, asked)?;
+    let reader = Reader::open(&args.case)?;
+    let standing = standing(&reader)?;
+    let coverage = cover(&reader, asked)?;
     let mut out = Stdout::open();
     match args.format {
-        TextOrJsonl::Text => out.text(text::page(&coverage))?,
-        TextOrJsonl::Jsonl => out.line(to_canonical(&coverage)?)?,
+        TextOrJsonl::Text => {
+            out.text(text::page(&coverage))?;
+            out.line(standing)?;
+        }
+        TextOrJsonl::Jsonl => {
+            say(standing);
+            out.line(to_canonical(&coverage)?)?;
+        }
     }
     out.close()?;
     Ok(Outcome::Done)
@@ -154,6 +168,16 @@ pub fn verify(args: &VerifyArgs) -> Result<Outcome, Failure> {
     match args.format {
         TextOrJson::Json => out.line(verification_json(&verification))?,
         TextOrJson::Text => out.text(verification_text(&verification))?,
+    }
+    // A damaged case may not say; what is damaged is told above.
+    if let Ok(standing) = Reader::open(&args.case)
+        .map_err(Failure::from)
+        .and_then(|reader| standing(&reader))
+    {
+        match args.format {
+            TextOrJson::Text => out.line(standing)?,
+            TextOrJson::Json => say(standing),
+        }
     }
     out.close()?;
     Ok(if matches!(verification, Verification::Intact(_)) {

@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use super::{
     Failure, Outcome,
     args::{CaptureChoice, CleanArgs, RunArgs},
+    authority::{given, say_standing},
     output::{self, Stdout, say},
 };
 use crate::{
@@ -38,6 +39,7 @@ pub fn run(args: RunArgs) -> Result<Outcome, Failure> {
         receive_buffer: args.receive_buffer,
         commands: Commands::named(&args.iptables),
         bpffs: args.bpffs,
+        rooted: given("--rooted", args.rooted)?,
     };
     let summary = watch(&config, &(Arc::new(SystemClock) as _), &mut |status| {
         say(format_args!(
@@ -50,6 +52,7 @@ pub fn run(args: RunArgs) -> Result<Outcome, Failure> {
         say("end with `sakshi stop` or Ctrl-C");
     })?;
     output::summary(&summary, args.format)?;
+    say_standing(&config.case)?;
     Ok(Outcome::Done)
 }
 

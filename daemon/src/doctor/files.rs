@@ -182,6 +182,29 @@ pub fn properties<'a>(text: &str, wanted: &[&'a str]) -> BTreeMap<&'a str, Strin
     found
 }
 
+/// A property in the text of one of Android's property files (`name=value`); the first stands, as it
+/// does for a read-only property. None where it is not there or says nothing.
+pub fn build_property<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    value_of(text.lines().take(LINES_MAX), name)
+}
+
+/// A parameter of the bootloader, in the text of `/proc/bootconfig` (`name = "value"`, a line each)
+/// or of `/proc/cmdline` (`name=value`, in one line).
+pub fn boot_parameter<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    value_of(text.lines().take(LINES_MAX), name)
+        .or_else(|| value_of(text.split_whitespace().take(LINES_MAX), name))
+        .map(|value| value.trim_matches('"'))
+        .filter(|value| !value.is_empty())
+}
+
+fn value_of<'a>(mut parts: impl Iterator<Item = &'a str>, name: &str) -> Option<&'a str> {
+    let value = |part: &'a str| {
+        let (key, value) = part.split_once('=')?;
+        (key.trim() == name).then(|| value.trim())
+    };
+    parts.find_map(value).filter(|value| !value.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,6 +261,19 @@ mod tests {
         let text = "[ro.a]: [x [y]: z]\r\n[ro.b]: []\n[ro.c]: [no\nro.a: [w]\n";
         let found = properties(text, &["ro.a", "ro.b", "ro.c"]);
         assert_eq!(found, BTreeMap::from([("ro.a", "x [y]: z".to_owned())]));
+    }
+
+    #[test]
+    fn properties_and_parameters_are_found_by_their_whole_name() {
+        let text = "#ro.a=0\n ro.a = x=y \nro.a=z\nro.ab=w\nro.b=\n";
+        assert_eq!(build_property(text, "ro.a"), Some("x=y"));
+        assert_eq!(build_property(text, "ro.b"), None);
+        assert_eq!(build_property(text, "ro"), None);
+        let line = "quiet a.b=1 a.c=\"2\" a=3";
+        assert_eq!(boot_parameter(line, "a.c"), Some("2"));
+        assert_eq!(boot_parameter(line, "a"), Some("3"));
+        assert_eq!(boot_parameter("a.b = \"1\"\nc = \"\"\n", "a.b"), Some("1"));
+        assert_eq!(boot_parameter("a.b = \"1\"\nc = \"\"\n", "c"), None);
     }
 
     #[test]

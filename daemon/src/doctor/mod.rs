@@ -7,6 +7,7 @@
 //!
 //! What is read lies below [`Place::root`], so that a test can build a handset out of files.
 
+mod device;
 pub mod files;
 pub mod kernel_config;
 mod line;
@@ -18,7 +19,10 @@ mod traces;
 
 use std::path::{Path, PathBuf};
 
-pub use self::probes::{Probes, Tried};
+pub use self::{
+    device::device_facts,
+    probes::{Probes, Tried},
+};
 use crate::{
     attribute::inventory::{Inventory, InventoryProblem},
     capture::nflog::rules::Commands,

@@ -60,7 +60,7 @@ fn interface(name: &str, up: bool) -> Interface {
 }
 
 /// A phone on which all is well.
-fn well() -> Probes {
+pub(super) fn well() -> Probes {
     Probes {
         privileges: Privileges {
             uid: 0,

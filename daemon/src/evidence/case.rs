@@ -49,7 +49,7 @@ pub struct CaseMeta {
     pub created: Option<Timestamp>,
     /// Name and version of the program that created it.
     pub tool: String,
-    /// How it is filled: `live` or `inspect`. An open enumeration.
+    /// How it is filled: `live`, `inspect`, or `prepared` before either. An open enumeration.
     pub mode: String,
 }
 
@@ -79,7 +79,7 @@ pub struct CaseFiles {
     pub rules: Vec<(String, Vec<u8>)>,
     /// The app inventory's sources.
     pub inventory: Vec<(String, Vec<u8>)>,
-    /// Manifest of the location data (`data.json`).
+    /// Manifest of the location data (`data.json`); empty: no session uses any yet.
     pub data: Vec<u8>,
 }
 
@@ -97,7 +97,9 @@ impl CaseFiles {
                 entries.push((path, bytes.as_slice()));
             }
         }
-        entries.push(("data.json".to_owned(), self.data.as_slice()));
+        if !self.data.is_empty() {
+            entries.push(("data.json".to_owned(), self.data.as_slice()));
+        }
         Ok(entries)
     }
 }
@@ -143,7 +145,7 @@ pub struct CaseBody {
 /// Body of a `files` record: what a later session uses, or a session from then on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilesBody {
-    /// Number of the session, from 2.
+    /// Number of the session: from 2, in a case that was prepared from 1.
     pub session: u64,
     /// Every file in use; an unchanged one keeps its earlier path.
     pub files: Vec<FileEntry>,

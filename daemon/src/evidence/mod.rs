@@ -4,9 +4,11 @@
 //! for exports. `docs/evidence-format.md` specifies what is written. SQL stands in `schema`,
 //! `store`, `reader` and `verify`, and nowhere else in the project.
 
+pub mod authority;
 pub mod body;
 pub mod canonical;
 mod case;
+pub mod device;
 mod error;
 pub mod examination;
 pub mod journal;

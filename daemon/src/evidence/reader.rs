@@ -118,6 +118,19 @@ impl Reader {
         })
     }
 
+    /// The last record of a kind, if there is one.
+    pub fn last(&self, kind: &Kind) -> Result<Option<Record>, StoreError> {
+        self.run(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT seq, kind, body, attachment, prev, hash FROM record WHERE kind = ?1 \
+                     ORDER BY seq DESC LIMIT 1",
+                )?
+                .query_row([kind.as_str()], record)
+                .optional()
+        })
+    }
+
     fn run<T>(
         &self,
         query: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T>,

@@ -78,6 +78,12 @@ kinds! {
     SUMMARY = "summary";
     /// What the machine offered at the start of a session.
     DOCTOR = "doctor";
+    /// By whose leave, and on whose handset.
+    AUTHORITY = "authority";
+    /// A thing changed hands.
+    CUSTODY = "custody";
+    /// Which handset this is, by its own account.
+    DEVICE = "device";
 }
 
 impl Kind {

@@ -14,7 +14,9 @@ use rusqlite::{
 use serde::Deserialize;
 
 use super::{
-    case::{self, Case, CaseBody, CaseFiles, CaseLock, CaseMeta, FileEntry, FilesBody},
+    case::{
+        self, Case, CaseBody, CaseFiles, CaseLock, CaseMeta, FileEntry, FilesBody, METADATA_FILE,
+    },
     error::StoreError,
     record::{ATTACHMENT_MAX, BODY_MAX, Draft, Hash, Head, Kind, record_hash},
     schema,
@@ -61,7 +63,8 @@ pub struct Store {
 struct Sessions {
     /// Number of the last `session` record, 0 when there is none.
     session: u64,
-    /// Number for which files were last recorded; the `case` record counts as 1.
+    /// Number for which files were last recorded; a `case` record that names files for a session
+    /// counts as 1.
     files_session: u64,
     /// Files in use, by the name that they have in every session.
     files: BTreeMap<String, FileEntry>,
@@ -261,7 +264,9 @@ impl Sessions {
         match kind {
             "case" => {
                 if let Ok(body) = serde_json::from_str::<CaseBody>(body) {
-                    self.use_files(1, body.files);
+                    // Beside its metadata a prepared case has no file before its first session.
+                    let prepared = body.files.iter().all(|file| file.path == METADATA_FILE);
+                    self.use_files(u64::from(!prepared), body.files);
                 }
             }
             "files" => {

@@ -60,6 +60,14 @@ pub fn kernel_release() -> String {
         .into_owned()
 }
 
+/// The machine's architecture, as `uname -m` prints it.
+pub fn architecture() -> String {
+    rustix::system::uname()
+        .machine()
+        .to_string_lossy()
+        .into_owned()
+}
+
 /// Whether this network namespace has IPv6 at all.
 pub fn has_ipv6() -> bool {
     std::path::Path::new("/proc/thread-self/net/if_inet6").exists()

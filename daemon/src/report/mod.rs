@@ -3,6 +3,7 @@
 //! In: records of the evidence room, and nothing else. Out: rows in the order in which they were
 //! first recorded. Reading changes no byte of a case.
 
+pub mod authority;
 pub mod coverage;
 pub mod csv;
 pub mod examination;

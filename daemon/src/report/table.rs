@@ -6,7 +6,10 @@ use comfy_table::{Cell, ContentArrangement, Table, presets};
 use sakshi_rules::contact::Grade;
 
 use super::fold::FindingRow;
-use crate::evidence::body::{self, Basis, ProcessBasis};
+use crate::evidence::{
+    authority::Custody,
+    body::{self, Basis, ProcessBasis},
+};
 
 /// How a table is drawn.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +60,38 @@ pub fn findings(rows: &[FindingRow], style: Style) -> String {
     } else {
         text
     }
+}
+
+/// Who had what, as a table in the order of the records.
+pub fn custody(rows: &[Custody], style: Style) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    if let Some(width) = style.width {
+        table.set_width(width);
+    }
+    table.set_header([
+        "When (local)",
+        "Thing",
+        "Received from",
+        "Handed to",
+        "Seal",
+        "Remark",
+        "Recorded by",
+    ]);
+    let text = |text: &Option<String>| cell(text.as_deref().unwrap_or(""));
+    for row in rows {
+        table.add_row(vec![
+            Cell::new(row.when.local()),
+            cell(row.item.as_deref().unwrap_or("handset")),
+            text(&row.received_from),
+            text(&row.handed_to),
+            text(&row.seal),
+            text(&row.remark),
+            cell(&row.who),
+        ]);
+    }
+    table.to_string()
 }
 
 /// A cell whose text cannot steer a terminal: names come from what apps sent and from files of the

@@ -2,12 +2,15 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
+use sakshi_rules::TomlError;
+
 use crate::{
     attribute::inventory::InventoryError,
     capture::live::LiveError,
     control::socket,
     evidence::{StoreError, StoreGone, canonical::CanonicalError, journal::JournalError},
     locate::LocateError,
+    time::Timestamp,
 };
 
 /// Why a session could not begin or go on.
@@ -90,6 +93,23 @@ pub enum SessionError {
     /// A case that is replayed must stand alone.
     #[error("{path} is a case: it is inspected alone, without other files beside it", path = .0.display())]
     CaseAmongFiles(PathBuf),
+    /// The file that answers what a case must have cannot be used.
+    #[error("{0}")]
+    Authority(#[from] TomlError),
+    /// A hand-over that has not been yet.
+    #[error("{when} lies in the future (it is {now}): give the time of the hand-over, or set the clock", when = .when.local(), now = .now.local())]
+    NotYet {
+        /// When it is said to be.
+        when: Timestamp,
+        /// When it was said.
+        now: Timestamp,
+    },
+    /// An inspection into a case that holds one, or a watch.
+    #[error(
+        "{path} holds a session already: name a new folder, or a case fresh from `sakshi case new`",
+        path = .0.display()
+    )]
+    Used(PathBuf),
     /// A thread of ours ended in a way that it must not.
     #[error("the {0} thread ended unexpectedly; this is a defect, what was acknowledged is kept")]
     ThreadLost(&'static str),

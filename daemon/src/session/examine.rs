@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     capture::nflog::rules::Commands,
-    doctor::{Apps, Place, examine_here},
-    evidence::examination::Examination,
+    doctor::{Apps, Place, Probes, device_facts, examine as examine_machine, examine_here},
+    evidence::{device::DeviceFacts, examination::Examination},
     locate::Atlas,
     platform::clock::Clock,
 };
@@ -47,14 +47,14 @@ pub fn examine(config: &ExamineConfig, clock: &dyn Clock) -> Result<Examination,
     })
 }
 
-/// The same for a session that has read its inventory already.
+/// The same for a session that has read its inventory already, and what handset this is.
 pub(super) fn examine_with(
     case: &Path,
     commands: &Commands,
     materials: &Materials,
     from: &InventoryFrom,
     clock: &dyn Clock,
-) -> Examination {
+) -> (Examination, DeviceFacts) {
     let place = place(Some(case), commands, &materials.atlas);
     let named = from.to_string();
     let apps = match from {
@@ -65,7 +65,12 @@ pub(super) fn examine_with(
             problems: &materials.problems,
         },
     };
-    examine_here(&place, apps, clock.now())
+    let probes = Probes::take(&place);
+    let now = clock.now();
+    (
+        examine_machine(&place, &probes, apps, now),
+        device_facts(&place.root, &probes, now),
+    )
 }
 
 fn place(case: Option<&Path>, commands: &Commands, atlas: &Atlas) -> Place {

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     SessionError,
+    authority::PREPARED,
     engine::Engine,
     replay,
     setup::{InventoryFrom, Materials, problem_gap},
@@ -22,7 +23,7 @@ use super::{
 use crate::{
     capture::file::{CaptureFile, Next},
     evidence::{
-        Case, CaseFiles, CaseMeta, Draft, Hash, Kind, Store,
+        Case, CaseFiles, CaseMeta, Draft, Hash, Kind, LastSession, Store,
         body::{self, Summary},
     },
     input::{Batch, Event, Gap, GapCause, Input},
@@ -298,10 +299,15 @@ impl Output {
         let mut store = None;
         if let Some(dir) = case {
             let draft = Draft::new(Kind::SESSION, session)?;
-            let meta = CaseMeta::new(case_id(&draft, files), None, tool(), "inspect");
-            let mut made = Case::create(dir, meta, files)?;
-            made.append(&[draft])?;
-            store = Some(made);
+            let mut opened = if let Some(mut prepared) = prepared(dir)? {
+                prepared.append_files_of(session.session, files)?;
+                prepared
+            } else {
+                let meta = CaseMeta::new(case_id(&draft, files), None, tool(), "inspect");
+                Case::create(dir, meta, files)?
+            };
+            opened.append(&[draft])?;
+            store = Some(opened);
         }
         Ok(Self {
             store,
@@ -377,6 +383,21 @@ impl Output {
             ])?;
         }
         Ok(())
+    }
+}
+
+/// The case that was prepared in `dir`, if there is one; it must hold no session yet.
+fn prepared(dir: &Path) -> Result<Option<Store>, SessionError> {
+    match Case::open(dir) {
+        Ok(case) if case.meta().mode == PREPARED => {}
+        // Making a new case says what is wrong with anything else.
+        _ => return Ok(None),
+    }
+    let store = Store::open(dir)?;
+    if store.last_session() == LastSession::None {
+        Ok(Some(store))
+    } else {
+        Err(SessionError::Used(dir.to_owned()))
     }
 }
 

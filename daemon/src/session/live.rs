@@ -34,7 +34,9 @@ use crate::{
     },
     evidence::{
         Case, CaseMeta, Draft, Kind, Store, StoreError, StoreOptions, StoreSender, StoreThread,
+        authority::Authority,
         body::{self, Summary},
+        device::{DeviceFacts, Fact},
         thread::COMMIT_INTERVAL,
     },
     input::{Apk, Event, Gap, GapCause},
@@ -63,6 +65,8 @@ pub struct RunConfig {
     pub commands: Commands,
     /// Folder of the BPF file system; none: the usual one.
     pub bpffs: Option<PathBuf>,
+    /// How the handset was rooted, as somebody stated it; none: as the case's authority says.
+    pub rooted: Option<String>,
 }
 
 /// Watches until told to stop. `announce` is told, once, that packets are being watched.
@@ -75,7 +79,7 @@ pub fn run(
     let stamps = from.dir().map(|dir| Stamps::of(&dir));
     let materials = Materials::load(&config.rules, &from)?;
     // Before anything is touched, so that it says how the machine was found.
-    let examination = examine_with(
+    let (examination, facts) = examine_with(
         &config.case,
         &config.commands,
         &materials,
@@ -92,6 +96,7 @@ pub fn run(
     let first = First {
         session: Draft::new(Kind::SESSION, &record)?,
         doctor: Draft::new(Kind::DOCTOR, &examination)?,
+        device: Draft::new(Kind::DEVICE, &with_root(facts, config, &store)?)?,
         events: first_events(&materials, &started, not_watched, clock.now()),
         apps: AppsAtStart {
             from,
@@ -272,6 +277,24 @@ fn hashed_before(store: &Store) -> Result<Vec<Apk>, SessionError> {
     let bodies = store.bodies(&Kind::APK)?;
     let read = |body: &String| serde_json::from_str(body).ok();
     Ok(bodies.iter().filter_map(read).collect())
+}
+
+/// The facts of the handset with how it was rooted, which only a person can say.
+fn with_root(
+    mut facts: DeviceFacts,
+    config: &RunConfig,
+    store: &Store,
+) -> Result<DeviceFacts, SessionError> {
+    let authority = store.bodies(&Kind::AUTHORITY)?.pop();
+    let stated = authority.and_then(|body| serde_json::from_str::<Authority>(&body).ok());
+    facts.rooted = match (&config.rooted, stated) {
+        (Some(text), _) => Fact::new(text.clone(), "stated at the start (--rooted)"),
+        (None, Some(authority)) => authority.device.rooted.map_or_else(Fact::default, |text| {
+            Fact::new(text, "stated in the case's authority")
+        }),
+        (None, None) => Fact::default(),
+    };
+    Ok(facts)
 }
 
 /// Why nothing was watched before this session, and since when.

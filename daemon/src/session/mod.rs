@@ -5,6 +5,7 @@
 
 mod apk_hashes;
 mod apps;
+pub mod authority;
 mod engine;
 mod error;
 mod examine;

@@ -40,6 +40,8 @@ pub struct First {
     pub session: Draft,
     /// What the machine offers: its `doctor` record.
     pub doctor: Draft,
+    /// Which handset this is: its `device` record.
+    pub device: Draft,
     /// What was not seen until now, or is seen less well.
     pub events: Vec<Event>,
     /// What is known of the apps.
@@ -117,7 +119,7 @@ impl Worker {
         for event in first.events {
             self.engine.feed(&Input::Event(&event))?;
         }
-        let mut drafts = vec![first.session, first.doctor];
+        let mut drafts = vec![first.session, first.doctor, first.device];
         drafts.extend(self.engine.take()?.0);
         self.store
             .append_acknowledged(drafts, Urgency::AtOnce)?

@@ -2,7 +2,8 @@
 //!
 //! In: a table with byte ranges, and the keys that it may have. Out: typed values; what is wrong
 //! goes into the [`Reader`], and the caller goes on with the next key. Why not serde's derive:
-//! `docs/decisions/0040-rule-files-are-walked.md`.
+//! `docs/decisions/0040-rule-files-are-walked.md`. Other files that people write are read with the
+//! same walk (`docs/decisions/0165-one-walk-for-files-of-people.md`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -13,23 +14,25 @@ use toml::de::{DeArray, DeTable, DeValue};
 use super::LIST_ENTRIES_MAX;
 use crate::day::Day;
 use crate::glob::Glob;
-use crate::problem::{PROBLEMS_MAX, Problem, RuleError};
+use crate::problem::{PROBLEMS_MAX, Problem, TomlError};
 use crate::vocabulary::{Word, help_for, is_country, nearest};
 
 /// A value with its byte range.
-pub(super) type Value<'a> = Spanned<DeValue<'a>>;
+pub type Value<'a> = Spanned<DeValue<'a>>;
 /// Named lists (`@name`) that a set defines.
 pub(super) type Groups = BTreeMap<String, Vec<String>>;
 
 /// Collects what is wrong with one file.
-pub(super) struct Reader<'a> {
+#[derive(Debug)]
+pub struct Reader<'a> {
     text: &'a str,
     problems: Vec<(usize, Problem)>,
     more: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    /// For a file with this text; nothing is wrong yet.
+    pub fn new(text: &'a str) -> Self {
         Self {
             text,
             problems: Vec::new(),
@@ -38,7 +41,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Notes a problem at a byte range.
-    pub(super) fn report(
+    pub fn report(
         &mut self,
         span: Range<usize>,
         message: impl Into<String>,
@@ -54,7 +57,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The reader back, or the error if anything was wrong so far.
-    pub(super) fn sound(mut self, file: &str) -> Result<Self, RuleError> {
+    pub fn sound(mut self, file: &str) -> Result<Self, TomlError> {
         if self.problems.is_empty() {
             return Ok(self);
         }
@@ -64,7 +67,7 @@ impl<'a> Reader<'a> {
             .into_iter()
             .map(|(_, problem)| problem)
             .collect();
-        Err(RuleError {
+        Err(TomlError {
             file: file.to_owned(),
             problems,
             more: self.more,
@@ -73,7 +76,8 @@ impl<'a> Reader<'a> {
 }
 
 /// One table of the file.
-pub(super) struct Fields<'a> {
+#[derive(Debug)]
+pub struct Fields<'a> {
     /// What the table is, for messages: `` `[[rule]]` ``.
     what: &'static str,
     span: Range<usize>,
@@ -82,7 +86,7 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// A table whose keys have all been checked against `allowed`.
-    pub(super) fn open(
+    pub fn open(
         reader: &mut Reader<'_>,
         value: &'a Value<'a>,
         what: &'static str,
@@ -102,7 +106,7 @@ impl<'a> Fields<'a> {
     }
 
     /// As [`open`](Self::open), for a table at hand.
-    pub(super) fn of(
+    pub fn of(
         reader: &mut Reader<'_>,
         entries: &'a DeTable<'a>,
         span: Range<usize>,
@@ -124,12 +128,12 @@ impl<'a> Fields<'a> {
     }
 
     /// Where the table stands.
-    pub(super) fn span(&self) -> Range<usize> {
+    pub fn span(&self) -> Range<usize> {
         self.span.clone()
     }
 
     /// A key's value, if it is there.
-    pub(super) fn get(&self, key: &str) -> Option<&'a Value<'a>> {
+    pub fn get(&self, key: &str) -> Option<&'a Value<'a>> {
         self.entries
             .iter()
             .find(|(name, _)| name.get_ref() == key)
@@ -210,7 +214,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Notes that a value has the wrong type.
-pub(super) fn wrong_type(
+pub fn wrong_type(
     reader: &mut Reader<'_>,
     value: &Value<'_>,
     what: &str,
@@ -233,7 +237,7 @@ pub(super) fn wrong_type(
 }
 
 /// A list within its bound.
-pub(super) fn read_array<'a>(
+pub fn read_array<'a>(
     reader: &mut Reader<'_>,
     value: &'a Value<'a>,
     what: &str,
@@ -257,7 +261,7 @@ pub(super) fn read_array<'a>(
 }
 
 /// A text that is not empty.
-pub(super) fn read_text(reader: &mut Reader<'_>, value: &Value<'_>, key: &str) -> Option<String> {
+pub fn read_text(reader: &mut Reader<'_>, value: &Value<'_>, key: &str) -> Option<String> {
     let Some(text) = value.get_ref().as_str() else {
         wrong_type(
             reader,
@@ -300,7 +304,7 @@ fn word_of<W: Word>(
 }
 
 /// A yes or no.
-pub(super) fn read_bool(reader: &mut Reader<'_>, value: &Value<'_>, key: &str) -> Option<bool> {
+pub fn read_bool(reader: &mut Reader<'_>, value: &Value<'_>, key: &str) -> Option<bool> {
     let found = value.get_ref().as_bool();
     if found.is_none() {
         let help = "write true or false, without quotes";
@@ -336,7 +340,7 @@ pub(super) fn read_number<N: TryFrom<u64>>(
 }
 
 /// A day, in quotes or not.
-fn read_day(reader: &mut Reader<'_>, value: &Value<'_>, key: &str) -> Option<Day> {
+pub fn read_day(reader: &mut Reader<'_>, value: &Value<'_>, key: &str) -> Option<Day> {
     let day = match value.get_ref() {
         DeValue::String(text) => text.parse().ok(),
         DeValue::Datetime(datetime) => Day::from_datetime(datetime).ok(),

@@ -1,9 +1,9 @@
 //! Reading a rule set.
 //!
 //! In: the text of a TOML file and its name for messages. Out: a [`RuleSet`] whose references all
-//! lead somewhere, or a [`RuleError`] with everything that is wrong, not only the first thing.
+//! lead somewhere, or a [`TomlError`] with everything that is wrong, not only the first thing.
 
-mod fields;
+pub mod fields;
 mod when;
 
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ use self::fields::{
 use self::when::{Scope, read_when};
 use crate::contact::Grade;
 use crate::judge::Outcome;
-use crate::problem::{Problem, RuleError};
+use crate::problem::{Problem, TomlError};
 use crate::rule_set::{
     AllowedPlace, Declaration, Exception, PLACE_AGE_DAYS_DEFAULT, Reference, Rule, RuleKind,
     RuleSet, Undeterminable, When,
@@ -70,7 +70,7 @@ const PRELOADS: &[&str] = &["preloaded", "updated_preload", "deletable_preload"]
 
 impl RuleSet {
     /// Reads a rule set; `file` is its name in messages.
-    pub fn parse(file: &str, text: &str) -> Result<Self, RuleError> {
+    pub fn parse(file: &str, text: &str) -> Result<Self, TomlError> {
         let mut reader = Reader::new(text);
         if text.len() > SET_BYTES_MAX {
             reader.report(
@@ -80,25 +80,31 @@ impl RuleSet {
             );
             reader = reader.sound(file)?;
         }
-        let (document, errors) = DeTable::parse_recoverable(text);
-        for error in &errors {
-            let span = error.span().unwrap_or(text.len()..text.len());
-            let help = "see toml.io for how a TOML file is written";
-            reader.report(span, format!("not TOML: {}", error.message()), help);
-        }
+        let document = document(&mut reader, text);
         let mut reader = reader.sound(file)?;
         let set = read_set(&mut reader, &document);
         reader.sound(file)?;
         // Each absent part has been reported above, so this is not reached without a set.
         set.ok_or_else(|| {
             let problem = Problem::at(text, 0..0, "not a rule set".into(), String::new());
-            RuleError {
+            TomlError {
                 file: file.to_owned(),
                 problems: vec![problem],
                 more: 0,
             }
         })
     }
+}
+
+/// The document in a TOML text, as far as it can be understood; what is no TOML is reported.
+pub fn document<'a>(reader: &mut Reader<'_>, text: &'a str) -> Spanned<DeTable<'a>> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let span = error.span().unwrap_or(text.len()..text.len());
+        let help = "see toml.io for how a TOML file is written";
+        reader.report(span, format!("not TOML: {}", error.message()), help);
+    }
+    document
 }
 
 fn read_set<'a>(reader: &mut Reader<'_>, document: &'a Spanned<DeTable<'a>>) -> Option<RuleSet> {

@@ -94,6 +94,8 @@ fn live(options: Options) -> Result<bool> {
     steps.done("the virtual handset and its internet are up");
     let recorder = options.record.then(|| record(&handset)).transpose()?;
     let case = handset.dir().join("case");
+    prepare(&case)?;
+    steps.done("the case says by whose leave: SAMPLE data, made up");
     let [lab_rules, demo_rules] = rule_sets();
     let rules = ["--rules", text(&lab_rules), "--rules", text(&demo_rules)];
     let daemon = Daemon::start(&handset, &case, &rules)?;
@@ -133,6 +135,7 @@ fn replay(options: Options) -> Result<bool> {
         .map_err(Error::io("making a temporary folder"))?;
     let (system, case) = (dir.path().join("system"), dir.path().join("case"));
     inventory::write(&system)?;
+    prepare(&case)?;
     let [lab_rules, demo_rules] = rule_sets();
     let summary = daemon::output([
         "inspect",
@@ -164,6 +167,12 @@ fn replay(options: Options) -> Result<bool> {
         println!("The case is kept in {}", dir.path().display());
     }
     Ok(same)
+}
+
+/// Makes the case, with an authority that is marked as made up.
+fn prepare(case: &Path) -> Result<()> {
+    let authority = cases().join("authority.toml");
+    daemon::output(["case", "new", text(case), "--from", text(&authority)]).map(drop)
 }
 
 /// Prints the findings, checks the evidence, compares with what was to be found.

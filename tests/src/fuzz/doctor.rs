@@ -36,6 +36,11 @@ pub(super) fn machine_files(data: &[u8]) {
         assert!(Path::new("/data/x").starts_with(&mount.on));
     }
     let _ = files::lock_holder(&text, (0, 0x1a), 5678);
+    let found = [
+        files::build_property(&text, PROPERTIES[0]),
+        files::boot_parameter(&text, "androidboot.verifiedbootstate"),
+    ];
+    assert!(found.iter().flatten().all(|value| !value.is_empty()));
     let properties = files::properties(&text, &PROPERTIES);
     assert!(properties.len() <= PROPERTIES.len());
     assert!(properties.values().all(|value| !value.is_empty()));

@@ -7,7 +7,7 @@ use sakshi::{
     locate::{Atlas, encode, format},
     time::Timestamp,
 };
-use sakshi_rules::{RuleError, RuleSet, cases, problem};
+use sakshi_rules::{RuleSet, TomlError, cases, problem};
 
 /// Addresses that are looked up in whatever places could be read.
 const ADDRESSES: [&str; 5] = [
@@ -62,7 +62,7 @@ pub(super) fn inventory_preloads(data: &[u8]) {
     inventory("preload-folders.txt", data);
 }
 
-fn check_rule_error(error: &RuleError) {
+fn check_rule_error(error: &TomlError) {
     assert!((1..=problem::PROBLEMS_MAX).contains(&error.problems.len()));
     assert!(
         error
