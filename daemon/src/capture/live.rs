@@ -544,20 +544,7 @@ fn start_packet(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, 
 fn start_nflog(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, LiveError> {
     let mut degradations = Vec::new();
     let sockets = open_groups(config)?;
-    for socket in &sockets {
-        if socket.granted_bytes() < config.receive_buffer_bytes {
-            degradations.push(Degradation::new(
-                Weakness::SmallReceiveBuffer,
-                format!(
-                    "the kernel granted {} of {} bytes of receive buffer to NFLOG group {}, so a \
-                     burst loses packets sooner; each loss is counted",
-                    socket.granted_bytes(),
-                    config.receive_buffer_bytes,
-                    socket.group()
-                ),
-            ));
-        }
-    }
+    note_small_buffers(config, &sockets, &mut degradations);
     let groups = sockets.each_ref().map(GroupSocket::group);
     let [system, apps] = groups;
     let plan = Plan {
@@ -619,6 +606,28 @@ fn start_nflog(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, L
         degradations,
         first,
     })
+}
+
+/// What the kernel did not grant.
+fn note_small_buffers(
+    config: &LiveConfig,
+    sockets: &[GroupSocket; 2],
+    degradations: &mut Vec<Degradation>,
+) {
+    for socket in sockets {
+        if socket.granted_bytes() < config.receive_buffer_bytes {
+            degradations.push(Degradation::new(
+                Weakness::SmallReceiveBuffer,
+                format!(
+                    "the kernel granted {} of {} bytes of receive buffer to NFLOG group {}, so a \
+                     burst loses packets sooner; each loss is counted",
+                    socket.granted_bytes(),
+                    config.receive_buffer_bytes,
+                    socket.group()
+                ),
+            ));
+        }
+    }
 }
 
 /// The system's and the apps' group, at the first free numbers.
