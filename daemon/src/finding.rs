@@ -16,6 +16,7 @@ use sakshi_rules::{
 
 use crate::{
     attribute::{
+        charge::Charge,
         inventory::{OwnerApps, Version},
         owner::Conclusion,
         process::NamedProcess,
@@ -40,6 +41,7 @@ pub struct ContactId(u32);
 struct Key {
     owner: Conclusion,
     process: Option<NamedProcess>,
+    charges: Vec<Charge>,
     addr: IpAddr,
     embedded_ipv4: Option<Ipv4Addr>,
     port: Option<u16>,
@@ -60,6 +62,8 @@ pub struct Claim {
     pub owner: Conclusion,
     /// The process behind it.
     pub process: Option<NamedProcess>,
+    /// Whom netd charges, where that is another.
+    pub charged_to: Vec<body::ChargedTo>,
     /// Version of the inventory in which the flow began.
     pub inventory: Version,
     /// Address reached.
@@ -216,6 +220,7 @@ impl ContactBook {
         let key = Key {
             owner: claim.owner,
             process: claim.process.clone(),
+            charges: claim.charged_to.iter().map(charge_of).collect(),
             addr: claim.addr,
             embedded_ipv4: claim.embedded_ipv4,
             port: claim.port,
@@ -287,6 +292,7 @@ impl ContactBook {
             contact: self.label(id),
             owner,
             packages,
+            charged_to: claim.charged_to,
             endpoint,
             place,
             via: claim.via,
@@ -452,6 +458,13 @@ pub fn owner_body(
         creator_uid: owner.creator_uid,
         disputed_uid: owner.disputed_uid,
         may_act_for_app: owner.may_act_for_app,
+    }
+}
+
+const fn charge_of(charged: &body::ChargedTo) -> Charge {
+    Charge {
+        uid: charged.uid,
+        tag: charged.tag,
     }
 }
 

@@ -10,7 +10,11 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    attribute::{inventory::App, process::ProcessBasis},
+    attribute::{
+        charge::{Charge, ChargeBasis},
+        inventory::App,
+        process::ProcessBasis,
+    },
     time::Timestamp,
 };
 
@@ -183,6 +187,27 @@ pub struct ProcessFact {
     pub basis: ProcessBasis,
 }
 
+/// netd keeps whom a socket's traffic is charged to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChargeFact {
+    /// When it was read.
+    pub at: Timestamp,
+    /// The socket's protocol.
+    pub proto: SocketProto,
+    /// The handset's side.
+    pub local: SocketAddr,
+    /// The other side.
+    pub remote: SocketAddr,
+    /// The kernel's number of the socket.
+    pub cookie: u64,
+    /// Whom, and under which tag.
+    #[serde(flatten)]
+    pub charge: Charge,
+    /// How it is known.
+    #[serde(default)]
+    pub basis: ChargeBasis,
+}
+
 /// A capture's writer says what the app of a UID is called.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppName {
@@ -349,6 +374,8 @@ pub enum Event {
     OwnerFact(OwnerFact),
     /// A process was found behind a socket.
     ProcessFact(ProcessFact),
+    /// netd told whom a socket's traffic is charged to.
+    ChargeFact(ChargeFact),
     /// A capture's writer named the app of a UID.
     AppName(AppName),
     /// Another socket had the ends of one whose owner is known.

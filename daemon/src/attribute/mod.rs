@@ -3,6 +3,7 @@
 //! In: UIDs that came with packets, answers of the kernel, the app inventory. Out: an owner with
 //! its basis; unknown is a value.
 
+pub mod charge;
 pub mod inventory;
 pub mod owner;
 pub mod process;

@@ -42,6 +42,8 @@ pub enum Weakness {
     NoClosingTotals,
     /// Owners are not read off the packets' own sockets.
     NoExactOwners,
+    /// Whom netd charges for a socket's traffic is not read.
+    NoCharges,
 }
 
 /// One weakness of this session.

@@ -9,6 +9,7 @@
 mod home;
 mod program;
 mod sighting;
+mod tags;
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,7 @@ pub(crate) use program::PLACE;
 pub use home::{BPFFS, Home};
 pub use program::{INBOX_MAX, Inbox, OBJECT};
 pub use sighting::{KEY_BYTES, Sighting, VALUE_BYTES};
+pub use tags::{TAG_MAPS, TagMap, TagMapError};
 
 use program::Program;
 

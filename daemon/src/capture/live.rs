@@ -10,6 +10,7 @@
 //! and the sockets drained.
 
 pub(crate) mod account;
+pub(crate) mod charges;
 pub(crate) mod clock_step;
 pub(crate) mod closes;
 pub(crate) mod interfaces;
@@ -38,6 +39,7 @@ pub use clock_step::CLOCK_STEP_NANOS;
 pub use outbox::{BATCH_NANOS_MAX, QUEUE_BATCHES_MAX};
 
 use self::{
+    charges::ChargeWatch,
     closes::CloseWatch,
     interfaces::InterfaceWatch,
     lookup::OwnerLookup,
@@ -48,7 +50,7 @@ use self::{
 };
 use super::{
     degradation::{Degradation, Weakness},
-    exactness::{self, Inbox, Layer, LayerError},
+    exactness::{self, BPFFS, Inbox, Layer, LayerError, TagMap, TagMapError},
     nflog::{
         plan::{Groups, Plan},
         rules::{self, Commands, Finding, Rules, RulesError},
@@ -454,6 +456,33 @@ fn no_exact_owners(error: &LayerError) -> Degradation {
     )
 }
 
+/// Opens netd's map of tags, for sockets whose cookies the layer tells.
+fn open_charges(
+    config: &LiveConfig,
+    inbox: Option<&Inbox>,
+) -> Result<Option<ChargeWatch>, TagMapError> {
+    let bpffs = config.bpffs.as_deref().unwrap_or(Path::new(BPFFS));
+    inbox
+        .map(|_| TagMap::find(bpffs).map(ChargeWatch::new))
+        .transpose()
+}
+
+/// Why whom netd charges is not read.
+fn no_charges(why: &dyn std::fmt::Display) -> Degradation {
+    Degradation::new(
+        Weakness::NoCharges,
+        format!(
+            "whom netd charges for a socket's traffic is not read: {why}; a download by a system \
+             service shows the service, and not for which app it is"
+        ),
+    )
+}
+
+/// The same where the sockets' cookies are not known.
+fn no_charges_without_layer() -> Degradation {
+    no_charges(&"netd keeps it by the socket's cookie, which only the layer (xt_bpf) tells")
+}
+
 fn spawn<T: Send + 'static>(
     name: &'static str,
     body: impl FnOnce() -> T + Send + 'static,
@@ -497,6 +526,7 @@ fn start_packet(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, 
     let (commands, received) = mpsc::channel();
     let (capture, mut degradations) =
         PacketCapture::open(config.ring_bytes, outbox, received, clock)?;
+    degradations.push(no_charges_without_layer());
     let (interfaces, first) = interfaces::start_or_degrade(&commands, clock, &mut degradations);
     let capture = spawn(receive::THREAD, move || capture.run())?;
     Ok(Started {
@@ -514,20 +544,7 @@ fn start_packet(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, 
 fn start_nflog(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, LiveError> {
     let mut degradations = Vec::new();
     let sockets = open_groups(config)?;
-    for socket in &sockets {
-        if socket.granted_bytes() < config.receive_buffer_bytes {
-            degradations.push(Degradation::new(
-                Weakness::SmallReceiveBuffer,
-                format!(
-                    "the kernel granted {} of {} bytes of receive buffer to NFLOG group {}, so a \
-                     burst loses packets sooner; each loss is counted",
-                    socket.granted_bytes(),
-                    config.receive_buffer_bytes,
-                    socket.group()
-                ),
-            ));
-        }
-    }
+    note_small_buffers(config, &sockets, &mut degradations);
     let groups = sockets.each_ref().map(GroupSocket::group);
     let [system, apps] = groups;
     let plan = Plan {
@@ -538,13 +555,17 @@ fn start_nflog(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, L
     let owners = open_lookup(&mut degradations);
     let closes = open_closes(&**clock, &mut degradations);
     let (layer, inbox) = load_layer(config, &mut degradations);
+    let (charges, uncharged) = match open_charges(config, inbox.as_ref()) {
+        Ok(charges) => (charges, None),
+        Err(error) => (None, Some(error)),
+    };
     let (outbox, batches) = channels();
     let (commands, received) = mpsc::channel();
     let processes = ProcessAsker::start(config.shared.clone(), clock)?;
     let capture = Capture::new(
         sockets,
         outbox,
-        (owners, inbox, processes, closes),
+        (owners, inbox, charges, processes, closes),
         received,
         Arc::clone(clock),
     );
@@ -554,6 +575,11 @@ fn start_nflog(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, L
     degradations.extend(weaker);
     let (interfaces, first) = interfaces::start_or_degrade(&commands, clock, &mut degradations);
     let layer = attach_layer(layer, &mut degradations);
+    if layer.is_none() {
+        degradations.push(no_charges_without_layer());
+    } else if let Some(error) = uncharged {
+        degradations.push(no_charges(&error));
+    }
     let (requests, asked) = mpsc::channel();
     let mut watch = Watch::new(
         (rules, layer),
@@ -580,6 +606,28 @@ fn start_nflog(config: &LiveConfig, clock: &Arc<dyn Clock>) -> Result<Started, L
         degradations,
         first,
     })
+}
+
+/// What the kernel did not grant.
+fn note_small_buffers(
+    config: &LiveConfig,
+    sockets: &[GroupSocket; 2],
+    degradations: &mut Vec<Degradation>,
+) {
+    for socket in sockets {
+        if socket.granted_bytes() < config.receive_buffer_bytes {
+            degradations.push(Degradation::new(
+                Weakness::SmallReceiveBuffer,
+                format!(
+                    "the kernel granted {} of {} bytes of receive buffer to NFLOG group {}, so a \
+                     burst loses packets sooner; each loss is counted",
+                    socket.granted_bytes(),
+                    config.receive_buffer_bytes,
+                    socket.group()
+                ),
+            ));
+        }
+    }
 }
 
 /// The system's and the apps' group, at the first free numbers.

@@ -78,6 +78,7 @@ pub fn examine(place: &Place, probes: &Probes, apps: Apps<'_>, now: Timestamp) -
         network::packet_socket(probes),
         network::sock_diag(probes),
         network::bpf(root, &config),
+        network::netd_tags(probes),
         network::interfaces(probes),
         network::vpn(root, probes),
         network::private_dns(probes),

@@ -138,6 +138,32 @@ pub(super) fn bpf(root: &Path, config: &KernelConfig) -> Line {
         .fact("xt_bpf_listed_v6", v6)
 }
 
+/// netd's map of tagged sockets.
+pub(super) fn netd_tags(probes: &Probes) -> Line {
+    const KEY: &str = "netd_tags";
+    const LOST: &str = "for which app a system service works: a download by one shows the service";
+    let (line, path) = match &probes.tag_map {
+        Tried::Works(path) => (
+            line::ok(KEY, "netd's map of tagged sockets can be read"),
+            path.to_str(),
+        ),
+        Tried::Absent if probes.android => (
+            line::degraded(KEY, "netd's map of tagged sockets was not found", LOST),
+            None,
+        ),
+        Tried::Absent => (
+            line::ok(KEY, "no map of netd's: this is no Android device"),
+            None,
+        ),
+        Tried::Refused => (line::unknown(KEY, "it could not be tried"), None),
+        Tried::Fails { cause, remedy } => (
+            line::degraded(KEY, cause.as_str(), LOST).remedy(remedy.as_str()),
+            None,
+        ),
+    };
+    line.fact("path", path.map(str::to_owned))
+}
+
 /// Interfaces that are up.
 pub(super) fn interfaces(probes: &Probes) -> Line {
     const KEY: &str = "interfaces";

@@ -17,6 +17,7 @@ use super::{Place, below};
 use crate::{
     attribute::sock_diag::SockDiag,
     capture::{
+        exactness::{BPFFS, TagMap, TagMapError},
         live::LiveConfig,
         nflog::{
             listing::Listing,
@@ -160,6 +161,8 @@ pub struct Probes {
     pub packet_socket: Tried<()>,
     /// Whether the owner of a socket of ours was told as ourselves.
     pub sock_diag: Tried<bool>,
+    /// netd's map of tagged sockets, and where it is.
+    pub tag_map: Tried<PathBuf>,
     /// What `getprop` lists.
     pub properties: Tried<String>,
     /// What `settings get global` says of `private_dns_mode` and `private_dns_specifier`.
@@ -204,6 +207,7 @@ impl Probes {
                 nflog: nflog(),
                 packet_socket: packet_socket(),
                 sock_diag: sock_diag(),
+                tag_map: tag_map(root),
                 properties,
                 private_dns,
                 android: below(root, "/system/build.prop").exists() || getprop(root).is_some(),
@@ -312,6 +316,19 @@ fn sock_diag() -> Tried<bool> {
         },
         Tried::Works,
     )
+}
+
+/// Opens netd's map of tagged sockets, and lets it go.
+fn tag_map(root: &Path) -> Tried<PathBuf> {
+    match TagMap::find(&below(root, BPFFS)) {
+        Ok(map) => Tried::Works(map.path().to_owned()),
+        Err(TagMapError::Absent(_)) => Tried::Absent,
+        Err(_) if !machine::may_load_programs() => Tried::Refused,
+        Err(error) => Tried::Fails {
+            cause: error.to_string(),
+            remedy: "see whether SELinux lets this process read netd's maps".to_owned(),
+        },
+    }
 }
 
 /// A program of Android's own, where it is there.

@@ -75,6 +75,9 @@ pub(super) fn well() -> Probes {
         nflog: Tried::Works([100, 101]),
         packet_socket: Tried::Works(()),
         sock_diag: Tried::Works(true),
+        tag_map: Tried::Works(PathBuf::from(
+            "/sys/fs/bpf/netd_shared/map_netd_cookie_tag_map",
+        )),
         properties: Tried::Works("[ro.build.fingerprint]: [maker/model/x:14/y]\n".to_owned()),
         private_dns: Tried::Works(["off".to_owned(), "null".to_owned()]),
         android: true,
@@ -199,6 +202,7 @@ fn with_nothing_there_nothing_is_called_well_that_was_not_seen() {
             cause: "no".to_owned(),
             remedy: "yes".to_owned(),
         },
+        tag_map: Tried::Refused,
         properties: Tried::Absent,
         private_dns: Tried::Absent,
         android: false,

@@ -19,7 +19,7 @@ use crate::{
 pub use sakshi_rules::contact::Endpoint;
 
 pub use crate::{
-    attribute::{owner::Basis, process::ProcessBasis},
+    attribute::{charge::ChargeBasis, owner::Basis, process::ProcessBasis},
     flow::{FlowState, RttBasis},
     input::{Gap, GapCause, InterfaceChange, InterfaceCount, InterfaceCounters, Suspension},
 };
@@ -56,6 +56,32 @@ pub struct Owner {
     pub disputed_uid: Option<u32>,
     /// A platform UID on a resolver's socket, and no lookup said for whom.
     pub may_act_for_app: bool,
+}
+
+/// Whom the traffic is charged to, as a privileged process told netd. It is an indicator of for whom
+/// the owner worked, and never the owner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChargedTo {
+    /// The UID that is charged.
+    pub uid: u32,
+    /// Android user.
+    pub user: u32,
+    /// Every package that runs under the UID, sorted, as they were when the flow began.
+    pub apps: Vec<String>,
+    /// Class of the packages together.
+    pub class: AppClass,
+    /// Android's name of a platform UID.
+    pub name: Option<String>,
+    /// Why no app stands behind the UID; null: one does, or the UID is the platform's.
+    pub note: Option<String>,
+    /// What the socket was tagged with; 0: nothing but the UID.
+    pub tag: u32,
+    /// What Android uses that tag for; null: it is an app's own.
+    pub tag_name: Option<String>,
+    /// How the charge is known.
+    pub basis: ChargeBasis,
+    /// When it was first read; null in contacts, which stand for several flows.
+    pub since: Option<Timestamp>,
 }
 
 /// A package as it was when the record was made.
@@ -192,6 +218,10 @@ pub struct Flow {
     pub end_reason: String,
     /// Who sent.
     pub owner: Owner,
+    /// Whom netd charges, the owner itself included, in the order in which that was read; empty:
+    /// nothing was read.
+    #[serde(default)]
+    pub charged_to: Vec<ChargedTo>,
     /// Number of the process `owner.process`; null: not known.
     pub pid: Option<u32>,
     /// Packets without a UID of their own, which the flow's owner was carried to.
@@ -228,6 +258,9 @@ pub struct Contact {
     pub owner: Owner,
     /// Its packages as they were then.
     pub packages: Vec<Package>,
+    /// Whom netd charges, where that is another than the owner; empty: nothing was read.
+    #[serde(default)]
+    pub charged_to: Vec<ChargedTo>,
     /// What.
     pub endpoint: Endpoint,
     /// Where.

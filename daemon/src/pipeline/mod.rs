@@ -3,6 +3,7 @@
 //! In: one ordered stream of inputs. Out: records, and for each packet how much of it the journal
 //! must keep, so that feeding the journal again gives the same records. No I/O, no clock.
 
+mod charges;
 mod owners;
 mod paths;
 mod process;
@@ -40,6 +41,7 @@ use crate::{
     time::{StreamClock, Timestamp},
 };
 
+pub use charges::{CHARGES_MAX, EARLY_CHARGES_MAX};
 use sightings::Sightings;
 pub use sightings::{SAME_ENDS_MAX, SIGHTING_WAIT_NANOS, SIGHTINGS_MAX};
 
@@ -71,6 +73,7 @@ pub struct State {
     /// Version of the inventory in which it began.
     inventory: Version,
     process: process::Known,
+    charges: charges::Charges,
     /// What was read off its own socket.
     sighted: Option<Sighted>,
     /// How much was lost when that was last certain, by [`Core`]'s count.
@@ -138,6 +141,7 @@ pub struct Core {
     max_age_days: u32,
     resolved: ResolvedNames,
     app_names: process::AppNames,
+    charges: charges::EarlyCharges,
     paths: Paths,
     book: ContactBook,
     sources: Vec<String>,
@@ -187,6 +191,7 @@ impl Core {
             max_age_days: ages.min().unwrap_or(PLACE_AGE_DAYS_DEFAULT),
             resolved: ResolvedNames::new(),
             app_names: process::AppNames::default(),
+            charges: charges::EarlyCharges::default(),
             paths: Paths::default(),
             book: ContactBook::new(setup.session, setup.rules),
             counts: Counts {
@@ -367,6 +372,7 @@ impl Core {
         match event {
             Event::OwnerFact(_) | Event::OwnerDoubt(_) => {}
             Event::ProcessFact(fact) => self.process_fact(fact),
+            Event::ChargeFact(fact) => self.charge_fact(fact),
             Event::AppName(name) => self.app_names.note(name),
             Event::Tally(tally) => self.counts.tally = Some(*tally),
             Event::SocketClosed(closed) => self.socket_closed(closed),
@@ -515,6 +521,16 @@ impl Core {
             "app names",
             self.app_names.take_turned_away(),
             "UIDs have no app name because the table was full",
+        );
+        say(
+            "charges",
+            self.charges.take_forgotten(),
+            "sockets' charges were read and their packets came too late",
+        );
+        say(
+            "charges",
+            self.charges.take_no_room(),
+            "further charges of sockets that had several were not kept",
         );
         let pushed_out = self.sightings.forgotten();
         say(

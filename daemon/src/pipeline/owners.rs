@@ -5,7 +5,9 @@
 //! and NFLOG alone could not tell them apart.
 
 use super::{
-    Core, Flow, State, mark_ready, protocol,
+    Core, Flow, State,
+    charges::Charges,
+    mark_ready, protocol,
     sightings::{Ends, Found, Sighting},
 };
 use crate::{
@@ -25,6 +27,9 @@ impl State {
     /// Takes what was read off the flow's own socket.
     fn sight(&mut self, sighting: Sighting, doubts: u64) {
         let known = self.sighted.filter(|known| known.cookie == sighting.cookie);
+        if known.is_none() {
+            self.charges = Charges::default();
+        }
         self.sighted = Some(Sighted {
             cookie: sighting.cookie,
             first_uid: known.map_or(sighting.uid, |known| known.first_uid),
@@ -87,6 +92,9 @@ impl Core {
         match flow {
             Some(flow) if is_of(flow, &sighting, fact) => {
                 flow.user.sight(sighting, doubts);
+                if let Some(early) = self.charges.take(sighting.cookie, &ends) {
+                    flow.user.charges = early;
+                }
                 self.any_sighted = true;
                 if flow.user.settled.is_some() {
                     mark_ready(flow, &mut self.ready);
@@ -141,6 +149,11 @@ impl Core {
         }
         if let Some(sighting) = sighting {
             flow.user.sight(sighting, self.doubts);
+            if let Some(early) =
+                Ends::of_sent(view).and_then(|ends| self.charges.take(sighting.cookie, &ends))
+            {
+                flow.user.charges = early;
+            }
             self.any_sighted = true;
         }
     }

@@ -10,12 +10,13 @@ use sakshi_rules::contact::{AppProtocol, Name, NameSource, Proto};
 use std::net::{IpAddr, SocketAddr};
 
 use super::{
-    Core, FLOW_NAMES_MAX, Flow, Settled, State,
+    Core, FLOW_NAMES_MAX, Flow, Settled, State, charges,
     paths::{self, Paths},
     process,
 };
 use crate::{
     attribute::{
+        charge::Charge,
         inventory::{InventoryHistory, OwnerApps},
         owner::{Basis, Conclusion, Evidence},
         process::{NamedProcess, ProcessBasis, package_of},
@@ -225,6 +226,7 @@ impl<'a> Desk<'a> {
         let claim = Claim {
             owner,
             process,
+            charged_to: self.charged_to_others(flow, owner),
             inventory: flow.user.inventory,
             addr,
             embedded_ipv4,
@@ -300,6 +302,38 @@ impl<'a> Desk<'a> {
         }
     }
 
+    /// Whom netd charges for the flow, with the apps of when it began.
+    fn charged_to(&self, flow: &Flow) -> Vec<body::ChargedTo> {
+        let charged = |read: &charges::Read| {
+            let charge = read.charge;
+            let apps = self.inventory.describe(charge.uid, flow.user.inventory);
+            body::ChargedTo {
+                uid: charge.uid,
+                user: apps.user,
+                apps: apps.apps.iter().map(|app| app.package.clone()).collect(),
+                class: apps.class,
+                name: apps.android_name.map(str::to_owned),
+                note: apps.note.map(str::to_owned),
+                tag: charge.tag,
+                tag_name: charge.tag_name().map(str::to_owned),
+                basis: read.basis,
+                since: Some(read.since),
+            }
+        };
+        flow.user.charges.iter().map(charged).collect()
+    }
+
+    /// Those of them that are another than the owner: what tells one contact from another.
+    fn charged_to_others(&self, flow: &Flow, owner: Conclusion) -> Vec<body::ChargedTo> {
+        let mut charged = self.charged_to(flow);
+        charged.retain_mut(|charged| {
+            charged.since = None;
+            let (uid, tag) = (charged.uid, charged.tag);
+            Charge { uid, tag }.is_of_another(owner.uid)
+        });
+        charged
+    }
+
     fn packet_refs(&self, flow: &Flow) -> Vec<PacketRef> {
         let source = |number: u16| {
             self.sources
@@ -346,6 +380,7 @@ impl<'a> Desk<'a> {
             bytes_received: flow.closing.and_then(|closing| closing.bytes_received),
             end_reason: flow.ended.unwrap_or(Ended::Finished).as_str().to_owned(),
             owner: owner_body(&owner, apps.as_ref(), process.as_ref()),
+            charged_to: self.charged_to(flow),
             pid: flow.user.process.pid(),
             carried_packets: if flow.uid.is_some() || flow.user.sighted.is_some() {
                 flow.user.packets_without_uid

@@ -24,6 +24,8 @@ pub struct ContactRow {
     pub owner: body::Owner,
     /// Its packages as they were then.
     pub packages: Vec<body::Package>,
+    /// Whom netd charges, where that is another than the owner.
+    pub charged_to: Vec<body::ChargedTo>,
     /// Address reached.
     pub address: IpAddr,
     /// The IPv4 address inside it that a translator sends on to.
@@ -75,6 +77,8 @@ pub struct FindingRow {
     pub owner: body::Owner,
     /// Its packages as they were then.
     pub packages: Vec<body::Package>,
+    /// Whom netd charges, where that is another than the owner.
+    pub charged_to: Vec<body::ChargedTo>,
     /// What.
     pub endpoint: body::Endpoint,
     /// Where, and what that rests on.
@@ -156,7 +160,7 @@ impl Fold {
             let row = contact_row(contact, &total);
             let identity = (
                 &row.owner,
-                &row.packages,
+                (&row.packages, &row.charged_to),
                 (&row.address, row.embedded_ipv4),
                 row.port,
                 row.proto,
@@ -194,7 +198,8 @@ impl Fold {
             let endpoint = &row.endpoint;
             let identity = (
                 (&row.set, &row.set_version, &row.rule, &row.outcome),
-                (&row.owner, &row.packages, &row.phase, &row.place, row.via),
+                (&row.owner, &row.packages, &row.charged_to),
+                (&row.phase, &row.place, row.via),
                 (
                     (&endpoint.addr, endpoint.embedded_ipv4),
                     endpoint.port,
@@ -266,6 +271,7 @@ fn contact_row(contact: &body::Contact, total: &body::Total) -> ContactRow {
     ContactRow {
         owner: contact.owner.clone(),
         packages: contact.packages.clone(),
+        charged_to: contact.charged_to.clone(),
         address: endpoint.addr,
         embedded_ipv4: endpoint.embedded_ipv4,
         port: endpoint.port,
@@ -298,6 +304,7 @@ fn finding_row(
         outcome: finding.outcome.clone(),
         owner: contact.owner.clone(),
         packages: contact.packages.clone(),
+        charged_to: contact.charged_to.clone(),
         endpoint: contact.endpoint.clone(),
         place: contact.place.clone(),
         via: contact.via,

@@ -45,7 +45,11 @@ pub fn findings(rows: &[FindingRow], style: Style) -> String {
         table.add_row(vec![
             Cell::new(row.outcome.replace('_', " ")),
             cell(&format!("{}\n{}", row.rule, row.severity)),
-            cell(&owner(&row.owner)),
+            cell(&format!(
+                "{}{}",
+                owner(&row.owner),
+                charged(&row.charged_to)
+            )),
             cell(&reached(row)),
             cell(&place(&row.place)),
             Cell::new(row.flows),
@@ -173,6 +177,22 @@ pub fn owner(owner: &body::Owner) -> String {
         text.extend([" · user ", &user.to_string()]);
     }
     text
+}
+
+/// Whom netd charges for what the owner sent, a line for each.
+fn charged(to: &[body::ChargedTo]) -> String {
+    let line = |charged: &body::ChargedTo| {
+        let mut text = format!("\ncharged to UID {}", charged.uid);
+        let who = charged.name.clone().unwrap_or(charged.apps.join(", "));
+        if !who.is_empty() {
+            text.extend([" (", &who, ")"]);
+        }
+        if let Some(tag) = &charged.tag_name {
+            text.extend([", tag ", tag]);
+        }
+        text + ", by netd's tag"
+    };
+    to.iter().map(line).collect()
 }
 
 /// A process's name; of what `PCAPdroid` wrote, that it is an app's.
@@ -310,6 +330,27 @@ mod tests {
         };
         let text = owner(&isolated);
         assert!(text.starts_with("isolated, app unknown\n"), "{text}");
+    }
+
+    #[test]
+    fn who_is_charged_stands_below_the_owner() {
+        let to = body::ChargedTo {
+            uid: 10_123,
+            user: 0,
+            apps: vec!["com.example".to_owned()],
+            class: sakshi_rules::contact::AppClass::User,
+            name: None,
+            note: None,
+            tag: 0xffff_ff01,
+            tag_name: Some("download".to_owned()),
+            basis: body::ChargeBasis::NetdTag,
+            since: None,
+        };
+        assert_eq!(
+            charged(&[to]),
+            "\ncharged to UID 10123 (com.example), tag download, by netd's tag"
+        );
+        assert_eq!(charged(&[]), "");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The core at its boundary: inputs in, records out.
 
+mod charges;
 mod closes;
 mod owners;
 mod paths;

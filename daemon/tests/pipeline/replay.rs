@@ -2,13 +2,14 @@
 
 use proptest::prelude::*;
 use sakshi::{
+    attribute::charge::{Charge, ChargeBasis},
     evidence::{
         body::Record,
         journal::{JournalWriter, read_block},
     },
     input::{
-        Event, FactBasis, Input, LinkType, Note, OwnerFact, Packet, PhaseChange, SocketProto,
-        TimeBasis,
+        ChargeFact, Event, FactBasis, Input, LinkType, Note, OwnerFact, Packet, PhaseChange,
+        SocketProto, TimeBasis,
     },
     pipeline::{Core, Keep},
 };
@@ -81,6 +82,19 @@ fn step() -> impl Strategy<Value = Step> {
                 opening: None,
             }))
         }),
+        1 => (millis.clone(), port.clone(), 1_u64..4, 10_050_u32..10_057).prop_map(
+            move |(millis, port, cookie, uid)| {
+                Step::Event(Event::ChargeFact(ChargeFact {
+                    at: at(millis),
+                    proto: SocketProto::Udp,
+                    local: format!("{HANDSET}:{port}").parse().unwrap(),
+                    remote: resolver.parse().unwrap(),
+                    cookie,
+                    charge: Charge { uid, tag: 1 },
+                    basis: ChargeBasis::NetdTag,
+                }))
+            },
+        ),
         2 => (millis.clone(), port, uid(), 1_u64..4, any::<bool>(), any::<bool>()).prop_map(
             move |(millis, port, uid, cookie, tcp, other)| {
                 let question = dns("a.example", None);

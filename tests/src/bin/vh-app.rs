@@ -102,6 +102,7 @@ impl App {
                 answered,
             } => self.datagrams(*to, *bytes, *packets, *answered),
             Action::Hold { to, until } => self.hold(*to, until),
+            Action::Told { to, folder } => self.told(*to, folder),
             Action::TcpTouch { to } => {
                 let stream = self.connect(*to)?;
                 Ok(stream.shutdown(Shutdown::Both)?)
@@ -203,6 +204,33 @@ impl App {
         self.say(Proto::Udp, socket.local_addr()?, to, self.uid, Some(1))?;
         wait::until(HOLD_MAX, || until.exists().then_some(()))
             .ok_or_else(|| format!("{} did not appear", until.display()).into())
+    }
+
+    /// A socket that sends when it is told to.
+    fn told(&self, to: SocketAddr, folder: &Path) -> Result<()> {
+        let socket = udp_socket(to)?;
+        socket.connect(to)?;
+        let cookie = sockopt::socket_cookie(&socket)?;
+        // Renamed, so that whoever finds it finds it whole.
+        let unnamed = folder.join("cookie.new");
+        std::fs::write(&unnamed, cookie.to_string())?;
+        std::fs::rename(&unnamed, folder.join("cookie"))?;
+        let mut sent = 0;
+        for number in 1.. {
+            let go = folder.join(format!("go-{number}"));
+            let end = folder.join("end");
+            let ended = wait::until(HOLD_MAX, || {
+                go.exists()
+                    .then_some(false)
+                    .or(end.exists().then_some(true))
+            });
+            if ended.ok_or("nothing was told")? {
+                break;
+            }
+            sent += ask(&socket, SHORT)?;
+            std::fs::write(folder.join(format!("did-{number}")), "")?;
+        }
+        self.say(Proto::Udp, socket.local_addr()?, to, self.uid, Some(sent))
     }
 
     fn flows(

@@ -66,6 +66,15 @@ pub enum Action {
         /// The file.
         until: PathBuf,
     },
+    /// Datagrams from one socket, each when it is told to: while it waits, its socket can be tagged
+    /// as netd does. In `folder` it writes the socket's cookie to `cookie` and, after the answer to
+    /// datagram N, the file `did-N`; it sends when it finds `go-N`, from 1, and ends at `end`.
+    Told {
+        /// An echo host.
+        to: SocketAddr,
+        /// A folder that the app may write to.
+        folder: PathBuf,
+    },
     /// Connects and closes.
     TcpTouch {
         /// Address and port.

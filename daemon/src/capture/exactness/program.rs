@@ -191,7 +191,7 @@ fn not_in(what: &str, name: &str) -> LayerError {
 }
 
 /// An error with its causes; of the verifier's log, the last lines say it.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     const LINES_MAX: usize = 4;
     let mut text = error.to_string();
     let mut next = error.source();

@@ -3,7 +3,7 @@
 //! In: packets and events from a capture thread. Out: [`Batch`]es through a bounded channel. When
 //! the channel is full the current batch is kept and filled; when that is full too, its packets are
 //! dropped and counted, and the count follows as a [`Gap`]. Gaps and other events are never
-//! dropped, except facts of owners and processes and closed sockets, which go with their packets.
+//! dropped, except facts of owners, processes and charges and closed sockets, which go with their packets.
 
 use std::{
     sync::mpsc::{Receiver, SyncSender, TrySendError},
@@ -141,7 +141,10 @@ impl Outbox {
                     self.count_dropped(1, packet.at, packet.at);
                 }
                 Input::Event(
-                    Event::OwnerFact(_) | Event::ProcessFact(_) | Event::SocketClosed(_),
+                    Event::OwnerFact(_)
+                    | Event::ProcessFact(_)
+                    | Event::ChargeFact(_)
+                    | Event::SocketClosed(_),
                 ) => {}
                 Input::Event(Event::Gap(gap)) if gap.cause == GapCause::QueueFull => {
                     let (from, to) = (gap.from.unwrap_or(gap.at), gap.to.unwrap_or(gap.at));

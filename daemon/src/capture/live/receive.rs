@@ -15,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
     CaptureWay, LiveTotals,
+    charges::{ChargeWatch, Moment},
     clock_step::ClockWatch,
     closes::CloseWatch,
     ledger::{Hole, Ledger, Standing},
@@ -110,6 +111,7 @@ pub(crate) struct Capture {
     processes: ProcessAsker,
     closes: Option<CloseWatch>,
     inbox: Option<Inbox>,
+    charges: Option<ChargeWatch>,
     commands: Receiver<Command>,
     clock: Arc<dyn Clock>,
     clock_watch: ClockWatch,
@@ -123,9 +125,10 @@ impl Capture {
     pub(crate) fn new(
         sockets: [GroupSocket; 2],
         outbox: Outbox,
-        (owners, inbox, processes, closes): (
+        (owners, inbox, charges, processes, closes): (
             Option<OwnerLookup>,
             Option<Inbox>,
+            Option<ChargeWatch>,
             ProcessAsker,
             Option<CloseWatch>,
         ),
@@ -144,6 +147,7 @@ impl Capture {
             outbox,
             owners,
             inbox,
+            charges,
             processes,
             closes,
             commands,
@@ -175,6 +179,7 @@ impl Capture {
                     .push_event(Event::Suspension(slept), &*self.clock);
             }
             self.take_processes();
+            self.look_for_charges();
             let open = self.obey();
             self.settle();
             self.outbox.flush_if_due(&*self.clock);
@@ -185,6 +190,11 @@ impl Capture {
         self.take_processes();
         if let Some(gap) = self.processes.not_asked(self.clock.now()) {
             self.outbox.push_event(gap, &*self.clock);
+        }
+        if let Some(charges) = self.charges.take() {
+            let moment = moment(&*self.clock);
+            let mut each = |event| self.outbox.push_event(event, &*self.clock);
+            charges.finish(moment, &mut each);
         }
         if let Some(closes) = self.closes.take() {
             let mut each = |event| self.outbox.push_event(event, &*self.clock);
@@ -278,9 +288,26 @@ impl Capture {
     /// Puts what was read of sockets before the packets that they have sent: raw OUTPUT ran the
     /// program before filter OUTPUT logged the packet.
     fn read_owners(&mut self) {
-        if let Some(inbox) = &mut self.inbox {
-            let clock = &*self.clock;
-            inbox.empty(clock, &mut |event| self.outbox.push_event(event, clock));
+        let Some(inbox) = &mut self.inbox else {
+            return;
+        };
+        let clock = &*self.clock;
+        let (charges, outbox) = (&mut self.charges, &mut self.outbox);
+        inbox.empty(clock, &mut |event| {
+            if let (Some(charges), Event::OwnerFact(fact)) = (charges.as_mut(), &event) {
+                let mut each = |charge| outbox.push_event(charge, clock);
+                charges.sighted(fact, moment(clock), &mut each);
+            }
+            outbox.push_event(event, clock);
+        });
+    }
+
+    /// Looks again whom sockets are charged to, where it is time.
+    fn look_for_charges(&mut self) {
+        if let Some(charges) = &mut self.charges {
+            let moment = moment(&*self.clock);
+            let mut each = |event| self.outbox.push_event(event, &*self.clock);
+            charges.turn(moment, &mut each);
         }
     }
 
@@ -395,6 +422,13 @@ impl Capture {
         let standings = self.groups.each_ref().map(|group| group.ledger.standing());
         // Who asked and went away needs no answer.
         let _ = settling.reply.try_send(standings);
+    }
+}
+
+fn moment(clock: &dyn Clock) -> Moment {
+    Moment {
+        now: clock.now(),
+        monotonic: clock.monotonic_nanos(),
     }
 }
 

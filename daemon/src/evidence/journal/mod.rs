@@ -154,6 +154,7 @@ fn event_time(event: &mut Event) -> &mut Timestamp {
     match event {
         Event::OwnerFact(fact) => &mut fact.at,
         Event::ProcessFact(fact) => &mut fact.at,
+        Event::ChargeFact(fact) => &mut fact.at,
         Event::AppName(name) => &mut name.at,
         Event::OwnerDoubt(doubt) => &mut doubt.at,
         Event::SocketClosed(closed) => &mut closed.at,

@@ -6,10 +6,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    attribute::process::ProcessBasis,
+    attribute::{
+        charge::{Charge, ChargeBasis},
+        process::ProcessBasis,
+    },
     input::{
-        Apk, AppName, Batch, FactBasis, Gap, GapCause, Input, Note, OwnerDoubt, OwnerFact, Packet,
-        PhaseChange, ProcessFact, SocketClosed, SocketProto, Tally,
+        Apk, AppName, Batch, ChargeFact, FactBasis, Gap, GapCause, Input, Note, OwnerDoubt,
+        OwnerFact, Packet, PhaseChange, ProcessFact, SocketClosed, SocketProto, Tally,
     },
 };
 
@@ -69,8 +72,25 @@ fn event_of_apps() -> impl Strategy<Value = Event> {
                 problem,
             })
         });
+    let charge = (time(), address(), address(), any::<u64>(), any::<u32>()).prop_map(
+        |(at, local, remote, cookie, number)| {
+            Event::ChargeFact(ChargeFact {
+                at,
+                proto: SocketProto::Udp,
+                local,
+                remote,
+                cookie,
+                charge: Charge {
+                    uid: number,
+                    tag: !number,
+                },
+                basis: ChargeBasis::NetdTag,
+            })
+        },
+    );
     prop_oneof![
         process,
+        charge,
         apk,
         (time(), any::<u32>(), any::<String>())
             .prop_map(|(at, uid, name)| Event::AppName(AppName { at, uid, name })),
