@@ -201,8 +201,9 @@ fn the_owner_stays_and_the_charge_is_said() {
         for what in ["contacts", "findings"] {
             let rows = of(&case, what, app.uid());
             assert!(!rows.is_empty(), "{what} of {}", app.package);
-            rows.iter()
-                .for_each(|row| assert_eq!(charges(row), of_contact, "{row}"));
+            for row in &rows {
+                assert_eq!(charges(row), of_contact, "{row}");
+            }
         }
     }
     let to = &of(&case, "flows", PUSH.uid())[0]["charged_to"][0];

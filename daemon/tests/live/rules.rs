@@ -22,7 +22,7 @@ fn weaknesses(started: &Started) -> Vec<Weakness> {
         .degradations
         .iter()
         .map(|degradation| degradation.weakness)
-        .filter(|weakness| *weakness != Weakness::NoExactOwners)
+        .filter(|weakness| !matches!(weakness, Weakness::NoExactOwners | Weakness::NoCharges))
         .collect()
 }
 
