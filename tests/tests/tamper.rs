@@ -265,6 +265,68 @@ fn tamper(case: &Path) {
     assert_eq!(bench.named(), [], "the case is intact again");
 }
 
+/// A body of each kind that only a live watch, or a person, writes.
+fn kinds_of_a_live_watch() -> Vec<(Kind, Value)> {
+    let at = "2026-11-24T05:00:00.000000Z";
+    let app = json!({"appid": 10_050, "class": "user", "package": "com.sample.new"});
+    vec![
+        (
+            Kind::SESSION,
+            json!({"session": 2, "at": at, "handset": []}),
+        ),
+        (
+            Kind::INVENTORY,
+            json!({"at": at, "changed": [app], "removed": ["a"]}),
+        ),
+        (
+            Kind::APK,
+            json!({"at": at, "package": "com.sample.new", "bytes": 7, "sha256": null}),
+        ),
+        (Kind::PHASE, json!({"at": at, "name": "idle"})),
+        (Kind::NOTE, json!({"at": at, "text": "ü ≠ \"u\"\n"})),
+        (
+            Kind::INTERFACE,
+            json!({"at": at, "happening": "added", "interface": {"name": "tun0", "holders": [1]}}),
+        ),
+        (
+            Kind::COUNTERS,
+            json!({"at": at, "interfaces": [{"name": "wlan0", "tx_packets": 7}]}),
+        ),
+        (
+            Kind::SUSPENSION,
+            json!({"at": at, "from": at, "suspended_us": 1_000_000}),
+        ),
+        (
+            Kind::REPAIR,
+            json!({"at": at, "rules": 2, "before": -3, "again": true}),
+        ),
+        (
+            Kind::DEGRADED,
+            json!({"at": at, "of": {}, "most": u64::MAX}),
+        ),
+        (
+            Kind::DOCTOR,
+            json!({"at": at, "lines": [{"key": "nflog", "verdict": "ok"}], "kernel": "6.1"}),
+        ),
+        (
+            Kind::AUTHORITY,
+            json!({"at": at, "owner": "FSL", "device": {"imei": ["490154203237518"]}}),
+        ),
+        (
+            Kind::CUSTODY,
+            json!({"at": at, "who": "A. Rao", "seal": null}),
+        ),
+        (
+            Kind::DEVICE,
+            json!({"at": at, "kernel": {"value": "6.1", "read_from": "uname -r"}}),
+        ),
+        (
+            Kind::UNCLEAN_STOP,
+            json!({"session": 2, "recovered": 0, "noticed": at}),
+        ),
+    ]
+}
+
 /// A case of the sample; kinds that only a live watch writes are added through the store.
 fn sample_case(dir: &Path) -> PathBuf {
     let case = dir.join("case");
@@ -277,66 +339,17 @@ fn sample_case(dir: &Path) -> PathBuf {
         data: b"{}".to_vec(),
     };
     store.append_files(&files).expect("appended");
-    let at = "2026-11-24T05:00:00.000000Z";
-    let app = json!({"appid": 10_050, "class": "user", "package": "com.sample.new"});
-    let draft = |kind, body: Value| Draft::new(kind, &body).expect("canonical");
-    let drafts = [
-        draft(
-            Kind::SESSION,
-            json!({"session": 2, "at": at, "handset": []}),
-        ),
-        draft(
-            Kind::INVENTORY,
-            json!({"at": at, "changed": [app], "removed": ["a"]}),
-        ),
-        draft(
-            Kind::APK,
-            json!({"at": at, "package": "com.sample.new", "bytes": 7, "sha256": null}),
-        ),
-        draft(Kind::PHASE, json!({"at": at, "name": "idle"})),
-        draft(Kind::NOTE, json!({"at": at, "text": "ü ≠ \"u\"\n"}))
-            .with_attachment(b"a photograph".to_vec()),
-        draft(
-            Kind::INTERFACE,
-            json!({"at": at, "happening": "added", "interface": {"name": "tun0", "holders": [1]}}),
-        ),
-        draft(
-            Kind::COUNTERS,
-            json!({"at": at, "interfaces": [{"name": "wlan0", "tx_packets": 7}]}),
-        ),
-        draft(
-            Kind::SUSPENSION,
-            json!({"at": at, "from": at, "suspended_us": 1_000_000}),
-        ),
-        draft(
-            Kind::REPAIR,
-            json!({"at": at, "rules": 2, "before": -3, "again": true}),
-        ),
-        draft(
-            Kind::DEGRADED,
-            json!({"at": at, "of": {}, "most": u64::MAX}),
-        ),
-        draft(
-            Kind::DOCTOR,
-            json!({"at": at, "lines": [{"key": "nflog", "verdict": "ok"}], "kernel": "6.1"}),
-        ),
-        draft(
-            Kind::AUTHORITY,
-            json!({"at": at, "owner": "FSL", "device": {"imei": ["490154203237518"]}}),
-        ),
-        draft(
-            Kind::CUSTODY,
-            json!({"at": at, "who": "A. Rao", "seal": null}),
-        ),
-        draft(
-            Kind::DEVICE,
-            json!({"at": at, "kernel": {"value": "6.1", "read_from": "uname -r"}}),
-        ),
-        draft(
-            Kind::UNCLEAN_STOP,
-            json!({"session": 2, "recovered": 0, "noticed": at}),
-        ),
-    ];
+    let drafts: Vec<Draft> = kinds_of_a_live_watch()
+        .into_iter()
+        .map(|(kind, body)| {
+            // Attachments are part of what is changed.
+            let draft = Draft::new(kind.clone(), &body).expect("canonical");
+            if kind == Kind::NOTE {
+                return draft.with_attachment(b"a photograph".to_vec());
+            }
+            draft
+        })
+        .collect();
     store.append(&drafts).expect("appended");
     case
 }
