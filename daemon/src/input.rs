@@ -334,6 +334,21 @@ pub struct Gap {
     pub detail: String,
 }
 
+impl Gap {
+    /// What was not seen up to `now`: since when, and how many packets, is not known.
+    pub fn uncounted(cause: GapCause, now: Timestamp, place: &str, detail: String) -> Self {
+        Self {
+            at: now,
+            cause,
+            from: None,
+            to: Some(now),
+            packets: None,
+            place: place.to_owned(),
+            detail,
+        }
+    }
+}
+
 /// Sums of a live capture at its end, over the packets that the handset sent. Where `counter` is
 /// known, `counter + repeated = received + lost + missed + elsewhere + unattributed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

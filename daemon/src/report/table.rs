@@ -20,16 +20,22 @@ pub struct Style {
     pub width: Option<u16>,
 }
 
-/// The findings as a table, worst first.
-pub fn findings(rows: &[FindingRow], style: Style) -> String {
-    let mut rows: Vec<&FindingRow> = rows.iter().collect();
-    rows.sort_by_key(|row| (outcome_rank(&row.outcome), severity_rank(&row.severity)));
+/// An empty table of lines, as wide as the terminal.
+fn ruled(style: Style) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     if let Some(width) = style.width {
         table.set_width(width);
     }
+    table
+}
+
+/// The findings as a table, worst first.
+pub fn findings(rows: &[FindingRow], style: Style) -> String {
+    let mut rows: Vec<&FindingRow> = rows.iter().collect();
+    rows.sort_by_key(|row| (outcome_rank(&row.outcome), severity_rank(&row.severity)));
+    let mut table = ruled(style);
     table.set_header([
         "Outcome",
         "Rule",
@@ -68,12 +74,7 @@ pub fn findings(rows: &[FindingRow], style: Style) -> String {
 
 /// Who had what, as a table in the order of the records.
 pub fn custody(rows: &[Custody], style: Style) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    if let Some(width) = style.width {
-        table.set_width(width);
-    }
+    let mut table = ruled(style);
     table.set_header([
         "When (local)",
         "Thing",

@@ -171,15 +171,7 @@ impl Inbox {
 }
 
 fn gap(cause: GapCause, now: Timestamp, detail: String) -> Event {
-    Event::Gap(Gap {
-        at: now,
-        cause,
-        from: None,
-        to: Some(now),
-        packets: None,
-        place: PLACE.into(),
-        detail,
-    })
+    Event::Gap(Gap::uncounted(cause, now, PLACE, detail))
 }
 
 fn refused(error: &dyn std::error::Error) -> LayerError {

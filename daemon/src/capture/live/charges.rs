@@ -201,15 +201,7 @@ impl<T: Tags> ChargeWatch<T> {
 }
 
 fn gap(cause: GapCause, now: Timestamp, detail: String) -> Event {
-    Event::Gap(Gap {
-        at: now,
-        cause,
-        from: None,
-        to: Some(now),
-        packets: None,
-        place: PLACE.into(),
-        detail,
-    })
+    Event::Gap(Gap::uncounted(cause, now, PLACE, detail))
 }
 
 #[cfg(test)]
