@@ -11,6 +11,7 @@ mod case;
 pub mod device;
 mod error;
 pub mod examination;
+pub mod head;
 pub mod journal;
 mod reader;
 mod record;

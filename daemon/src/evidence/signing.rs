@@ -130,6 +130,9 @@ pub enum Reason {
     Reserve,
     /// The case was closed for good.
     Seal,
+    /// A word of a later version.
+    #[serde(other)]
+    Other,
 }
 
 impl Reason {

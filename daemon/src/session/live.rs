@@ -314,6 +314,9 @@ fn continue_case(
         // Another daemon ended between the look and the lock: what was seen is not the end.
         return Err(StoreError::Busy(config.case.clone()).into());
     }
+    if !store.case().meta().is_signed() {
+        return Err(SessionError::Unsigned(config.case.clone()));
+    }
     let since = match before {
         Before::Nothing => None,
         Before::Ended(cause, at) => Some((cause, at)),
