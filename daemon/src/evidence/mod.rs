@@ -15,6 +15,7 @@ pub mod journal;
 mod reader;
 mod record;
 pub mod schema;
+pub mod segments;
 mod snapshot;
 mod store;
 pub mod thread;

@@ -84,6 +84,12 @@ kinds! {
     CUSTODY = "custody";
     /// Which handset this is, by its own account.
     DEVICE = "device";
+    /// A segment of kept packets was closed.
+    SEGMENT = "segment";
+    /// A segment gave way to later packets.
+    SEGMENT_DROPPED = "segment_dropped";
+    /// Where packets of a contact with a finding are.
+    PACKETS = "packets";
 }
 
 impl Kind {
