@@ -343,6 +343,8 @@ pub enum GapCause {
     TableFull,
     /// A way of watching was not available, and a weaker one was used.
     Degraded,
+    /// Packets were seen and counted, and not kept in the case's segments.
+    NotKept,
 }
 
 /// Something that was not seen.
