@@ -9,6 +9,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::Path,
     process::Command,
+    thread,
     time::Duration,
 };
 
@@ -328,6 +329,25 @@ fn check_findings(case: &Path) -> usize {
     counted.count()
 }
 
+/// Sends until so many packets have left the handset; says how often the case was looked at
+/// meanwhile, and the most bytes that packets took there.
+fn under_load(handset: &Handset, case: &Path, packets: u64) -> (u64, u64) {
+    let (mut looks, mut most) = (0, 0);
+    while counter::read(handset).expect("counters") < packets {
+        for app in load(handset, packets.min(PACKETS_FULL), looks) {
+            let running = thread::spawn(move || app.finish());
+            while !running.is_finished() {
+                looks += 1;
+                most = most.max(on_disk(case));
+                thread::sleep(Duration::from_millis(2));
+            }
+            let finished = running.join().expect("no panic");
+            finished.expect("an app that sent all");
+        }
+    }
+    (looks, most)
+}
+
 #[test]
 fn findings_keep_their_packets_within_the_quota() {
     let test = "findings_keep_their_packets_within_the_quota";
@@ -349,24 +369,7 @@ fn findings_keep_their_packets_within_the_quota() {
     let daemon =
         Daemon::start(&handset, &case, &["--packets-quota", &size]).expect("the daemon watches");
     few(&handset, true);
-    let (mut looks, mut most) = (0_u64, 0);
-    while counter::read(&handset).expect("counters") < packets {
-        let apps = load(&handset, packets.min(PACKETS_FULL), looks);
-        for app in apps {
-            let mut sent = None;
-            let running = std::thread::spawn(move || app.finish());
-            while sent.is_none() {
-                looks += 1;
-                most = most.max(on_disk(&case));
-                std::thread::sleep(Duration::from_millis(2));
-                sent = running.is_finished().then_some(());
-            }
-            running
-                .join()
-                .expect("no panic")
-                .expect("an app that sent all");
-        }
-    }
+    let (looks, most) = under_load(&handset, &case, packets);
     few(&handset, false);
     let kept = wait::until(SOON, || {
         let status = daemon.status().ok()?;
@@ -416,7 +419,7 @@ fn what_a_killed_daemon_kept_is_on_record_after_the_next_start() {
         let daemon = Daemon::start(&handset, &case, &more).expect("the daemon watches");
         few(&handset, true);
         let apps = load(&handset, 60_000, seed.next_number());
-        std::thread::sleep(Duration::from_millis(seed.below(1500)));
+        thread::sleep(Duration::from_millis(seed.below(1500)));
         daemon.kill().expect("killed");
         for app in apps {
             app.abort().expect("the load ended");

@@ -11,9 +11,6 @@ mod read;
 mod shelf;
 mod writer;
 
-#[cfg(test)]
-mod tests;
-
 use std::{io, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -181,4 +178,26 @@ fn number_of(path: &str) -> Option<(u64, bool)> {
 
 fn draft<T: Serialize>(kind: Kind, body: &T) -> Result<Draft, CanonicalError> {
     Draft::new(kind, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_have_their_numbers() {
+        for (number, held) in [(1, false), (999_999, true), (1_000_000, false)] {
+            assert_eq!(number_of(&path_of(number, held)), Some((number, held)));
+        }
+        for other in ["packets/1.pcapng", "packets/x.pcapng", "000001.pcapng", ""] {
+            assert_eq!(number_of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_segment_is_a_bounded_part_of_the_quota() {
+        assert_eq!(segment_bytes(QUOTA_MIN), SEGMENT_BYTES_MIN);
+        assert_eq!(segment_bytes(QUOTA_DEFAULT), SEGMENT_BYTES_MAX);
+        assert_eq!(segment_bytes(64 * 1024 * 1024), 4 * 1024 * 1024);
+    }
 }

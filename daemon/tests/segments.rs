@@ -3,18 +3,25 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
+    fs, io,
+    path::{Path, PathBuf},
 };
 
 use proptest::prelude::*;
-
-use super::*;
-use crate::{
+use sakshi::{
     capture::file::{CaptureFile, Next},
+    evidence::{
+        Draft, Hash, Kind,
+        segments::{
+            DroppedBody, FOLDER, Found, Handful, Mark, PacketsBody, Past, QUOTA_MIN, Sample,
+            SegmentBody, Shelf, ShelfOptions, adopt, packets_of,
+        },
+    },
     input::{Batch, Input, LinkType, Packet, TimeBasis, Vantage},
     packet::nflog_attributes,
+    time::Timestamp,
 };
+use serde::Deserialize;
 
 const SESSION: u64 = 3;
 /// Packets until a flow is counted to its contact.
@@ -174,10 +181,7 @@ impl Watch {
 
     /// Files are those that records tell of, with the content that they tell.
     fn check(&self) {
-        let dropped: BTreeSet<String> = bodies(&self.drafts, &Kind::SEGMENT_DROPPED)
-            .into_iter()
-            .map(|body: DroppedBody| body.path)
-            .collect();
+        let dropped = dropped(&self.drafts);
         let segments: Vec<SegmentBody> = bodies(&self.drafts, &Kind::SEGMENT);
         let there: Vec<&SegmentBody> = segments
             .iter()
@@ -185,7 +189,7 @@ impl Watch {
             .collect();
         let mut paths: Vec<String> = there.iter().map(|body| body.path.clone()).collect();
         paths.sort();
-        assert_eq!(past::files(&self.dir).unwrap(), paths);
+        assert_eq!(files(&self.dir), paths);
         for body in there {
             let bytes = fs::read(self.dir.join(&body.path)).unwrap();
             assert_eq!(body.bytes, bytes.len() as u64);
@@ -214,9 +218,34 @@ impl Watch {
 /// What findings point to in segments that are there.
 fn pointed(drafts: &[Draft], contact: u32) -> BTreeSet<u64> {
     let label = format!("{SESSION}-{contact}");
-    let all = past(drafts).pointed;
-    let of_contact = all.values().flatten().filter(|one| one.contact == label);
-    of_contact.map(|one| one.live).collect()
+    let dropped = dropped(drafts);
+    bodies::<PacketsBody>(drafts, &Kind::PACKETS)
+        .into_iter()
+        .filter(|body| body.contact == label)
+        .filter(|body| {
+            body.segment
+                .as_ref()
+                .is_some_and(|path| !dropped.contains(path))
+        })
+        .flat_map(|body| body.live)
+        .collect()
+}
+
+/// The paths of the segments that were dropped.
+fn dropped(drafts: &[Draft]) -> BTreeSet<String> {
+    let bodies: Vec<DroppedBody> = bodies(drafts, &Kind::SEGMENT_DROPPED);
+    bodies.into_iter().map(|body| body.path).collect()
+}
+
+/// The paths of the files in the folder of segments.
+fn files(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir.join(FOLDER)).into_iter().flatten();
+    let path = |entry: io::Result<fs::DirEntry>| {
+        format!("{FOLDER}{}", entry.unwrap().file_name().display())
+    };
+    let mut paths: Vec<String> = entries.map(path).collect();
+    paths.sort();
+    paths
 }
 
 fn read_with_the_capture_reader(bytes: &[u8]) -> u64 {
@@ -291,7 +320,7 @@ fn the_next_session_holds_what_the_one_before_pointed_to() {
         next.flow(20, 1400, 4);
     }
     drafts.extend(next.drafts);
-    assert!(past(&drafts).dropped.contains("packets/000001.pcapng"));
+    assert!(dropped(&drafts).contains("packets/000001.pcapng"));
     assert_eq!(pointed(&drafts, 1), before);
 }
 
@@ -352,21 +381,4 @@ fn a_lowered_quota_is_reached_and_a_packet_beyond_a_segment_is_counted() {
         .unwrap();
     assert!(on_disk(folder.path()) <= QUOTA_MIN);
     assert_eq!(shelf.take_unkept(), 1);
-}
-
-#[test]
-fn paths_have_their_numbers() {
-    for (number, held) in [(1, false), (999_999, true), (1_000_000, false)] {
-        assert_eq!(number_of(&path_of(number, held)), Some((number, held)));
-    }
-    for other in ["packets/1.pcapng", "packets/x.pcapng", "000001.pcapng", ""] {
-        assert_eq!(number_of(other), None, "{other}");
-    }
-}
-
-#[test]
-fn a_segment_is_a_bounded_part_of_the_quota() {
-    assert_eq!(segment_bytes(QUOTA_MIN), SEGMENT_BYTES_MIN);
-    assert_eq!(segment_bytes(QUOTA_DEFAULT), SEGMENT_BYTES_MAX);
-    assert_eq!(segment_bytes(64 * 1024 * 1024), 4 * 1024 * 1024);
 }
