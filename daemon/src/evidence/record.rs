@@ -90,6 +90,10 @@ kinds! {
     SEGMENT_DROPPED = "segment_dropped";
     /// Where packets of a contact with a finding are.
     PACKETS = "packets";
+    /// The second record of a signed case: the public key of its first checkpoint.
+    KEY = "key";
+    /// Vouches for everything before it, with a signature.
+    CHECKPOINT = "checkpoint";
 }
 
 impl Kind {
