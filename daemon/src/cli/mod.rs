@@ -6,6 +6,7 @@
 mod args;
 mod authority;
 mod doctor;
+mod export;
 mod inspect;
 mod output;
 mod read;
@@ -52,7 +53,7 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Run(args) => run::run(args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Findings(args) => read::findings(&args),
-        Command::Export(args) => read::export(&args),
+        Command::Export(args) => export::export(args),
         Command::Coverage(args) => read::coverage(&args),
         Command::Verify(args) => read::verify(&args),
         Command::Status(args) => talk::status(&args),

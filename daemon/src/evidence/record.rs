@@ -84,6 +84,8 @@ kinds! {
     CUSTODY = "custody";
     /// Which handset this is, by its own account.
     DEVICE = "device";
+    /// An unredacted export was made.
+    EXPORT = "export";
 }
 
 impl Kind {

@@ -8,5 +8,7 @@ pub mod coverage;
 pub mod csv;
 pub mod examination;
 pub mod export;
+pub mod filter;
 pub mod fold;
+pub mod redact;
 pub mod table;
