@@ -328,6 +328,9 @@ pub enum FormatChoice {
     Jsonl,
     /// CSV with a header line.
     Csv,
+    /// Apache Parquet; each row says of which case it is.
+    #[cfg(feature = "lab")]
+    Parquet,
 }
 
 /// `sakshi export`.

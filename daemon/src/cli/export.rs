@@ -68,11 +68,20 @@ pub fn export(args: ExportArgs) -> Result<Outcome, Failure> {
         format: match args.format {
             FormatChoice::Jsonl => Format::Jsonl,
             FormatChoice::Csv => Format::Csv,
+            #[cfg(feature = "lab")]
+            FormatChoice::Parquet => Format::Parquet,
         },
         filter: args.filter.into(),
         unredacted: args.unredacted,
     };
     check(&wanted)?;
+    if path.is_none() && wanted.format.is_binary() {
+        return Err(format!(
+            "{} is no text for a terminal: name a file with -o",
+            wanted.format.as_str()
+        )
+        .into());
+    }
     // Opened before the output: a case that cannot be read must not cost an earlier export.
     let mut reader = Reader::open(&case)?;
     say(standing(&reader)?);

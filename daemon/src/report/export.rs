@@ -8,6 +8,8 @@ use std::io::{self, Write};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+#[cfg(feature = "lab")]
+use super::parquet;
 use super::{
     csv,
     filter::{Filter, NoSuchPart, RulesOf, Sieve},
@@ -65,6 +67,9 @@ pub enum Format {
     Jsonl,
     /// CSV with a header.
     Csv,
+    /// Columns, for many cases at once.
+    #[cfg(feature = "lab")]
+    Parquet,
 }
 
 impl Format {
@@ -73,6 +78,19 @@ impl Format {
         match self {
             Self::Jsonl => "jsonl",
             Self::Csv => "csv",
+            #[cfg(feature = "lab")]
+            Self::Parquet => "parquet",
+        }
+    }
+}
+
+impl Format {
+    /// Whether it is for programs only.
+    pub const fn is_binary(self) -> bool {
+        match self {
+            Self::Jsonl | Self::Csv => false,
+            #[cfg(feature = "lab")]
+            Self::Parquet => true,
         }
     }
 }
@@ -124,6 +142,15 @@ pub enum ExportError {
     /// The output could not be written.
     #[error("the output cannot be written: {0}")]
     Write(#[from] io::Error),
+    /// A value is not of its column's form.
+    #[error(
+        "a value of `{0}` does not fit its column: run `sakshi verify` on the case, or export it as JSON Lines"
+    )]
+    Unfit(&'static str),
+    /// The columns could not be written.
+    #[cfg(feature = "lab")]
+    #[error("the export cannot be written as Parquet: {0}")]
+    Parquet(#[from] ::parquet::errors::ParquetError),
     /// A row has no form in CSV.
     #[error("a row cannot be written as CSV: {0}")]
     Csv(::csv::Error),
@@ -159,7 +186,7 @@ pub fn export(
         .then(|| Redactor::of(reader))
         .transpose()?;
     let mut rows = Rows {
-        sink: Sink::begin(wanted.format, columns, to)?,
+        sink: Sink::begin(reader, wanted, columns, to)?,
         count: 0,
         redactor,
     };
@@ -308,17 +335,34 @@ impl Rows<'_> {
 enum Sink<'a> {
     Jsonl(&'a mut dyn Write),
     Csv(Box<csv::Writer<&'a mut dyn Write>>),
+    #[cfg(feature = "lab")]
+    Parquet(Box<parquet::Writer<'a>>),
 }
 
 impl<'a> Sink<'a> {
+    #[cfg_attr(
+        not(feature = "lab"),
+        expect(unused_variables, reason = "only columns say of which case they are")
+    )]
     fn begin(
-        format: Format,
+        reader: &Reader,
+        wanted: &Wanted,
         columns: &'static [&'static str],
         to: &'a mut dyn Write,
     ) -> Result<Self, ExportError> {
-        Ok(match format {
+        Ok(match wanted.format {
             Format::Jsonl => Self::Jsonl(to),
             Format::Csv => Self::Csv(Box::new(csv::Writer::new(to, columns)?)),
+            #[cfg(feature = "lab")]
+            Format::Parquet => {
+                let origin = parquet::Origin::of(reader)?;
+                Self::Parquet(Box::new(parquet::Writer::new(
+                    to,
+                    wanted.what,
+                    columns,
+                    origin,
+                )?))
+            }
         })
     }
 
@@ -326,6 +370,8 @@ impl<'a> Sink<'a> {
         match self {
             Self::Jsonl(to) => writeln!(to, "{}", to_canonical(row)?)?,
             Self::Csv(to) => to.row(row)?,
+            #[cfg(feature = "lab")]
+            Self::Parquet(to) => to.row(row)?,
         }
         Ok(())
     }
@@ -334,6 +380,8 @@ impl<'a> Sink<'a> {
         match self {
             Self::Jsonl(to) => to.flush()?,
             Self::Csv(to) => to.finish()?,
+            #[cfg(feature = "lab")]
+            Self::Parquet(to) => to.finish()?,
         }
         Ok(())
     }

@@ -10,5 +10,7 @@ pub mod examination;
 pub mod export;
 pub mod filter;
 pub mod fold;
+#[cfg(feature = "lab")]
+pub mod parquet;
 pub mod redact;
 pub mod table;
