@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::SessionError;
 use crate::evidence::{
-    Draft, Head, Kind, Reader, Store, StoreError, body::Export, canonical::to_canonical,
+    Draft, Head, Kind, Reader, Signing, Store, StoreError, body::Export, canonical::to_canonical,
 };
 
 /// What is appended to the name of the data's file.
@@ -24,6 +24,10 @@ pub enum CannotTake {
     Sealed,
     /// It lies where nothing can be written.
     ReadOnly,
+    /// It is a copy without the key that would vouch for the record.
+    NoKey,
+    /// An earlier version made it, whose cases are not continued.
+    OlderFormat,
 }
 
 impl CannotTake {
@@ -32,6 +36,8 @@ impl CannotTake {
         match self {
             Self::Sealed => "it is sealed",
             Self::ReadOnly => "it cannot be written to",
+            Self::NoKey => "it has no key (a copy)",
+            Self::OlderFormat => "an earlier version made it",
         }
     }
 }
@@ -69,7 +75,10 @@ pub fn note_export(dir: &Path, export: &Export) -> Result<Noted, SessionError> {
     } else {
         match append(dir, export) {
             Ok(head) => return Ok(Noted::Recorded(head)),
+            Err(SessionError::Store(StoreError::Sealed(_))) => CannotTake::Sealed,
             Err(SessionError::Store(StoreError::ReadOnly(_))) => CannotTake::ReadOnly,
+            Err(SessionError::Store(StoreError::NoKey(_))) => CannotTake::NoKey,
+            Err(SessionError::Store(StoreError::OlderFormat { .. })) => CannotTake::OlderFormat,
             Err(error) => return Err(error),
         }
     };
@@ -84,5 +93,5 @@ pub fn note_export(dir: &Path, export: &Export) -> Result<Noted, SessionError> {
 
 fn append(dir: &Path, export: &Export) -> Result<Head, SessionError> {
     let draft = Draft::new(Kind::EXPORT, export)?;
-    Ok(Store::open(dir)?.append(&[draft])?)
+    Ok(Store::open(dir, &Signing::system())?.append(&[draft])?)
 }
