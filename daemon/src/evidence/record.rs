@@ -94,6 +94,8 @@ kinds! {
     KEY = "key";
     /// Vouches for everything before it, with a signature.
     CHECKPOINT = "checkpoint";
+    /// An unredacted export was made.
+    EXPORT = "export";
 }
 
 impl Kind {

@@ -9,6 +9,7 @@ use sakshi_rules::contact::{Place, Proto};
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::filter::RulesOf;
 use crate::{
     evidence::{
         body::{self, PacketRef},
@@ -57,6 +58,9 @@ pub struct ContactRow {
     pub first: Timestamp,
     /// Last packet.
     pub last: Timestamp,
+    /// Labels of the contacts that it stands for.
+    #[serde(skip)]
+    pub labels: Vec<String>,
 }
 
 /// A row of the findings export.
@@ -218,9 +222,20 @@ impl Fold {
                 seen.bytes_out += row.bytes_out;
                 seen.first = seen.first.min(row.first);
                 seen.last = seen.last.max(row.last);
+                seen.labels.extend(row.labels);
             });
         }
         Ok(rows.rows)
+    }
+
+    /// Which rules say something of each contact, whatever the outcome.
+    pub fn rules_of(&self) -> RulesOf {
+        let mut rules = RulesOf::new();
+        for finding in &self.findings {
+            let of = rules.entry(finding.contact.clone()).or_default();
+            of.insert(finding.rule.clone());
+        }
+        rules
     }
 
     /// The findings whose contact has flows, in the order in which they were first recorded.
@@ -333,6 +348,7 @@ fn contact_row(contact: &body::Contact, total: &body::Total) -> ContactRow {
         bytes_out: total.bytes_out,
         first: total.first,
         last: total.last,
+        labels: vec![contact.contact.clone()],
     }
 }
 

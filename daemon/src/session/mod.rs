@@ -16,6 +16,7 @@ mod packets;
 mod recover;
 mod replay;
 mod setup;
+pub mod taken_out;
 mod worker;
 
 pub use error::SessionError;
