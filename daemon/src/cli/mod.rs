@@ -11,6 +11,7 @@ mod inspect;
 mod output;
 mod read;
 mod run;
+mod seal;
 mod talk;
 
 use std::process::ExitCode;
@@ -55,6 +56,7 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Findings(args) => read::findings(&args),
         Command::Export(args) => read::export(&args),
         Command::Coverage(args) => read::coverage(&args),
+        Command::Seal(args) => seal::seal(&args),
         Command::Head(args) => head::head(&args),
         Command::Verify(args) => read::verify(&args),
         Command::Status(args) => talk::status(&args),

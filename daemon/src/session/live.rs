@@ -18,7 +18,7 @@ use super::{
     apps::AppsAtStart,
     examine::examine_with,
     inspect::tool,
-    recover::{self, Before},
+    recover::{self, Since},
     setup::{InventoryFrom, Materials, problem_gap},
     worker::{First, Worker},
 };
@@ -298,9 +298,6 @@ fn with_root(
     Ok(facts)
 }
 
-/// Why nothing was watched before this session, and since when.
-type Since = (GapCause, Option<Timestamp>);
-
 /// Opens a case that is there and makes good an unclean stop; tells until when it was watched.
 fn continue_case(
     config: &RunConfig,
@@ -317,16 +314,7 @@ fn continue_case(
     if !store.case().meta().is_signed() {
         return Err(SessionError::Unsigned(config.case.clone()));
     }
-    let since = match before {
-        Before::Nothing => None,
-        Before::Ended(cause, at) => Some((cause, at)),
-        Before::Unclean(recovery) => {
-            let mut drafts = vec![Draft::new(Kind::UNCLEAN_STOP, &recovery.stop)?];
-            drafts.extend(recovery.drafts);
-            store.append(&drafts)?;
-            Some((GapCause::UncleanStop, recovery.stop.last_journaled))
-        }
-    };
+    let since = recover::make_good(&mut store, before)?;
     store.append_files(&materials.files)?;
     Ok((store, since))
 }

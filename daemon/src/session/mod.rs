@@ -14,6 +14,7 @@ mod inventory_watch;
 mod live;
 mod recover;
 mod replay;
+mod seal;
 mod setup;
 mod worker;
 
@@ -21,4 +22,5 @@ pub use error::SessionError;
 pub use examine::{ExamineConfig, examine};
 pub use inspect::{InspectConfig, Inspected, Unread, inspect};
 pub use live::{RunConfig, run};
+pub use seal::seal;
 pub use setup::load_rules;

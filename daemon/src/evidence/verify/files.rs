@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Chain, Damages, Flaw, Subject};
 use crate::evidence::{
+    bundle::{MANIFEST_FILE, SIGNATURE_FILE},
     case::{Case, DATABASE_FILE, LOCK_FILE},
     error::StoreError,
     record::Hash,
@@ -112,10 +113,9 @@ fn list(
     Ok(())
 }
 
-/// The files of the database, the lock and the key, whose content no record can name.
+/// The files of the database, the lock, the key and a seal, whose content no record can name.
 fn is_own(path: &str) -> bool {
-    path == LOCK_FILE
-        || path == KEY_FILE
+    [LOCK_FILE, KEY_FILE, MANIFEST_FILE, SIGNATURE_FILE].contains(&path)
         || path
             .strip_prefix(DATABASE_FILE)
             .is_some_and(|rest| ["", "-wal", "-shm"].contains(&rest))
