@@ -107,10 +107,13 @@ fn opened(bundle: &Path, to: &Path) -> Value {
     tool("tar", &["-xf", text(bundle), "-C", text(to)], dir);
     let manifest = json(&to.join("manifest.json"));
     let mut names = vec!["manifest.json", "manifest.sig"];
-    let mut sums = String::new();
+    let mut sums = Vec::new();
     for file in manifest["files"].as_array().expect("files") {
         let name = file["path"].as_str().expect("a path");
-        sums += &format!("{}  {name}\n", file["sha256"].as_str().expect("a hash"));
+        sums.push(format!(
+            "{}  {name}\n",
+            file["sha256"].as_str().expect("a hash")
+        ));
         let bytes = fs::metadata(to.join(name)).expect("a file").len();
         assert_eq!(file["bytes"], bytes);
         names.push(name);
@@ -118,7 +121,7 @@ fn opened(bundle: &Path, to: &Path) -> Value {
     let listed = tool("tar", &["-tf", text(bundle)], dir);
     assert_eq!(listed.lines().collect::<Vec<_>>(), names);
     assert!(names[2..].is_sorted(), "{names:?}");
-    fs::write(to.join("sums"), sums).expect("written");
+    fs::write(to.join("sums"), sums.concat()).expect("written");
     tool("sha256sum", &["--check", "--strict", "--quiet", "sums"], to);
     let verbose = tool(
         "tar",

@@ -37,7 +37,7 @@ pub const BUNDLE_VERSION: u32 = 1;
 /// Folder of the case in the archive, with its slash.
 const CASE_FOLDER: &str = "case/";
 /// Begins what the signature is made over.
-const MANIFEST_TAG: &[u8] = b"sakshi manifest 1\n";
+pub(super) const MANIFEST_TAG: &[u8] = b"sakshi manifest 1\n";
 /// Longest manifest that is read back, in bytes; a longer one is damaged.
 const MANIFEST_MAX: u64 = 16 * 1024 * 1024;
 /// Bytes read at a time.
@@ -507,6 +507,10 @@ impl Others {
 struct Others;
 
 #[cfg(not(feature = "lab"))]
+#[expect(
+    clippy::unused_self,
+    reason = "called as the lab's, which has something to update"
+)]
 impl Others {
     fn new(_also: Also) -> Self {
         Self

@@ -494,5 +494,12 @@ mod tests {
             last.to_string(),
             "39bb2e6f4fca3a157674f83083c772461a2b9d1e67eafb74c5f347216206db2c"
         );
+        let mut message = crate::evidence::bundle::MANIFEST_TAG.to_vec();
+        message.extend(Hash::of(b"{}").as_bytes());
+        assert_eq!(
+            ratchet.sign(&message),
+            "c8dae827becb51a6b291b9d6dfa7bf3f46f6048a7c75dc194474c6fbe8dd62ce5670258d3b7ce06f\
+             a3753aa95696b30242e3d1aa2dcbfe059a054f90649e870d"
+        );
     }
 }
