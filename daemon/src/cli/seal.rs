@@ -11,8 +11,8 @@ use super::{
     Failure, Outcome,
     args::SealArgs,
     authority::standing,
+    export::lies_in,
     output::{self, Stdout, say},
-    read::lies_in,
 };
 use crate::{
     evidence::{

@@ -277,8 +277,12 @@ pub fn named_files(reader: &Reader) -> Result<BTreeMap<String, FileEntry>, Store
         path: String,
     }
     let mut named = BTreeMap::new();
-    let kinds = ["case", "files", "segment", "segment_dropped"].map(Kind::new);
-    let kinds: Vec<Kind> = kinds.into_iter().flatten().collect();
+    let kinds = [
+        Kind::CASE,
+        Kind::FILES,
+        Kind::SEGMENT,
+        Kind::SEGMENT_DROPPED,
+    ];
     for record in reader.records(&kinds) {
         let record = record?;
         let corrupt = |error: serde_json::Error| StoreError::Corrupt {

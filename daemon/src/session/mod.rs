@@ -12,10 +12,12 @@ mod examine;
 mod inspect;
 mod inventory_watch;
 mod live;
+mod packets;
 mod recover;
 mod replay;
 mod seal;
 mod setup;
+pub mod taken_out;
 mod worker;
 
 pub use error::SessionError;

@@ -15,6 +15,7 @@ use crate::{
         CaseBody, Draft, FileEntry, FilesBody, Head, Kind, Reader, Store,
         body::{self, Record, UncleanStop},
         journal::JournalBody,
+        segments::{self, Past},
     },
     input::GapCause,
     pipeline::Core,
@@ -64,13 +65,20 @@ pub type Since = (GapCause, Option<Timestamp>);
 
 /// Records an unclean stop and what its session's records lack, if that is how it ended; tells until
 /// when was watched.
-pub fn make_good(store: &mut Store, before: Before) -> Result<Option<Since>, SessionError> {
+pub fn make_good(
+    store: &mut Store,
+    before: Before,
+    now: Timestamp,
+) -> Result<Option<Since>, SessionError> {
     Ok(match before {
         Before::Nothing => None,
         Before::Ended(cause, at) => Some((cause, at)),
         Before::Unclean(recovery) => {
             let mut drafts = vec![Draft::new(Kind::UNCLEAN_STOP, &recovery.stop)?];
             drafts.extend(recovery.drafts);
+            let past = Past::read(|kind| store.bodies(kind))?;
+            let session = recovery.stop.session;
+            drafts.extend(segments::adopt(store.case().dir(), &past, session, now)?);
             store.append(&drafts)?;
             Some((GapCause::UncleanStop, recovery.stop.last_journaled))
         }

@@ -49,7 +49,7 @@ pub fn seal(
             if store.head() != head || looked_at != head {
                 return Err(StoreError::Busy(dir.to_owned()).into());
             }
-            recover::make_good(&mut store, before)?;
+            recover::make_good(&mut store, before, clock.now())?;
             let LastSession::Ended { session } = store.last_session() else {
                 return Err(SessionError::NothingToSeal(dir.to_owned()));
             };
