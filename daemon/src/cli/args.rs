@@ -96,8 +96,12 @@ pub enum Command {
         adb shell su -c 'sakshi head /data/sakshi/case-17 --format json' > case-17.head"
     )]
     Head(HeadArgs),
-    /// Check that a case's evidence is intact; changes nothing. Exit code 1: it is not.
-    #[command(after_help = "Example:\n  sakshi verify case-17")]
+    /// Check that a case's evidence is intact; changes nothing. Exit code 1: it is damaged; 4:
+    /// nothing is wrong, but nothing vouches for its end.
+    #[command(after_help = "Examples:\n  \
+        sakshi verify case-17\n  \
+        sakshi verify case-17 --head 00000-00376-XJWVT-FS8X1-AXKMZ-0R87H-VJ8R4-Z25M7\n  \
+        sakshi verify case-17 --head case-17.head")]
     Verify(VerifyArgs),
     /// Say how a running daemon is doing. Exit code 1: none runs.
     #[command(after_help = "Examples:\n  sakshi status\n  sakshi status --follow --format json")]
@@ -431,6 +435,10 @@ pub struct VerifyArgs {
     /// Folder of the case.
     #[arg(value_name = "CASE")]
     pub case: PathBuf,
+    /// A head that left the handset: the code from paper, the text of the QR code, or a checkpoint
+    /// file. Without it an older state that was put back cannot be noticed.
+    #[arg(long, value_name = "HEAD", value_parser = sakshi_verifier::read_expected)]
+    pub head: Option<sakshi_verifier::ExpectedHead>,
     /// How the result is shown.
     #[arg(long, value_enum, default_value = "text")]
     pub format: TextOrJson,
