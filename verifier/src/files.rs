@@ -22,6 +22,9 @@ use crate::{
 
 /// The private key of a live case; no record can name it.
 const KEY_FILE: &str = "signing.key";
+/// The manifest and its signature, which stay beside a sealed case so that its bundle can be written
+/// again.
+const SEAL_FILES: [&str; 2] = ["manifest.json", "manifest.sig"];
 /// Files that no record names and that are listed; more are left out.
 const UNLISTED_MAX: usize = 64;
 /// Folders below the case's that are searched for unlisted files.
@@ -192,6 +195,7 @@ fn is_being_written(path: &str, chain: &Chain) -> bool {
 fn is_own(path: &str) -> bool {
     path == LOCK_FILE
         || path == KEY_FILE
+        || SEAL_FILES.contains(&path)
         || path
             .strip_prefix(DATABASE_FILE)
             .is_some_and(|rest| ["", "-wal", "-shm"].contains(&rest))

@@ -21,6 +21,8 @@ const SYSTEM_TOOLS: [(&str, &str); 5] = [
     ("tshark", "tshark"),
     // Compiles the program that reads owners, to compare it with what is embedded.
     ("clang", "clang"),
+    // Opens an encrypted bundle.
+    ("age", "age"),
 ];
 
 /// Programs that judge our files in tests, which need not be root.
@@ -185,7 +187,7 @@ mod tests {
     fn asks_for_each_missing_package_once() {
         assert_eq!(
             missing_packages(&SYSTEM_TOOLS, |_| false),
-            ["iproute2", "iptables", "clang"]
+            ["iproute2", "iptables", "clang", "age"]
         );
         assert_eq!(
             missing_packages(&SYSTEM_TOOLS, |program| program != "ip"),

@@ -86,6 +86,15 @@ pub enum Command {
         sakshi coverage case-17 --from 2026-11-24T09:00:00Z --to 2026-11-24T10:00:00Z\n  \
         sakshi coverage case-17 --format jsonl")]
     Coverage(CoverageArgs),
+    /// Close a case for good and write it as one bundle; the case takes no more records.
+    #[command(
+        after_help = "The bundle is a tar archive with a signed manifest. Sealing again writes the \
+        same bundle again, byte for byte.\n\n\
+        Examples:\n  \
+        sakshi seal case-17 -o case-17.tar\n  \
+        sakshi seal case-17 -o - | age -r age1… -o case-17.tar.age    encrypted to the lab's key"
+    )]
+    Seal(SealArgs),
     /// Give the last signed checkpoint in a form that leaves the handset; changes nothing.
     #[command(
         after_help = "Later, `sakshi verify` holds the case against it, and so notices a case that \
@@ -410,6 +419,31 @@ fn moment(text: &str) -> Result<Timestamp, String> {
          2026-11-24T14:30:00+05:30"
             .to_owned()
     })
+}
+
+/// A hash beside SHA-256.
+#[cfg(feature = "lab")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AlsoChoice {
+    /// SHA-1.
+    Sha1,
+    /// MD5.
+    Md5,
+}
+
+/// `sakshi seal`.
+#[derive(Debug, Args)]
+pub struct SealArgs {
+    /// Folder of the case; no daemon may be writing into it.
+    #[arg(value_name = "CASE")]
+    pub case: PathBuf,
+    /// New file for the bundle, `-` for standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Hash every file with these as well, since the certificate's form names them.
+    #[cfg(feature = "lab")]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "HASHES")]
+    pub also: Vec<AlsoChoice>,
 }
 
 /// `sakshi head`.

@@ -13,6 +13,7 @@ mod inspect;
 mod output;
 mod read;
 mod run;
+mod seal;
 mod talk;
 mod verify;
 
@@ -61,6 +62,7 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Findings(args) => read::findings(&args),
         Command::Export(args) => export::export(args),
         Command::Coverage(args) => read::coverage(&args),
+        Command::Seal(args) => seal::seal(&args),
         Command::Head(args) => head::head(&args),
         Command::Verify(args) => verify::verify(args),
         Command::Status(args) => talk::status(&args),

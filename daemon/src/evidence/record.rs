@@ -94,6 +94,8 @@ kinds! {
     KEY = "key";
     /// Vouches for everything before it, with a signature.
     CHECKPOINT = "checkpoint";
+    /// The case was closed for good; the last checkpoint follows.
+    SEALED = "sealed";
     /// An unredacted export was made.
     EXPORT = "export";
 }
