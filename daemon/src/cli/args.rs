@@ -97,7 +97,7 @@ pub enum Command {
     )]
     Head(HeadArgs),
     /// Check that a case's evidence is intact; changes nothing. Exit code 1: it is not.
-    #[command(after_help = "Example:\n  sakshi verify case-17")]
+    #[command(after_help = "Examples:\n  sakshi verify case-17\n  sakshi verify --replay case-17")]
     Verify(VerifyArgs),
     /// Say how a running daemon is doing. Exit code 1: none runs.
     #[command(after_help = "Examples:\n  sakshi status\n  sakshi status --follow --format json")]
@@ -431,6 +431,10 @@ pub struct VerifyArgs {
     /// Folder of the case.
     #[arg(value_name = "CASE")]
     pub case: PathBuf,
+    /// Feed the journal through again, if nothing is damaged, and compare every finding: who, what,
+    /// where, and what the rule said. Exit code 1: one differs.
+    #[arg(long)]
+    pub replay: bool,
     /// How the result is shown.
     #[arg(long, value_enum, default_value = "text")]
     pub format: TextOrJson,

@@ -11,6 +11,7 @@ mod head;
 mod inspect;
 mod output;
 mod read;
+mod replay;
 mod run;
 mod talk;
 
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use self::args::{Cli, Command};
+use self::args::{Cli, Command, VerifyArgs};
 
 /// What a command came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +58,7 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Export(args) => export::export(args),
         Command::Coverage(args) => read::coverage(&args),
         Command::Head(args) => head::head(&args),
-        Command::Verify(args) => read::verify(&args),
+        Command::Verify(args) => verify(&args),
         Command::Status(args) => talk::status(&args),
         Command::Stop(target) => talk::stop(&target),
         Command::Note(args) => talk::note(args),
@@ -65,4 +66,18 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Clean(args) => run::clean(&args),
         Command::Doctor(args) => doctor::doctor(&args),
     }
+}
+
+/// Whether the evidence is intact, and if it is asked, whether its journal gives it again.
+fn verify(args: &VerifyArgs) -> Result<Outcome, Failure> {
+    let verified = read::verify(args)?;
+    if verified == Outcome::No || !args.replay {
+        return Ok(verified);
+    }
+    let replayed = replay::replay(&args.case, args.format)?;
+    Ok(if replayed == Outcome::No {
+        replayed
+    } else {
+        verified
+    })
 }
