@@ -110,7 +110,8 @@ pub enum Command {
     #[command(after_help = "Examples:\n  \
         sakshi verify case-17\n  \
         sakshi verify case-17 --head 00000-00376-XJWVT-FS8X1-AXKMZ-0R87H-VJ8R4-Z25M7\n  \
-        sakshi verify case-17 --head case-17.head")]
+        sakshi verify case-17 --head case-17.head\n  \
+        sakshi verify --replay case-17")]
     Verify(VerifyArgs),
     /// Say how a running daemon is doing. Exit code 1: none runs.
     #[command(after_help = "Examples:\n  sakshi status\n  sakshi status --follow --format json")]
@@ -473,6 +474,10 @@ pub struct VerifyArgs {
     /// file. Without it an older state that was put back cannot be noticed.
     #[arg(long, value_name = "HEAD", value_parser = sakshi_verifier::read_expected)]
     pub head: Option<sakshi_verifier::ExpectedHead>,
+    /// Feed the journal through again, if nothing is damaged, and compare every finding: who, what,
+    /// where, and what the rule said. Exit code 1: one differs.
+    #[arg(long)]
+    pub replay: bool,
     /// How the result is shown.
     #[arg(long, value_enum, default_value = "text")]
     pub format: TextOrJson,

@@ -12,6 +12,7 @@ mod head;
 mod inspect;
 mod output;
 mod read;
+mod replay;
 mod run;
 mod seal;
 mod talk;

@@ -6,6 +6,7 @@
 mod apk_hashes;
 mod apps;
 pub mod authority;
+mod compare;
 mod engine;
 mod error;
 mod examine;
@@ -20,6 +21,7 @@ mod setup;
 pub mod taken_out;
 mod worker;
 
+pub use compare::{Compared, DIFFERENCES_MAX, Difference, compare_case};
 pub use error::SessionError;
 pub use examine::{ExamineConfig, examine};
 pub use inspect::{InspectConfig, Inspected, Unread, inspect};
