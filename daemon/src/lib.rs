@@ -16,6 +16,8 @@ pub mod input;
 pub mod locate;
 pub mod name;
 pub mod packet;
+#[cfg(feature = "lab")]
+pub mod paper;
 pub mod pipeline;
 pub mod platform;
 pub mod report;

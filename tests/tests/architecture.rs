@@ -73,6 +73,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["evidence", "time"]),
+    ("paper", &["evidence", "report", "time"]),
     ("control", &["evidence", "time"]),
     (
         "doctor",

@@ -78,6 +78,12 @@ pub enum Command {
         sakshi coverage case-17 --from 2026-11-24T09:00:00Z --to 2026-11-24T10:00:00Z\n  \
         sakshi coverage case-17 --format jsonl")]
     Coverage(CoverageArgs),
+    /// Say on one page, in plain words, what a case or bundle holds and how it is checked.
+    #[cfg(feature = "lab")]
+    #[command(after_help = "Examples:\n  \
+        sakshi summary case-17\n  \
+        sakshi summary case-17.tar --html case-17.html")]
+    Summary(SummaryArgs),
     /// Check that a case's evidence is intact; changes nothing. Exit code 1: it is not.
     #[command(after_help = "Example:\n  sakshi verify case-17")]
     Verify(VerifyArgs),
@@ -324,6 +330,18 @@ pub struct CoverageArgs {
     /// How it is shown.
     #[arg(long, value_enum, default_value = "text")]
     pub format: TextOrJsonl,
+}
+
+/// `sakshi summary`.
+#[cfg(feature = "lab")]
+#[derive(Debug, Args)]
+pub struct SummaryArgs {
+    /// Folder of the case, or a bundle.
+    #[arg(value_name = "CASE|BUNDLE")]
+    pub from: PathBuf,
+    /// Write the page as one HTML file as well, outside the case.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 /// A moment as it is typed.

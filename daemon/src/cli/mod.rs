@@ -8,6 +8,8 @@ mod authority;
 mod doctor;
 mod inspect;
 mod output;
+#[cfg(feature = "lab")]
+mod paper;
 mod read;
 mod run;
 mod talk;
@@ -54,6 +56,8 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Findings(args) => read::findings(&args),
         Command::Export(args) => read::export(&args),
         Command::Coverage(args) => read::coverage(&args),
+        #[cfg(feature = "lab")]
+        Command::Summary(args) => paper::summary(&args),
         Command::Verify(args) => read::verify(&args),
         Command::Status(args) => talk::status(&args),
         Command::Stop(target) => talk::stop(&target),
