@@ -13,12 +13,15 @@ use crate::steps::{Outcome, run};
 /// Cargo's own tools: the subcommands, which the packages `cargo-…` bring.
 const CARGO_TOOLS: [&str; 2] = ["nextest", "deny"];
 /// Programs of the system: the program and its Debian package.
-const SYSTEM_TOOLS: [(&str, &str); 4] = [
+const SYSTEM_TOOLS: [(&str, &str); 6] = [
     ("ip", "iproute2"),
     ("iptables", "iptables"),
     ("ip6tables", "iptables"),
     // Compiles the program that reads owners, to compare it with what is embedded.
     ("clang", "clang"),
+    // Read what was written on paper, and make the answers of a time stamping authority.
+    ("pdftotext", "poppler-utils"),
+    ("openssl", "openssl"),
 ];
 
 /// Whether a missing prerequisite fails.
@@ -148,7 +151,7 @@ mod tests {
     fn asks_for_each_missing_package_once() {
         assert_eq!(
             missing_packages(&SYSTEM_TOOLS, |_| false),
-            ["iproute2", "iptables", "clang"]
+            ["iproute2", "iptables", "clang", "poppler-utils", "openssl"]
         );
         assert_eq!(
             missing_packages(&SYSTEM_TOOLS, |program| program != "ip"),

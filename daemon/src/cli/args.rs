@@ -84,6 +84,14 @@ pub enum Command {
         sakshi summary case-17\n  \
         sakshi summary case-17.tar --html case-17.html")]
     Summary(SummaryArgs),
+    /// Draft the certificate of section 63(4)(c), Bharatiya Sakshya Adhiniyam 2023; signs nothing.
+    #[cfg(feature = "lab")]
+    #[command(
+        after_help = "One for each source device, as PDF and as text. Facts are filled in; what \
+        a person must say stays blank and marked.\n\n\
+        Example:\n  sakshi certificate case-17.tar -o certificate --language both"
+    )]
+    Certificate(CertificateArgs),
     /// Check that a case's evidence is intact; changes nothing. Exit code 1: it is not.
     #[command(after_help = "Example:\n  sakshi verify case-17")]
     Verify(VerifyArgs),
@@ -342,6 +350,33 @@ pub struct SummaryArgs {
     /// Write the page as one HTML file as well, outside the case.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+}
+
+/// In which language.
+#[cfg(feature = "lab")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LanguageChoice {
+    /// English.
+    En,
+    /// Hindi.
+    Hi,
+    /// Both, each in its own files.
+    Both,
+}
+
+/// `sakshi certificate`.
+#[cfg(feature = "lab")]
+#[derive(Debug, Args)]
+pub struct CertificateArgs {
+    /// Folder of the case, or a bundle.
+    #[arg(value_name = "CASE|BUNDLE")]
+    pub from: PathBuf,
+    /// Folder for the drafts, outside the case; files of their names are replaced.
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// In which language.
+    #[arg(long, value_enum, default_value = "both")]
+    pub language: LanguageChoice,
 }
 
 /// A moment as it is typed.

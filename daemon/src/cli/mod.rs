@@ -57,6 +57,8 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Export(args) => read::export(&args),
         Command::Coverage(args) => read::coverage(&args),
         #[cfg(feature = "lab")]
+        Command::Certificate(args) => paper::certificate(&args),
+        #[cfg(feature = "lab")]
         Command::Summary(args) => paper::summary(&args),
         Command::Verify(args) => read::verify(&args),
         Command::Status(args) => talk::status(&args),

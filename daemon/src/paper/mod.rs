@@ -3,8 +3,12 @@
 //! In: a case, or the bundle that one was sealed into. Out: text, HTML and PDF, the same bytes each
 //! time: no clock is read and nothing is drawn by lot. Reading changes no byte of the case.
 
+pub mod certificate;
 pub mod facts;
+pub mod form;
 pub mod html;
+pub mod pdf;
+pub mod plain;
 pub mod source;
 pub mod summary;
 pub mod text;
