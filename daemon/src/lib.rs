@@ -22,4 +22,6 @@ pub mod pipeline;
 pub mod platform;
 pub mod report;
 pub mod session;
+#[cfg(feature = "lab")]
+pub mod stamp;
 pub mod time;

@@ -74,6 +74,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("report", &["evidence", "time"]),
     ("paper", &["evidence", "report", "time"]),
+    ("stamp", &["time"]),
     ("control", &["evidence", "time"]),
     (
         "doctor",

@@ -7,7 +7,7 @@ use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::time::Timestamp;
+use crate::{evidence::segments::QUOTA_MIN, report::filter::UNKNOWN_COUNTRY, time::Timestamp};
 
 /// A witness of what a handset's apps send, and where.
 #[derive(Debug, Parser)]
@@ -61,16 +61,24 @@ pub enum Command {
         zcat day1.pcap.gz | sakshi inspect - --dry-run --format json\n  \
         sakshi inspect case-17 --case case-17-again        feed a case's journal through again")]
     Inspect(InspectArgs),
-    /// Show what was found.
+    /// Show what was found. Exit code 1: no finding has a value that was asked for.
     #[command(
         visible_alias = "leaks",
-        after_help = "Example:\n  sakshi findings case-17"
+        after_help = "Examples:\n  \
+        sakshi findings case-17\n  \
+        sakshi findings case-17 --phase idle --country CN"
     )]
     Findings(FindingsArgs),
-    /// Write what a case holds as JSON Lines or CSV.
-    #[command(after_help = "Examples:\n  \
+    /// Write what a case holds, without what is personal. Exit code 1: no row has a value that was
+    /// asked for.
+    #[command(
+        after_help = "Several values of one option: any of them. Several options: all of them.\n\n\
+        Examples:\n  \
         sakshi export case-17 --what findings --format jsonl\n  \
-        sakshi export case-17 --what flows --format csv -o flows.csv")]
+        sakshi export case-17 --what flows --format csv -o flows.csv\n  \
+        sakshi export case-17 --what contacts --app com.example.app --phase idle\n  \
+        sakshi export case-17 --what records --unredacted --by 'A. Rao' -o records.jsonl"
+    )]
     Export(ExportArgs),
     /// Say what of a span of time was watched, and what was not.
     #[command(after_help = "Examples:\n  \
@@ -92,6 +100,26 @@ pub enum Command {
         Example:\n  sakshi certificate case-17.tar -o certificate --language both"
     )]
     Certificate(CertificateArgs),
+    /// Give the last signed checkpoint in a form that leaves the handset; changes nothing.
+    #[command(
+        after_help = "Later, `sakshi verify` holds the case against it, and so notices a case that \
+        was cut off, set back or made anew.\n\n\
+        Examples:\n  \
+        sakshi head case-17                      a code for paper\n  \
+        sakshi head case-17 --qr                 and the same to be photographed\n  \
+        adb shell su -c 'sakshi head /data/sakshi/case-17 --format json' > case-17.head"
+    )]
+    Head(HeadArgs),
+    /// Ask for, keep and check a trusted timestamp (RFC 3161) for a bundle; sends nothing.
+    #[cfg(feature = "lab")]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+        sakshi timestamp request case-17.tar -o case-17.tsq\n  \
+        sakshi timestamp attach case-17.tar answer.tsr\n  \
+        sakshi timestamp verify case-17.tar --roots authority.pem"
+    )]
+    Timestamp(TimestampCommand),
     /// Check that a case's evidence is intact; changes nothing. Exit code 1: it is not.
     #[command(after_help = "Example:\n  sakshi verify case-17")]
     Verify(VerifyArgs),
@@ -223,6 +251,10 @@ pub struct RunArgs {
     /// How the closing summary is shown on standard output.
     #[arg(long, value_enum, default_value = "text")]
     pub format: TextOrJson,
+    /// Bytes of the case that kept packets may take: a number, or one with K, M or G (powers of 1024);
+    /// 0 keeps none.
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = packets_quota)]
+    pub packets_quota: u64,
     /// Receive buffer of the capture sockets in bytes (for tests of overload).
     #[arg(long, value_name = "BYTES", hide = true)]
     pub receive_buffer: Option<usize>,
@@ -271,6 +303,45 @@ pub struct FindingsArgs {
     /// Folder of the case.
     #[arg(value_name = "CASE")]
     pub case: PathBuf,
+    /// Which ones.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+}
+
+/// Which rows are wanted. Each may be repeated: any of the values.
+#[derive(Debug, Clone, Args)]
+pub struct FilterArgs {
+    /// Owner: a package, a platform UID's name, a process, or a UID.
+    #[arg(long, value_name = "NAME")]
+    pub app: Vec<String>,
+    /// Country of the server (ISO 3166-1 alpha-2), or `unknown`.
+    #[arg(long, value_name = "CC", value_parser = country)]
+    pub country: Vec<String>,
+    /// Rule that says something of the contact.
+    #[arg(long, value_name = "RULE")]
+    pub rule: Vec<String>,
+    /// Phase of the examination; '' for before the first.
+    #[arg(long, value_name = "PHASE")]
+    pub phase: Vec<String>,
+    /// What lasted until then or longer (RFC 3339).
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub since: Option<Timestamp>,
+    /// What began before (RFC 3339).
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub until: Option<Timestamp>,
+}
+
+/// A country as it is typed.
+fn country(text: &str) -> Result<String, String> {
+    if text == UNKNOWN_COUNTRY {
+        return Ok(text.to_owned());
+    }
+    if text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        return Ok(text.to_ascii_uppercase());
+    }
+    Err(format!(
+        "give two letters, such as IN, or `{UNKNOWN_COUNTRY}`"
+    ))
 }
 
 /// What to export.
@@ -295,6 +366,9 @@ pub enum FormatChoice {
     Jsonl,
     /// CSV with a header line.
     Csv,
+    /// Apache Parquet; each row says of which case it is.
+    #[cfg(feature = "lab")]
+    Parquet,
 }
 
 /// `sakshi export`.
@@ -309,9 +383,18 @@ pub struct ExportArgs {
     /// In which form.
     #[arg(long, value_enum, default_value = "jsonl")]
     pub format: FormatChoice,
+    /// Which rows.
+    #[command(flatten)]
+    pub filter: FilterArgs,
     /// File to write, outside the case; standard output without it.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Write what is personal as well; the case records that, and who did it.
+    #[arg(long, requires = "by")]
+    pub unredacted: bool,
+    /// Who takes unredacted data out.
+    #[arg(long, value_name = "NAME", requires = "unredacted")]
+    pub by: Option<String>,
 }
 
 /// Form of a statement.
@@ -352,6 +435,42 @@ pub struct SummaryArgs {
     pub html: Option<PathBuf>,
 }
 
+/// `sakshi timestamp`.
+#[cfg(feature = "lab")]
+#[derive(Debug, Subcommand)]
+pub enum TimestampCommand {
+    /// Write the request; a person sends it to a time stamping authority.
+    Request {
+        /// Bundle, or its manifest.json.
+        #[arg(value_name = "BUNDLE|MANIFEST")]
+        of: PathBuf,
+        /// File for the request.
+        #[arg(short, long, value_name = "FILE.tsq")]
+        output: PathBuf,
+    },
+    /// Keep the authority's answer beside the bundle, as BUNDLE.tsr.
+    Attach {
+        /// Bundle, or its manifest.json.
+        #[arg(value_name = "BUNDLE|MANIFEST")]
+        of: PathBuf,
+        /// The answer.
+        #[arg(value_name = "FILE.tsr")]
+        answer: PathBuf,
+    },
+    /// Check the answer offline; changes nothing. Exit code 1: it does not hold.
+    Verify {
+        /// Bundle, or its manifest.json.
+        #[arg(value_name = "BUNDLE|MANIFEST")]
+        of: PathBuf,
+        /// The answer; without it, the one beside the bundle.
+        #[arg(long, value_name = "FILE.tsr")]
+        answer: Option<PathBuf>,
+        /// Certificates of the roots that you trust, in PEM.
+        #[arg(long, value_name = "ROOTS.pem")]
+        roots: PathBuf,
+    },
+}
+
 /// In which language.
 #[cfg(feature = "lab")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -386,6 +505,23 @@ fn moment(text: &str) -> Result<Timestamp, String> {
          2026-11-24T14:30:00+05:30"
             .to_owned()
     })
+}
+
+/// `sakshi head`.
+#[derive(Debug, Args)]
+pub struct HeadArgs {
+    /// Folder of the case; a daemon may be writing into it.
+    #[arg(value_name = "CASE")]
+    pub case: PathBuf,
+    /// Draw a QR code of case and code as well.
+    #[arg(long, conflicts_with = "format")]
+    pub qr: bool,
+    /// Write the head as a file as well, outside the case.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// How it is shown.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: TextOrJson,
 }
 
 /// `sakshi verify`.
@@ -469,4 +605,26 @@ pub struct CleanArgs {
     /// Folder of a BPF file system that every process sees, instead of /sys/fs/bpf.
     #[arg(long, value_name = "DIR", hide = true)]
     pub bpffs: Option<PathBuf>,
+}
+
+/// A quota for kept packets in bytes: 0, or at least [`QUOTA_MIN`].
+fn packets_quota(text: &str) -> Result<u64, String> {
+    let unit = text.find(|character: char| !character.is_ascii_digit());
+    let (number, unit) = text.split_at(unit.unwrap_or(text.len()));
+    let shift = match unit {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => return Err("give a number of bytes, or one with K, M or G behind it".to_owned()),
+    };
+    let bytes = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(1 << shift));
+    match bytes {
+        Some(bytes) if bytes == 0 || bytes >= QUOTA_MIN => Ok(bytes),
+        Some(_) => Err("give at least 1M, or 0 to keep none".to_owned()),
+        None => Err("give a number of bytes below 2^64".to_owned()),
+    }
 }

@@ -6,12 +6,16 @@
 mod args;
 mod authority;
 mod doctor;
+mod export;
+mod head;
 mod inspect;
 mod output;
 #[cfg(feature = "lab")]
 mod paper;
 mod read;
 mod run;
+#[cfg(feature = "lab")]
+mod stamp;
 mod talk;
 
 use std::process::ExitCode;
@@ -54,12 +58,15 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Run(args) => run::run(args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Findings(args) => read::findings(&args),
-        Command::Export(args) => read::export(&args),
+        Command::Export(args) => export::export(args),
         Command::Coverage(args) => read::coverage(&args),
         #[cfg(feature = "lab")]
         Command::Certificate(args) => paper::certificate(&args),
         #[cfg(feature = "lab")]
         Command::Summary(args) => paper::summary(&args),
+        Command::Head(args) => head::head(&args),
+        #[cfg(feature = "lab")]
+        Command::Timestamp(command) => stamp::timestamp(command),
         Command::Verify(args) => read::verify(&args),
         Command::Status(args) => talk::status(&args),
         Command::Stop(target) => talk::stop(&target),

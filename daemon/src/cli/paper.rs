@@ -8,8 +8,8 @@ use std::{fs, path::Path};
 use super::{
     Failure, Outcome,
     args::{CertificateArgs, LanguageChoice, SummaryArgs},
+    export::lies_in,
     output::{Stdout, say},
-    read::lies_in,
 };
 use crate::{
     paper::{

@@ -20,6 +20,7 @@ use crate::{
         authority::{Authority, Recorded},
         body::Owner,
         device::{DeviceFacts, Fact},
+        head::code,
     },
     report::{
         authority,
@@ -441,6 +442,9 @@ fn check(facts: &Facts, source: &Source) -> Section {
         "`sakshi verify`, or the small program `sakshi-verifier` that an auditor builds alone, \
          reads the case or bundle and says whether it is intact. It changes no byte of it."
             .to_owned(),
+        "`sakshi head` gives the last signed checkpoint as a code for paper; `sakshi verify --head` \
+         holds the case against it, and so notices one that was cut off or set back."
+            .to_owned(),
         "`sakshi export` writes every record; docs/evidence-format.md is enough to write a \
          verifier from."
             .to_owned(),
@@ -453,6 +457,9 @@ fn check(facts: &Facts, source: &Source) -> Section {
     if let Some(checkpoint) = facts.checkpoint {
         fields.push(field("Last checkpoint", checkpoint.seq.to_string()));
         fields.push(field("Its hash", checkpoint.hash.to_string()));
+        if let Some(code) = code(checkpoint) {
+            fields.push(field("Its code for paper", code));
+        }
     }
     fields.push(field(
         "First public key",

@@ -8,7 +8,10 @@ use crate::{
     attribute::inventory::InventoryError,
     capture::live::LiveError,
     control::socket,
-    evidence::{StoreError, StoreGone, canonical::CanonicalError, journal::JournalError},
+    evidence::{
+        StoreError, StoreGone, canonical::CanonicalError, journal::JournalError,
+        segments::ShelfError,
+    },
     locate::LocateError,
     time::Timestamp,
 };
@@ -61,6 +64,9 @@ pub enum SessionError {
     /// The journal could not be written or read.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The segments of kept packets cannot be read or written.
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
     /// A record of a case that is replayed is not what its kind says.
     #[error("record {seq} cannot be read: {detail}; run `sakshi verify` on the case")]
     Record {
@@ -110,6 +116,13 @@ pub enum SessionError {
         path = .0.display()
     )]
     Used(PathBuf),
+    /// A watch into the case of an inspection.
+    #[error(
+        "{path} was made by `sakshi inspect`, whose records are not signed, as a watch's must be: name a \
+         new folder",
+        path = .0.display()
+    )]
+    Unsigned(PathBuf),
     /// A thread of ours ended in a way that it must not.
     #[error("the {0} thread ended unexpectedly; this is a defect, what was acknowledged is kept")]
     ThreadLost(&'static str),

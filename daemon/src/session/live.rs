@@ -18,6 +18,7 @@ use super::{
     apps::AppsAtStart,
     examine::examine_with,
     inspect::tool,
+    packets::{Keeper, Keeping},
     recover::{self, Before},
     setup::{InventoryFrom, Materials, problem_gap},
     worker::{First, Worker},
@@ -33,11 +34,12 @@ use crate::{
         server::{Server, Shared, StopReason},
     },
     evidence::{
-        Case, CaseMeta, Draft, Kind, Store, StoreError, StoreOptions, StoreSender, StoreThread,
+        Case, CaseMeta, Draft, Kind, Signing, Store, StoreError, StoreOptions, StoreSender,
+        StoreThread,
         authority::Authority,
         body::{self, Summary},
         device::{DeviceFacts, Fact},
-        thread::COMMIT_INTERVAL,
+        segments::{self, Past},
     },
     input::{Apk, Event, Gap, GapCause},
     pipeline::{Core, Setup},
@@ -65,6 +67,8 @@ pub struct RunConfig {
     pub commands: Commands,
     /// Folder of the BPF file system; none: the usual one.
     pub bpffs: Option<PathBuf>,
+    /// Bytes that kept packets may take in the case; 0: none are kept.
+    pub packets_quota: u64,
     /// How the handset was rooted, as somebody stated it; none: as the case's authority says.
     pub rooted: Option<String>,
 }
@@ -86,7 +90,7 @@ pub fn run(
         &from,
         clock.as_ref(),
     );
-    let (store, not_watched) = open_case(config, clock.as_ref(), &materials)?;
+    let (store, not_watched) = open_case(config, clock, &materials)?;
     let session = store.next_session();
     let server = Server::bind(&store.case().meta().id).map_err(SessionError::Control)?;
     let started = LiveCapture::start(&live_config(config, &materials), clock)?;
@@ -98,17 +102,16 @@ pub fn run(
         doctor: Draft::new(Kind::DOCTOR, &examination)?,
         device: Draft::new(Kind::DEVICE, &with_root(facts, config, &store)?)?,
         events: first_events(&materials, &started, not_watched, clock.now()),
-        apps: AppsAtStart {
-            from,
-            stamps,
-            inventory: materials.inventory.clone(),
-            problems: materials.problems.clone(),
-            hashed: hashed_before(&store)?,
-        },
+        apps: apps_at_start((from, stamps), &materials, &store)?,
     };
     let core = core_of(&record, materials);
+    let keeping = keeping(config, &store, started.capture.way())?;
     let work = Work {
-        worker: |sender| Worker::new(core, sender, Arc::clone(clock), Arc::clone(&status)),
+        worker: |sender: StoreSender| {
+            let keeper = Keeper::start(keeping, sender.clone(), clock)?;
+            let (clock, status) = (Arc::clone(clock), Arc::clone(&status));
+            Ok(Worker::new(core, (sender, keeper), clock, status))
+        },
         first,
         batches: started.batches,
     };
@@ -156,18 +159,15 @@ impl Drop for EndNotice {
 impl Threads {
     fn start(
         store: Store,
-        work: Work<impl FnOnce(StoreSender) -> Worker>,
+        work: Work<impl FnOnce(StoreSender) -> Result<Worker, SessionError>>,
         status: &Arc<Mutex<Status>>,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, SessionError> {
         let (head_sender, head) = watch::channel(store.head());
-        let options = StoreOptions {
-            clock: Arc::clone(clock),
-            interval: COMMIT_INTERVAL,
-            on_commit: Arc::new(move |head| {
-                head_sender.send_replace(head);
-            }),
-        };
+        let on_commit = Arc::new(move |head| {
+            head_sender.send_replace(head);
+        });
+        let options = StoreOptions::new(Arc::clone(clock), on_commit);
         let store = StoreThread::spawn(store, options).map_err(|source| SessionError::Machine {
             what: "the store thread could not be started",
             source,
@@ -175,7 +175,7 @@ impl Threads {
         let (orders, inbox) = mpsc::channel();
         let ended = Arc::new(Notify::new());
         let notice = EndNotice(Arc::clone(&ended));
-        let worker = (work.worker)(store.sender());
+        let worker = (work.worker)(store.sender())?;
         let (first, batches) = (work.first, work.batches);
         let pipeline = thread::Builder::new()
             .name("pipeline".to_owned())
@@ -213,6 +213,32 @@ impl Threads {
     }
 }
 
+/// What is known of the apps before the session.
+fn apps_at_start(
+    (from, stamps): (InventoryFrom, Option<Stamps>),
+    materials: &Materials,
+    store: &Store,
+) -> Result<AppsAtStart, SessionError> {
+    Ok(AppsAtStart {
+        from,
+        stamps,
+        inventory: materials.inventory.clone(),
+        problems: materials.problems.clone(),
+        hashed: hashed_before(store)?,
+    })
+}
+
+/// Which packets are kept, and where.
+fn keeping(config: &RunConfig, store: &Store, way: CaptureWay) -> Result<Keeping, SessionError> {
+    Ok(Keeping {
+        dir: config.case.clone(),
+        quota: config.packets_quota,
+        session: store.next_session(),
+        as_nflog: !matches!(way, CaptureWay::Packet),
+        past: Past::read(|kind| store.bodies(kind))?,
+    })
+}
+
 fn core_of(record: &body::Session, materials: Materials) -> Core {
     Core::new(Setup {
         session: record.session,
@@ -231,19 +257,23 @@ fn core_of(record: &body::Session, materials: Materials) -> Core {
 /// Opens or makes the case, makes good an unclean stop, and says since when nothing was watched.
 fn open_case(
     config: &RunConfig,
-    clock: &dyn Clock,
+    clock: &Arc<dyn Clock>,
     materials: &Materials,
 ) -> Result<(Store, Gap), SessionError> {
     let now = clock.now();
+    let signing = Signing::timed(Arc::clone(clock));
     let (store, since) = match Case::open(&config.case) {
-        Ok(_) => continue_case(config, now, materials)?,
+        Ok(_) => continue_case(config, now, materials, &signing)?,
         Err(StoreError::Missing(_) | StoreError::NotACase(_)) => {
             let id = random::bytes().map_err(|source| SessionError::Machine {
                 what: "the system's random source failed",
                 source,
             })?;
             let meta = CaseMeta::new(id, Some(now), tool(), "live");
-            (Case::create(&config.case, meta, &materials.files)?, None)
+            (
+                Case::create(&config.case, meta, &materials.files, &signing)?,
+                None,
+            )
         }
         Err(error) => return Err(error.into()),
     };
@@ -305,12 +335,16 @@ fn continue_case(
     config: &RunConfig,
     now: Timestamp,
     materials: &Materials,
+    signing: &Signing,
 ) -> Result<(Store, Option<Since>), SessionError> {
     let (before, head) = recover::before(&config.case, now)?;
-    let mut store = Store::open(&config.case)?;
+    let mut store = Store::open(&config.case, signing)?;
     if store.head() != head {
         // Another daemon ended between the look and the lock: what was seen is not the end.
         return Err(StoreError::Busy(config.case.clone()).into());
+    }
+    if !store.case().meta().is_signed() {
+        return Err(SessionError::Unsigned(config.case.clone()));
     }
     let since = match before {
         Before::Nothing => None,
@@ -318,6 +352,9 @@ fn continue_case(
         Before::Unclean(recovery) => {
             let mut drafts = vec![Draft::new(Kind::UNCLEAN_STOP, &recovery.stop)?];
             drafts.extend(recovery.drafts);
+            let past = Past::read(|kind| store.bodies(kind))?;
+            let session = recovery.stop.session;
+            drafts.extend(segments::adopt(&config.case, &past, session, now)?);
             store.append(&drafts)?;
             Some((GapCause::UncleanStop, recovery.stop.last_journaled))
         }

@@ -24,6 +24,10 @@ const SUITES: [&str; 2] = ["trixie-backports", "sid"];
 /// The package with the source.
 const PACKAGE: &str = "rust-src";
 
+/// Leaves out the tables with which a stack is walked: where a panic ends the process nothing reads
+/// them (`xtask/cross/no-unwinder.c` stands where the walker would).
+pub const NO_UNWIND_TABLES: &str = "-Cforce-unwind-tables=no";
+
 /// What a standard library is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -53,7 +57,7 @@ impl Purpose {
     /// Ends the name of the piece of the cache.
     fn suffix(self) -> &'static str {
         match self {
-            Self::Phone => "",
+            Self::Phone => "-lean",
             Self::Tests => "-tests",
         }
     }
@@ -207,6 +211,7 @@ fn build_command(
     if purpose == Purpose::Phone {
         // Without bitcode the link-time optimisation of what uses it fails.
         flags.push("-Cembed-bitcode=yes".into());
+        flags.push(NO_UNWIND_TABLES.into());
     }
     cargo.env("CARGO_ENCODED_RUSTFLAGS", paths::encoded(&flags));
     cargo
@@ -259,7 +264,10 @@ pub mod tests {
         let compiler = compiler();
         assert_eq!(compiler.version, "1.95.0");
         let musl = "sysroot-1.95.0-59807616e-aarch64-unknown-linux-musl";
-        assert_eq!(compiler.sysroot(Target::Musl, Purpose::Phone), musl);
+        assert_eq!(
+            compiler.sysroot(Target::Musl, Purpose::Phone),
+            format!("{musl}-lean")
+        );
         assert_eq!(
             compiler.sysroot(Target::Musl, Purpose::Tests),
             format!("{musl}-tests")

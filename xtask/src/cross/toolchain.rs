@@ -57,6 +57,8 @@ pub struct Toolchain {
     linking: Linking,
     /// The standard library that we built; none where rustup's is used.
     sysroot: Option<PathBuf>,
+    /// What is built with it.
+    purpose: Purpose,
     /// Whether we built it in this run.
     std_is_new: bool,
     lld: PathBuf,
@@ -99,6 +101,7 @@ fn prepare_for(
         target,
         linking,
         sysroot: None,
+        purpose,
         std_is_new: false,
         lld: compiler.lld(),
         cache: cache.root().to_owned(),
@@ -198,6 +201,9 @@ impl Toolchain {
     /// Flags for rustc, as `CARGO_ENCODED_RUSTFLAGS` wants them.
     pub fn rustflags(&self) -> OsString {
         let mut flags = paths::neutral(&self.cache);
+        if self.purpose == Purpose::Phone {
+            flags.push(sysroot::NO_UNWIND_TABLES.into());
+        }
         flags.extend(self.own_flags());
         paths::encoded(&flags)
     }
@@ -256,6 +262,7 @@ impl Toolchain {
             target,
             linking: choose(target, ndk, false, false),
             sysroot: Some("/cache/sysroot".into()),
+            purpose: Purpose::Phone,
             std_is_new: false,
             lld: "/rust/rust-lld".into(),
             cache: "/cache".into(),

@@ -128,6 +128,8 @@ const fn what(what: What) -> &'static str {
         (_, Some(GapCause::CaptureDamaged)) => "कैप्चर अंत तक नहीं पढ़ा जा सका",
         (_, Some(GapCause::TableFull)) => "उपकरण की सारणी भर गई",
         (_, Some(GapCause::Degraded)) => "कुछ अपेक्षा से कम देखा गया",
-        (_, None) => "अन्य",
+        (_, Some(GapCause::DiskFull)) => "मामले के लिए स्थान नहीं बचा और देखना समाप्त हुआ",
+        (_, Some(GapCause::NotKept)) => "पैकेट देखे और गिने गए, पर रखे नहीं गए",
+        (_, Some(GapCause::Other(_)) | None) => "अन्य",
     }
 }

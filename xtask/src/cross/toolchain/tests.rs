@@ -16,6 +16,7 @@ fn toolchain(target: Target, linking: Linking, sysroot: Option<&str>) -> Toolcha
         target,
         linking,
         sysroot: sysroot.map(PathBuf::from),
+        purpose: Purpose::Phone,
         std_is_new: false,
         lld: "/rust/rust-lld".into(),
         cache: "/cache".into(),
