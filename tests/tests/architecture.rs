@@ -80,6 +80,8 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["evidence", "time"]),
+    ("paper", &["evidence", "report", "time"]),
+    ("stamp", &["time"]),
     ("control", &["evidence", "time"]),
     (
         "doctor",

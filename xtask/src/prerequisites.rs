@@ -26,7 +26,14 @@ const SYSTEM_TOOLS: [(&str, &str); 5] = [
 ];
 
 /// Programs that judge our files in tests, which need not be root.
-const JUDGES: [(&str, &str); 2] = [("tshark", "tshark"), ("python3", "python3-venv")];
+const JUDGES: [(&str, &str); 4] = [
+    ("tshark", "tshark"),
+    ("python3", "python3-venv"),
+    // Reads what was written on paper.
+    ("pdftotext", "poppler-utils"),
+    // Makes the answers of a time stamping authority.
+    ("openssl", "openssl"),
+];
 /// What the tests' own Python has, with the versions that they were written for.
 const PYTHON_PACKAGES: [&str; 1] = ["duckdb==2.0.1"];
 /// Where it lies; its programs are below `bin`.

@@ -95,6 +95,20 @@ pub enum Command {
         sakshi seal case-17 -o - | age -r age1… -o case-17.tar.age    encrypted to the lab's key"
     )]
     Seal(SealArgs),
+    /// Say on one page, in plain words, what a case or bundle holds and how it is checked.
+    #[cfg(feature = "lab")]
+    #[command(after_help = "Examples:\n  \
+        sakshi summary case-17\n  \
+        sakshi summary case-17.tar --html case-17.html")]
+    Summary(SummaryArgs),
+    /// Draft the certificate of section 63(4)(c), Bharatiya Sakshya Adhiniyam 2023; signs nothing.
+    #[cfg(feature = "lab")]
+    #[command(
+        after_help = "One for each source device, as PDF and as text. Facts are filled in; what \
+        a person must say stays blank and marked.\n\n\
+        Example:\n  sakshi certificate case-17.tar -o certificate --language both"
+    )]
+    Certificate(CertificateArgs),
     /// Give the last signed checkpoint in a form that leaves the handset; changes nothing.
     #[command(
         after_help = "Later, `sakshi verify` holds the case against it, and so notices a case that \
@@ -105,6 +119,16 @@ pub enum Command {
         adb shell su -c 'sakshi head /data/sakshi/case-17 --format json' > case-17.head"
     )]
     Head(HeadArgs),
+    /// Ask for, keep and check a trusted timestamp (RFC 3161) for a bundle; sends nothing.
+    #[cfg(feature = "lab")]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+        sakshi timestamp request case-17.tar -o case-17.tsq\n  \
+        sakshi timestamp attach case-17.tar answer.tsr\n  \
+        sakshi timestamp verify case-17.tar --roots authority.pem"
+    )]
+    Timestamp(TimestampCommand),
     /// Check that a case's evidence is intact; changes nothing. Exit code 1: it is damaged; 4:
     /// nothing is wrong, but nothing vouches for its end.
     #[command(after_help = "Examples:\n  \
@@ -411,6 +435,81 @@ pub struct CoverageArgs {
     /// How it is shown.
     #[arg(long, value_enum, default_value = "text")]
     pub format: TextOrJsonl,
+}
+
+/// `sakshi summary`.
+#[cfg(feature = "lab")]
+#[derive(Debug, Args)]
+pub struct SummaryArgs {
+    /// Folder of the case, or a bundle.
+    #[arg(value_name = "CASE|BUNDLE")]
+    pub from: PathBuf,
+    /// Write the page as one HTML file as well, outside the case.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+/// `sakshi timestamp`.
+#[cfg(feature = "lab")]
+#[derive(Debug, Subcommand)]
+pub enum TimestampCommand {
+    /// Write the request; a person sends it to a time stamping authority.
+    Request {
+        /// Bundle, or its manifest.json.
+        #[arg(value_name = "BUNDLE|MANIFEST")]
+        of: PathBuf,
+        /// File for the request.
+        #[arg(short, long, value_name = "FILE.tsq")]
+        output: PathBuf,
+    },
+    /// Keep the authority's answer beside the bundle, as BUNDLE.tsr.
+    Attach {
+        /// Bundle, or its manifest.json.
+        #[arg(value_name = "BUNDLE|MANIFEST")]
+        of: PathBuf,
+        /// The answer.
+        #[arg(value_name = "FILE.tsr")]
+        answer: PathBuf,
+    },
+    /// Check the answer offline; changes nothing. Exit code 1: it does not hold.
+    Verify {
+        /// Bundle, or its manifest.json.
+        #[arg(value_name = "BUNDLE|MANIFEST")]
+        of: PathBuf,
+        /// The answer; without it, the one beside the bundle.
+        #[arg(long, value_name = "FILE.tsr")]
+        answer: Option<PathBuf>,
+        /// Certificates of the roots that you trust, in PEM.
+        #[arg(long, value_name = "ROOTS.pem")]
+        roots: PathBuf,
+    },
+}
+
+/// In which language.
+#[cfg(feature = "lab")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LanguageChoice {
+    /// English.
+    En,
+    /// Hindi.
+    Hi,
+    /// Both, each in its own files.
+    Both,
+}
+
+/// `sakshi certificate`.
+#[cfg(feature = "lab")]
+#[derive(Debug, Args)]
+pub struct CertificateArgs {
+    /// Folder of the case, or a bundle.
+    #[arg(value_name = "CASE|BUNDLE")]
+    pub from: PathBuf,
+    /// Folder for the drafts, outside the case; files of their names are replaced.
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// In which language.
+    #[arg(long, value_enum, default_value = "both")]
+    pub language: LanguageChoice,
 }
 
 /// A moment as it is typed.

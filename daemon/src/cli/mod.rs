@@ -11,10 +11,14 @@ mod export;
 mod head;
 mod inspect;
 mod output;
+#[cfg(feature = "lab")]
+mod paper;
 mod read;
 mod replay;
 mod run;
 mod seal;
+#[cfg(feature = "lab")]
+mod stamp;
 mod talk;
 mod verify;
 
@@ -63,6 +67,12 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Findings(args) => read::findings(&args),
         Command::Export(args) => export::export(args),
         Command::Coverage(args) => read::coverage(&args),
+        #[cfg(feature = "lab")]
+        Command::Certificate(args) => paper::certificate(&args),
+        #[cfg(feature = "lab")]
+        Command::Summary(args) => paper::summary(&args),
+        #[cfg(feature = "lab")]
+        Command::Timestamp(command) => stamp::timestamp(command),
         Command::Seal(args) => seal::seal(&args),
         Command::Head(args) => head::head(&args),
         Command::Verify(args) => verify::verify(args),
