@@ -21,3 +21,4 @@ pub mod platform;
 pub mod report;
 pub mod session;
 pub mod time;
+pub mod validate;

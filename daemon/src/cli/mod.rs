@@ -11,6 +11,7 @@ mod output;
 mod read;
 mod run;
 mod talk;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -61,5 +62,7 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Phase(args) => talk::phase(args),
         Command::Clean(args) => run::clean(&args),
         Command::Doctor(args) => doctor::doctor(&args),
+        Command::Validate(args) => validate::validate(&args),
+        Command::ValidatePart(part) => validate::part(part),
     }
 }

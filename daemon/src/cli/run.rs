@@ -18,13 +18,16 @@ use crate::{
         protocol::{Answer, Request},
         socket,
     },
-    platform::{clock::SystemClock, machine},
+    platform::{clock::SystemClock, command, machine},
     session::{RunConfig, SessionError, run as watch},
 };
 
 /// Watches live until told to stop.
 pub fn run(args: RunArgs) -> Result<Outcome, Failure> {
     must_be_root("run")?;
+    if args.end_with_parent {
+        command::end_with_parent(rustix::process::Signal::TERM);
+    }
     let (running, _) = socket::found().map_err(SessionError::Control)?;
     nobody_watches_here(&running)?;
     let config = RunConfig {
@@ -99,7 +102,7 @@ fn nobody_watches_here(running: &[PathBuf]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn must_be_root(command: &str) -> Result<(), Failure> {
+pub(super) fn must_be_root(command: &str) -> Result<(), Failure> {
     if machine::is_root() {
         return Ok(());
     }
