@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use sakshi::{
-    evidence::{Case, CaseFiles, CaseMeta, Draft, Kind, Reader, Store, journal::JournalWriter},
+    evidence::{
+        Case, CaseFiles, CaseMeta, Draft, Kind, Reader, Signing, Store, journal::JournalWriter,
+    },
     input::{Input, LinkType, Packet, TimeBasis, Vantage},
     report::coverage::{Asked, Coverage, CoverageError, coverage, text},
     time::Timestamp,
@@ -115,7 +117,7 @@ fn store(dir: &Path) -> Store {
         inventory: Vec::new(),
         data: b"{}\n".to_vec(),
     };
-    Case::create(dir, meta, &files).unwrap()
+    Case::create(dir, meta, &files, &Signing::system()).unwrap()
 }
 
 /// A case with these records.

@@ -13,8 +13,8 @@ use std::{
 
 use rusqlite::{Connection, params, types::Value as Sql};
 use sakshi::evidence::{
-    self, CaseFiles, Draft, Kind, Reader, Record, Store, Verification, record_hash, schema,
-    verify::Subject,
+    self, Case, CaseFiles, CaseMeta, Draft, Kind, Reader, Record, Signing, Store, Verification,
+    record_hash, schema, verify::Subject,
 };
 use sakshi_tests::{daemon, handset::Handset, live_possible, sample, scenes};
 use serde_json::{Value, json};
@@ -327,12 +327,15 @@ fn kinds_of_a_live_watch() -> Vec<(Kind, Value)> {
     ]
 }
 
-/// A case of the sample; kinds that only a live watch writes are added through the store.
+/// A signed case of the sample; kinds that only a live watch writes are added through the store.
 fn sample_case(dir: &Path) -> PathBuf {
     let case = dir.join("case");
+    let meta = CaseMeta::new([3; 16], None, "sakshi test", "prepared");
+    let prepared = Case::create(&case, meta, &CaseFiles::default(), &Signing::system());
+    drop(prepared.expect("prepared"));
     let arguments = sample::write(dir).expect("written").inspect(&case);
     daemon::output(arguments.iter().map(String::as_str)).expect("inspected");
-    let mut store = Store::open(&case).expect("the case");
+    let mut store = Store::open(&case, &Signing::system()).expect("the case");
     let files = CaseFiles {
         rules: vec![("other.toml".to_owned(), b"schema = 1\n".to_vec())],
         inventory: vec![],

@@ -78,6 +78,16 @@ pub enum Command {
         sakshi coverage case-17 --from 2026-11-24T09:00:00Z --to 2026-11-24T10:00:00Z\n  \
         sakshi coverage case-17 --format jsonl")]
     Coverage(CoverageArgs),
+    /// Give the last signed checkpoint in a form that leaves the handset; changes nothing.
+    #[command(
+        after_help = "Later, `sakshi verify` holds the case against it, and so notices a case that \
+        was cut off, set back or made anew.\n\n\
+        Examples:\n  \
+        sakshi head case-17                      a code for paper\n  \
+        sakshi head case-17 --qr                 and the same to be photographed\n  \
+        adb shell su -c 'sakshi head /data/sakshi/case-17 --format json' > case-17.head"
+    )]
+    Head(HeadArgs),
     /// Check that a case's evidence is intact; changes nothing. Exit code 1: it is not.
     #[command(after_help = "Example:\n  sakshi verify case-17")]
     Verify(VerifyArgs),
@@ -396,6 +406,23 @@ fn moment(text: &str) -> Result<Timestamp, String> {
          2026-11-24T14:30:00+05:30"
             .to_owned()
     })
+}
+
+/// `sakshi head`.
+#[derive(Debug, Args)]
+pub struct HeadArgs {
+    /// Folder of the case; a daemon may be writing into it.
+    #[arg(value_name = "CASE")]
+    pub case: PathBuf,
+    /// Draw a QR code of case and code as well.
+    #[arg(long, conflicts_with = "format")]
+    pub qr: bool,
+    /// Write the head as a file as well, outside the case.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// How it is shown.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: TextOrJson,
 }
 
 /// `sakshi verify`.

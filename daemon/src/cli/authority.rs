@@ -57,7 +57,10 @@ pub fn case(command: CaseCommand) -> Result<Outcome, Failure> {
 }
 
 fn of(head: Head) -> String {
-    format!("recorded: record {}, hash {}", head.seq, head.hash)
+    format!(
+        "recorded: record {} vouches for it, hash {}",
+        head.seq, head.hash
+    )
 }
 
 /// What is recorded, as JSON; the answer is no where nothing is.

@@ -6,6 +6,7 @@
 mod args;
 mod authority;
 mod doctor;
+mod head;
 mod inspect;
 mod output;
 mod read;
@@ -55,6 +56,7 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Findings(args) => read::findings(&args),
         Command::Export(args) => read::export(&args),
         Command::Coverage(args) => read::coverage(&args),
+        Command::Head(args) => head::head(&args),
         Command::Verify(args) => read::verify(&args),
         Command::Status(args) => talk::status(&args),
         Command::Stop(target) => talk::stop(&target),

@@ -110,7 +110,7 @@ fn export_to_file(
 }
 
 /// Whether a file, which need not exist, would lie below a folder, links followed.
-fn lies_in(path: &Path, folder: &Path) -> bool {
+pub fn lies_in(path: &Path, folder: &Path) -> bool {
     let above = match path.parent() {
         Some(above) if above.as_os_str().is_empty() => Path::new("."),
         Some(above) => above,

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     error::StoreError,
     record::{Draft, Hash, Kind},
+    signing::UNSIGNED_MODE,
 };
 use crate::time::Timestamp;
 
@@ -27,8 +28,10 @@ pub const DATABASE_FILE: &str = "evidence.db";
 pub const LOCK_FILE: &str = "case.lock";
 /// `format` of [`CaseMeta`].
 pub const FORMAT: &str = "sakshi-case";
-/// `version` of [`CaseMeta`].
-pub const FORMAT_VERSION: u32 = 1;
+/// `version` of [`CaseMeta`]; cases of version 1 have no signatures, are read, and not continued.
+pub const FORMAT_VERSION: u32 = 2;
+/// The first version with signatures.
+const FIRST_SIGNED: u32 = 2;
 /// Longest file name in a case, in bytes.
 pub const FILE_NAME_MAX: usize = 128;
 /// Folder of the inventory's files, with its slash.
@@ -69,6 +72,11 @@ impl CaseMeta {
             tool: tool.to_owned(),
             mode: mode.to_owned(),
         }
+    }
+
+    /// Whether its records are signed.
+    pub fn is_signed(&self) -> bool {
+        self.version >= FIRST_SIGNED && self.mode != UNSIGNED_MODE
     }
 }
 
@@ -138,7 +146,7 @@ impl FileEntry {
 pub struct CaseBody {
     /// The metadata, as in `case.json`.
     pub case: CaseMeta,
-    /// Every file in the folder but the database and the lock.
+    /// Every file in the folder but the database, the lock and the key.
     pub files: Vec<FileEntry>,
 }
 
@@ -431,7 +439,7 @@ fn write_file(dir: &Path, relative: &str, bytes: &[u8]) -> Result<(), StoreError
         .map_or(Ok(()), sync_folder)
 }
 
-fn sync_folder(dir: &Path) -> Result<(), StoreError> {
+pub(super) fn sync_folder(dir: &Path) -> Result<(), StoreError> {
     File::open(dir)
         .and_then(|folder| folder.sync_all())
         .map_err(|error| StoreError::io(dir, error))

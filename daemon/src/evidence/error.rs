@@ -112,6 +112,41 @@ pub enum StoreError {
         /// The version that this build knows.
         supported: i64,
     },
+    /// An earlier version wrote it.
+    #[error(
+        "{path} has format version {found}, whose records are not signed: it is read and verified as \
+         before, but not continued; start a new case",
+        path = .path.display()
+    )]
+    OlderFormat {
+        /// The folder.
+        path: PathBuf,
+        /// The version found.
+        found: u32,
+    },
+    /// The private key of the next checkpoint is not there.
+    #[error(
+        "{path} is missing, so this case cannot be continued (a copy or an extract of a case has no \
+         key); what it holds stays valid: start a new case",
+        path = .0.display()
+    )]
+    NoKey(PathBuf),
+    /// The private key is another one than the last checkpoint names.
+    #[error(
+        "{path} does not hold the key that the last checkpoint names ({expected}), so this case \
+         cannot be continued: was one of them restored from a copy? Verify the case against a head \
+         that was noted elsewhere, and start a new one",
+        path = .path.display()
+    )]
+    Key {
+        /// The file of the key.
+        path: PathBuf,
+        /// The public key that is named.
+        expected: String,
+    },
+    /// The case was closed for good.
+    #[error("{path} is sealed and takes no more records: start a new case", path = .0.display())]
+    Sealed(PathBuf),
     /// Not our database.
     #[error("{path} is no evidence database: {detail}; run `sakshi verify` on the case", path = .path.display())]
     Foreign {

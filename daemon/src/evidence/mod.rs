@@ -11,10 +11,12 @@ mod case;
 pub mod device;
 mod error;
 pub mod examination;
+pub mod head;
 pub mod journal;
 mod reader;
 mod record;
 pub mod schema;
+pub mod signing;
 mod snapshot;
 mod store;
 pub mod thread;
@@ -26,6 +28,7 @@ pub use reader::{Reader, Records};
 pub use record::{
     ATTACHMENT_MAX, BODY_MAX, Draft, Hash, Head, KIND_MAX, Kind, RECORD_TAG, Record, record_hash,
 };
+pub use signing::Signing;
 pub use store::{LastSession, Store};
 pub use thread::{Committed, Receipt, StoreGone, StoreOptions, StoreSender, StoreThread, Urgency};
 pub use verify::{Verification, verify};

@@ -84,6 +84,10 @@ kinds! {
     CUSTODY = "custody";
     /// Which handset this is, by its own account.
     DEVICE = "device";
+    /// The second record of a signed case: the public key of its first checkpoint.
+    KEY = "key";
+    /// Vouches for everything before it, with a signature.
+    CHECKPOINT = "checkpoint";
 }
 
 impl Kind {

@@ -7,7 +7,9 @@
 pub const APPLICATION_ID: i32 = 0x534b_5348;
 
 /// `PRAGMA user_version`: the version of this schema.
-pub const VERSION: i32 = 1;
+///
+/// 2 since cases are signed; the objects are those of version 1.
+pub const VERSION: i32 = 2;
 
 /// An object of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,11 +15,13 @@ use serde::Deserialize;
 
 use super::{
     case::{
-        self, Case, CaseBody, CaseFiles, CaseLock, CaseMeta, FileEntry, FilesBody, METADATA_FILE,
+        self, Case, CaseBody, CaseFiles, CaseLock, CaseMeta, FORMAT_VERSION, FileEntry, FilesBody,
+        METADATA_FILE,
     },
     error::StoreError,
     record::{ATTACHMENT_MAX, BODY_MAX, Draft, Hash, Head, Kind, record_hash},
     schema,
+    signing::{self, CheckpointBody, KeyBody, Ratchet, Reason, Signing},
 };
 
 /// The write-ahead log is cut back to this many bytes when it is reused.
@@ -55,6 +57,10 @@ pub struct Store {
     case: Case,
     head: Head,
     sessions: Sessions,
+    /// None in an unsigned case.
+    ratchet: Option<Ratchet>,
+    /// The last checkpoint; 0 before the first.
+    vouched: i64,
     _lock: CaseLock,
 }
 
@@ -74,25 +80,41 @@ struct Sessions {
 
 impl Case {
     /// Makes a new case in `dir`, which must be empty or not be there; its parent must. The first
-    /// record names every file. Everything is on the disk when it returns.
-    pub fn create(dir: &Path, meta: CaseMeta, files: &CaseFiles) -> Result<Store, StoreError> {
+    /// record names every file; in a signed case the key and a checkpoint follow. Everything is on
+    /// the disk when it returns.
+    pub fn create(
+        dir: &Path,
+        meta: CaseMeta,
+        files: &CaseFiles,
+        signing: &Signing,
+    ) -> Result<Store, StoreError> {
         let (case, lock, first) = Self::lay_out(dir, meta, files)?;
+        let mut ratchet = None;
+        let mut drafts = vec![first];
+        if case.meta().is_signed() {
+            let made = Ratchet::create(dir, signing)?;
+            case::sync_folder(dir)?;
+            drafts.push(made.key_draft()?);
+            ratchet = Some(made);
+        }
         let path = case.database();
         let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_CREATE)?;
         make_durable(&connection, &path)?;
-        let head = (|| {
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            transaction.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
-            transaction.pragma_update(None, "user_version", schema::VERSION)?;
-            for object in schema::OBJECTS {
-                transaction.execute(object.sql, [])?;
-            }
-            let head = insert(&transaction, Head::EMPTY, std::slice::from_ref(&first))?;
-            transaction.commit()?;
-            Ok(head)
-        })()
-        .map_err(|error| StoreError::sqlite(&path, error))?;
+        let reason = ratchet.is_some().then_some(Reason::Case);
+        let head = commit(
+            &mut connection,
+            &path,
+            ratchet.as_mut(),
+            |transaction| {
+                transaction.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
+                transaction.pragma_update(None, "user_version", schema::VERSION)?;
+                for object in schema::OBJECTS {
+                    transaction.execute(object.sql, [])?;
+                }
+                insert(transaction, Head::EMPTY, &drafts)
+            },
+            reason,
+        )?;
         let sessions = Sessions::read(&connection, &path, head)?;
         Ok(Store {
             connection,
@@ -100,16 +122,25 @@ impl Case {
             case,
             head,
             sessions,
+            ratchet,
+            vouched: head.seq,
             _lock: lock,
         })
     }
 }
 
 impl Store {
-    /// Opens an existing case for writing and says how its last session ended.
-    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+    /// Opens an existing case for writing and says how its last session ended. A signed case needs
+    /// its key.
+    pub fn open(dir: &Path, signing: &Signing) -> Result<Self, StoreError> {
         let case = Case::open(dir)?;
         case.check_private()?;
+        if case.meta().version < FORMAT_VERSION {
+            return Err(StoreError::OlderFormat {
+                path: dir.to_owned(),
+                found: case.meta().version,
+            });
+        }
         let lock = CaseLock::exclusive(dir)?;
         let path = case.database();
         if !path.exists() {
@@ -122,6 +153,13 @@ impl Store {
         if head == Head::EMPTY {
             return Err(StoreError::Interrupted(dir.to_owned()));
         }
+        let (ratchet, vouched) = if case.meta().is_signed() {
+            let (seq, next) = read_next_key(&connection, &path)?;
+            let next = next.ok_or_else(|| StoreError::Sealed(dir.to_owned()))?;
+            (Some(Ratchet::open(dir, &next, signing)?), seq)
+        } else {
+            (None, head.seq)
+        };
         let sessions = Sessions::read(&connection, &path, head)?;
         Ok(Self {
             connection,
@@ -129,31 +167,60 @@ impl Store {
             case,
             head,
             sessions,
+            ratchet,
+            vouched,
             _lock: lock,
         })
     }
 
-    /// Appends `drafts` in order as one transaction. When it returns they survive a loss of power.
-    /// An error leaves nothing of them behind; the same drafts may be given again.
+    /// Appends `drafts` in order as one transaction, and a checkpoint behind them where there is a
+    /// [`Reason`] for one. When it returns they survive a loss of power. An error leaves nothing of
+    /// them behind; the same drafts may be given again.
     pub fn append(&mut self, drafts: &[Draft]) -> Result<Head, StoreError> {
+        self.append_due(drafts, false)
+    }
+
+    /// The same; with `due`, what waits for a checkpoint has waited long enough.
+    pub(super) fn append_due(&mut self, drafts: &[Draft], due: bool) -> Result<Head, StoreError> {
+        self.append_for(drafts, signing::reason(drafts, self.unvouched(), due))
+    }
+
+    /// The same, with a checkpoint for the reason given, which a signed case then has in any case.
+    pub fn append_vouched(&mut self, drafts: &[Draft], reason: Reason) -> Result<Head, StoreError> {
+        self.append_for(drafts, Some(reason))
+    }
+
+    fn append_for(&mut self, drafts: &[Draft], reason: Option<Reason>) -> Result<Head, StoreError> {
         check_sizes(drafts)?;
-        if drafts.is_empty() {
+        let reason = reason.filter(|_| self.ratchet.is_some());
+        if drafts.is_empty() && reason.is_none() {
             return Ok(self.head);
         }
-        let (connection, head) = (&mut self.connection, self.head);
-        self.head = (|| {
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let head = insert(&transaction, head, drafts)?;
-            transaction.commit()?;
-            Ok(head)
-        })()
-        .map_err(|error| StoreError::sqlite(&self.path, error))?;
-        for (draft, seq) in drafts.iter().zip(head.seq + 1..) {
+        let before = self.head;
+        self.head = commit(
+            &mut self.connection,
+            &self.path,
+            self.ratchet.as_mut(),
+            |transaction| insert(transaction, before, drafts),
+            reason,
+        )?;
+        if reason.is_some() {
+            self.vouched = self.head.seq;
+        }
+        for (draft, seq) in drafts.iter().zip(before.seq + 1..) {
             self.sessions
                 .note(draft.kind().as_str(), draft.body(), seq, self.head);
         }
         Ok(self.head)
+    }
+
+    /// How many records no checkpoint vouches for yet; 0 in an unsigned case.
+    pub fn unvouched(&self) -> i64 {
+        if self.ratchet.is_some() {
+            self.head.seq - self.vouched
+        } else {
+            0
+        }
     }
 
     /// Copies the files as this session uses them into the folder, where they differ from those of
@@ -395,6 +462,67 @@ fn read_head(connection: &Connection, path: &Path) -> Result<Head, StoreError> {
         return Err(corrupt(format!("record {seq} does not match its hash")));
     }
     Ok(Head { seq, hash })
+}
+
+/// The public key of the next checkpoint, and the record that names it; no key in a sealed case.
+fn read_next_key(
+    connection: &Connection,
+    path: &Path,
+) -> Result<(i64, Option<String>), StoreError> {
+    let corrupt = |detail: String| StoreError::Corrupt {
+        path: path.to_owned(),
+        detail,
+    };
+    let (seq, kind, body): (i64, String, String) = connection
+        .query_row(
+            "SELECT seq, kind, body FROM record WHERE kind IN ('key', 'checkpoint') \
+             ORDER BY seq DESC LIMIT 1",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .optional()
+        .map_err(|error| StoreError::sqlite(path, error))?
+        .ok_or_else(|| {
+            corrupt("a signed case has a key as its record 2, this one has none".into())
+        })?;
+    let next = if kind == Kind::KEY.as_str() {
+        serde_json::from_str(&body).map(|KeyBody { public, .. }| Some(public))
+    } else {
+        serde_json::from_str(&body).map(|CheckpointBody { next, .. }| next)
+    };
+    Ok((
+        seq,
+        next.map_err(|error| corrupt(format!("record {seq} names no key: {error}")))?,
+    ))
+}
+
+/// One transaction: what `write` appends, then the checkpoint for `reason`. The key that it names
+/// is on the disk before, and the one that it used is erased afterwards.
+fn commit(
+    connection: &mut Connection,
+    path: &Path,
+    ratchet: Option<&mut Ratchet>,
+    write: impl FnOnce(&Connection) -> rusqlite::Result<Head>,
+    reason: Option<Reason>,
+) -> Result<Head, StoreError> {
+    let failed = |error| StoreError::sqlite(path, error);
+    let mut signed = ratchet.zip(reason);
+    if let Some((ratchet, _)) = &mut signed {
+        ratchet.prepare()?;
+    }
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed)?;
+    let mut head = write(&transaction).map_err(failed)?;
+    if let Some((ratchet, reason)) = &signed {
+        let draft = ratchet.checkpoint(head, *reason)?;
+        head = insert(&transaction, head, &[draft]).map_err(failed)?;
+    }
+    transaction.commit().map_err(failed)?;
+    if let Some((ratchet, _)) = signed {
+        ratchet.advance();
+    }
+    Ok(head)
 }
 
 /// Inserts `drafts` behind `head`; the caller commits.

@@ -30,6 +30,8 @@ pub const PENDING_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const PENDING_RECORDS_MAX: usize = 8192;
 /// Time from the first draft that waits until it is committed.
 pub const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+/// Time from the first record that no checkpoint vouches for until one does.
+pub const CHECKPOINT_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Called with the new head after each commit, on the store's thread: it must not block.
 pub type OnCommit = Arc<dyn Fn(Head) + Send + Sync>;
@@ -41,6 +43,8 @@ pub struct StoreOptions {
     pub clock: Arc<dyn Clock>,
     /// [`COMMIT_INTERVAL`], or another one in tests.
     pub interval: Duration,
+    /// [`CHECKPOINT_INTERVAL`], or another one in tests.
+    pub checkpoint_interval: Duration,
     /// Told of each commit.
     pub on_commit: OnCommit,
 }
@@ -51,6 +55,7 @@ impl StoreOptions {
         Self {
             clock,
             interval: COMMIT_INTERVAL,
+            checkpoint_interval: CHECKPOINT_INTERVAL,
             on_commit,
         }
     }
@@ -243,8 +248,10 @@ fn run(
         drafts: Vec::new(),
         bytes: 0,
         deadline_nanos: None,
+        vouch_nanos: None,
         waiting: Vec::new(),
     };
+    batcher.look_at_what_waits();
     match batcher.work(inbox) {
         Ok(()) => Ok(batcher.store),
         Err(error) => {
@@ -271,6 +278,8 @@ struct Batcher<'a> {
     bytes: usize,
     /// On the monotonic clock; none while nothing waits.
     deadline_nanos: Option<i64>,
+    /// When a checkpoint is due, on the same clock; none while it has nothing to vouch for.
+    vouch_nanos: Option<i64>,
     waiting: Vec<Waiting>,
 }
 
@@ -292,10 +301,11 @@ impl Batcher<'_> {
                     // What was handed over before is recorded before.
                     self.commit()?;
                     let head = self.store.append_inventory(change, &files)?;
+                    self.look_at_what_waits();
                     (self.options.on_commit)(head);
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    if self.is_due() {
+                    if self.is_due() || self.is_vouching_due() {
                         self.commit()?;
                     }
                 }
@@ -305,7 +315,8 @@ impl Batcher<'_> {
     }
 
     fn receive(&self, inbox: &Receiver<Message>) -> Result<Message, RecvTimeoutError> {
-        let Some(deadline) = self.deadline_nanos else {
+        let deadlines = [self.deadline_nanos, self.vouch_nanos];
+        let Some(deadline) = deadlines.into_iter().flatten().min() else {
             return inbox.recv().map_err(|_| RecvTimeoutError::Disconnected);
         };
         let left = deadline.saturating_sub(self.options.clock.monotonic_nanos());
@@ -324,10 +335,31 @@ impl Batcher<'_> {
             });
         }
         if self.deadline_nanos.is_none() {
-            let interval = i64::try_from(self.options.interval.as_nanos()).unwrap_or(i64::MAX);
-            let now = self.options.clock.monotonic_nanos();
-            self.deadline_nanos = Some(now.saturating_add(interval));
+            self.deadline_nanos = Some(self.after(self.options.interval));
         }
+    }
+
+    /// The moment after an interval.
+    fn after(&self, interval: Duration) -> i64 {
+        let interval = i64::try_from(interval.as_nanos()).unwrap_or(i64::MAX);
+        let now = self.options.clock.monotonic_nanos();
+        now.saturating_add(interval)
+    }
+
+    /// After a commit: whether records wait for a checkpoint, and until when. While nothing is
+    /// written none waits.
+    fn look_at_what_waits(&mut self) {
+        self.vouch_nanos = match self.store.unvouched() {
+            0 => None,
+            _ => self
+                .vouch_nanos
+                .or_else(|| Some(self.after(self.options.checkpoint_interval))),
+        };
+    }
+
+    fn is_vouching_due(&self) -> bool {
+        self.vouch_nanos
+            .is_some_and(|deadline| self.options.clock.monotonic_nanos() >= deadline)
     }
 
     fn is_full(&self) -> bool {
@@ -341,7 +373,9 @@ impl Batcher<'_> {
 
     fn commit(&mut self) -> Result<(), StoreError> {
         let before = self.store.head();
-        let head = self.store.append(&self.drafts)?;
+        let due = self.is_vouching_due();
+        let head = self.store.append_due(&self.drafts, due)?;
+        self.look_at_what_waits();
         self.drafts.clear();
         self.bytes = 0;
         self.deadline_nanos = None;

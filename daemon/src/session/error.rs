@@ -110,6 +110,13 @@ pub enum SessionError {
         path = .0.display()
     )]
     Used(PathBuf),
+    /// A watch into the case of an inspection.
+    #[error(
+        "{path} was made by `sakshi inspect`, whose records are not signed, as a watch's must be: name a \
+         new folder",
+        path = .0.display()
+    )]
+    Unsigned(PathBuf),
     /// A thread of ours ended in a way that it must not.
     #[error("the {0} thread ended unexpectedly; this is a defect, what was acknowledged is kept")]
     ThreadLost(&'static str),

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     capture::file::{CaptureFile, Next},
     evidence::{
-        Case, CaseFiles, CaseMeta, Draft, Hash, Kind, LastSession, Store,
+        Case, CaseFiles, CaseMeta, Draft, Hash, Kind, LastSession, Signing, Store,
         body::{self, Summary},
     },
     input::{Batch, Event, Gap, GapCause, Input},
@@ -304,7 +304,7 @@ impl Output {
                 prepared
             } else {
                 let meta = CaseMeta::new(case_id(&draft, files), None, tool(), "inspect");
-                Case::create(dir, meta, files)?
+                Case::create(dir, meta, files, &Signing::timeless())?
             };
             opened.append(&[draft])?;
             store = Some(opened);
@@ -393,7 +393,7 @@ fn prepared(dir: &Path) -> Result<Option<Store>, SessionError> {
         // Making a new case says what is wrong with anything else.
         _ => return Ok(None),
     }
-    let store = Store::open(dir)?;
+    let store = Store::open(dir, &Signing::timeless())?;
     if store.last_session() == LastSession::None {
         Ok(Some(store))
     } else {

@@ -33,11 +33,11 @@ use crate::{
         server::{Server, Shared, StopReason},
     },
     evidence::{
-        Case, CaseMeta, Draft, Kind, Store, StoreError, StoreOptions, StoreSender, StoreThread,
+        Case, CaseMeta, Draft, Kind, Signing, Store, StoreError, StoreOptions, StoreSender,
+        StoreThread,
         authority::Authority,
         body::{self, Summary},
         device::{DeviceFacts, Fact},
-        thread::COMMIT_INTERVAL,
     },
     input::{Apk, Event, Gap, GapCause},
     pipeline::{Core, Setup},
@@ -86,7 +86,7 @@ pub fn run(
         &from,
         clock.as_ref(),
     );
-    let (store, not_watched) = open_case(config, clock.as_ref(), &materials)?;
+    let (store, not_watched) = open_case(config, clock, &materials)?;
     let session = store.next_session();
     let server = Server::bind(&store.case().meta().id).map_err(SessionError::Control)?;
     let started = LiveCapture::start(&live_config(config, &materials), clock)?;
@@ -161,13 +161,10 @@ impl Threads {
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, SessionError> {
         let (head_sender, head) = watch::channel(store.head());
-        let options = StoreOptions {
-            clock: Arc::clone(clock),
-            interval: COMMIT_INTERVAL,
-            on_commit: Arc::new(move |head| {
-                head_sender.send_replace(head);
-            }),
-        };
+        let on_commit = Arc::new(move |head| {
+            head_sender.send_replace(head);
+        });
+        let options = StoreOptions::new(Arc::clone(clock), on_commit);
         let store = StoreThread::spawn(store, options).map_err(|source| SessionError::Machine {
             what: "the store thread could not be started",
             source,
@@ -231,19 +228,23 @@ fn core_of(record: &body::Session, materials: Materials) -> Core {
 /// Opens or makes the case, makes good an unclean stop, and says since when nothing was watched.
 fn open_case(
     config: &RunConfig,
-    clock: &dyn Clock,
+    clock: &Arc<dyn Clock>,
     materials: &Materials,
 ) -> Result<(Store, Gap), SessionError> {
     let now = clock.now();
+    let signing = Signing::timed(Arc::clone(clock));
     let (store, since) = match Case::open(&config.case) {
-        Ok(_) => continue_case(config, now, materials)?,
+        Ok(_) => continue_case(config, now, materials, &signing)?,
         Err(StoreError::Missing(_) | StoreError::NotACase(_)) => {
             let id = random::bytes().map_err(|source| SessionError::Machine {
                 what: "the system's random source failed",
                 source,
             })?;
             let meta = CaseMeta::new(id, Some(now), tool(), "live");
-            (Case::create(&config.case, meta, &materials.files)?, None)
+            (
+                Case::create(&config.case, meta, &materials.files, &signing)?,
+                None,
+            )
         }
         Err(error) => return Err(error.into()),
     };
@@ -305,12 +306,16 @@ fn continue_case(
     config: &RunConfig,
     now: Timestamp,
     materials: &Materials,
+    signing: &Signing,
 ) -> Result<(Store, Option<Since>), SessionError> {
     let (before, head) = recover::before(&config.case, now)?;
-    let mut store = Store::open(&config.case)?;
+    let mut store = Store::open(&config.case, signing)?;
     if store.head() != head {
         // Another daemon ended between the look and the lock: what was seen is not the end.
         return Err(StoreError::Busy(config.case.clone()).into());
+    }
+    if !store.case().meta().is_signed() {
+        return Err(SessionError::Unsigned(config.case.clone()));
     }
     let since = match before {
         Before::Nothing => None,

@@ -1,5 +1,6 @@
 //! The evidence room at its boundary: cases are written, damaged, killed and read back.
 
+mod signing;
 mod tamper;
 mod writing;
 
@@ -7,8 +8,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use sakshi::{
     evidence::{
-        Case, CaseFiles, CaseMeta, Draft, Kind, Store, Verification, journal::JournalWriter,
-        verify::Intact,
+        Case, CaseFiles, CaseMeta, Draft, Kind, Signing, Store, StoreError, Verification,
+        journal::JournalWriter, verify::Intact,
     },
     input::{Event, Input},
     time::Timestamp,
@@ -29,10 +30,20 @@ pub(crate) fn files() -> CaseFiles {
     }
 }
 
+/// A signed case, without a session.
 pub(crate) fn create(dir: &Path) -> Store {
+    create_as(dir, "live")
+}
+
+fn create_as(dir: &Path, mode: &str) -> Store {
     let created = Timestamp::from_micros(1_795_513_311_000_000);
-    let meta = CaseMeta::new([7; 16], created, "sakshi test", "live");
-    Case::create(dir, meta, &files()).unwrap()
+    let meta = CaseMeta::new([7; 16], created, "sakshi test", mode);
+    Case::create(dir, meta, &files(), &Signing::system()).unwrap()
+}
+
+/// Opens a case to go on with it.
+pub(crate) fn open(dir: &Path) -> Result<Store, StoreError> {
+    Store::open(dir, &Signing::system())
 }
 
 pub(crate) fn draft(kind: Kind, body: &serde_json::Value) -> Draft {
@@ -59,9 +70,9 @@ pub(crate) fn journal_block(inputs: i64) -> Draft {
     writer.close().unwrap().unwrap().into_draft().unwrap()
 }
 
-/// A case with one record of several kinds, written and closed.
+/// An unsigned case with one record of several kinds, written and closed.
 pub(crate) fn sample(dir: &Path) {
-    let mut store = create(dir);
+    let mut store = create_as(dir, "inspect");
     let owner = json!({"uid": 10050, "basis": "nflog"});
     let flow =
         json!({"proto": "tcp", "dst": "13.228.0.1", "dport": 443, "owner": owner, "end": "x"});

@@ -222,7 +222,7 @@ fn changed_files_are_named() {
     let lines = change(&|case| {
         let path = case.join("case.json");
         let text = fs::read_to_string(&path).unwrap();
-        fs::write(path, text.replace("live", "inspect")).unwrap();
+        fs::write(path, text.replace("inspect", "live")).unwrap();
     });
     assert!(
         names(&lines, "file case.json: it is not the case"),
@@ -246,8 +246,12 @@ fn a_database_of_another_case_is_named() {
     sample(&one);
     let mut files = super::files();
     files.data = b"[]\n".to_vec();
-    let meta = sakshi::evidence::CaseMeta::new([8; 16], super::Timestamp::default(), "x", "live");
-    drop(sakshi::evidence::Case::create(&two, meta, &files).unwrap());
+    let meta =
+        sakshi::evidence::CaseMeta::new([8; 16], super::Timestamp::default(), "x", "inspect");
+    drop(
+        sakshi::evidence::Case::create(&two, meta, &files, &sakshi::evidence::Signing::system())
+            .unwrap(),
+    );
     fs::copy(two.join("evidence.db"), one.join("evidence.db")).unwrap();
     let lines = damages(&one);
     assert!(
@@ -291,9 +295,7 @@ fn a_newer_schema_is_refused_with_both_versions() {
         .execute_batch("PRAGMA user_version = 9")
         .unwrap();
     let errors = [
-        sakshi::evidence::Store::open(&case)
-            .map(|_| ())
-            .unwrap_err(),
+        super::open(&case).map(|_| ()).unwrap_err(),
         sakshi::evidence::Reader::open(&case)
             .map(|_| ())
             .unwrap_err(),
@@ -306,7 +308,7 @@ fn a_newer_schema_is_refused_with_both_versions() {
         assert!(
             error
                 .to_string()
-                .contains("version 9, this version of sakshi reads up to 1")
+                .contains("version 9, this version of sakshi reads up to 2")
         );
     }
 }
@@ -320,9 +322,9 @@ fn reading_changes_no_byte_with_a_writer_and_after_a_kill() {
     let before = contents(&case);
     assert!(!before[&case.join("evidence.db-wal").display().to_string()].is_empty());
     let read = |case: &Path| {
-        assert_eq!(intact(case).records, 3);
+        assert_eq!(intact(case).records, 6);
         let reader = sakshi::evidence::Reader::open(case).unwrap();
-        assert_eq!(reader.records(&[]).count(), 3);
+        assert_eq!(reader.records(&[]).count(), 6);
     };
     read(&case);
     assert_eq!(contents(&case), before);

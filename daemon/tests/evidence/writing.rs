@@ -12,14 +12,15 @@ use std::{
 use rusqlite::Connection;
 use sakshi::{
     evidence::{
-        Case, Kind, LastSession, Reader, Store, StoreError, StoreOptions, StoreThread, Urgency,
+        Case, Kind, LastSession, Reader, Signing, StoreError, StoreOptions, StoreThread, Urgency,
     },
     platform::clock::SystemClock,
 };
 use serde_json::json;
 
 use super::{
-    Path, contents, create, draft, files, folder, intact, journal_block, note, sample, session,
+    Path, contents, create, draft, files, folder, intact, journal_block, note, open, sample,
+    session,
 };
 
 #[test]
@@ -32,20 +33,21 @@ fn a_case_is_private_and_created_once() {
         0o700
     );
     let meta = Case::open(&case).unwrap().meta().clone();
-    let again = |path: &Path| Case::create(path, meta.clone(), &files()).map(|_| ());
+    let again =
+        |path: &Path| Case::create(path, meta.clone(), &files(), &Signing::system()).map(|_| ());
     assert!(matches!(again(&case), Err(StoreError::Exists(_))));
     let other = dir.path().join("other");
     fs::create_dir(&other).unwrap();
     fs::write(other.join("photo"), "x").unwrap();
     assert!(matches!(again(&other), Err(StoreError::NotEmpty(_))));
-    assert!(matches!(Store::open(&other), Err(StoreError::NotACase(_))));
+    assert!(matches!(open(&other), Err(StoreError::NotACase(_))));
     assert!(matches!(
-        Store::open(&dir.path().join("none")),
+        open(&dir.path().join("none")),
         Err(StoreError::Missing(_))
     ));
     fs::set_permissions(&case, fs::Permissions::from_mode(0o755)).unwrap();
     assert!(matches!(
-        Store::open(&case),
+        open(&case),
         Err(StoreError::Exposed { mode: 0o755, .. })
     ));
 }
@@ -55,9 +57,9 @@ fn a_second_writer_is_refused() {
     let dir = folder();
     let case = dir.path().join("case");
     let store = create(&case);
-    assert!(matches!(Store::open(&case), Err(StoreError::Locked(_))));
+    assert!(matches!(open(&case), Err(StoreError::Locked(_))));
     drop(store);
-    assert!(Store::open(&case).is_ok());
+    assert!(open(&case).is_ok());
 }
 
 #[test]
@@ -66,10 +68,7 @@ fn an_interrupted_creation_is_told() {
     let case = dir.path().join("case");
     drop(create(&case));
     fs::remove_file(case.join("evidence.db")).unwrap();
-    assert!(matches!(
-        Store::open(&case),
-        Err(StoreError::Interrupted(_))
-    ));
+    assert!(matches!(open(&case), Err(StoreError::Interrupted(_))));
 }
 
 #[test]
@@ -84,10 +83,7 @@ fn a_foreign_database_is_told_and_left_alone() {
         .execute_batch("CREATE TABLE cookies(value)")
         .unwrap();
     let before = fs::read(&database).unwrap();
-    assert!(matches!(
-        Store::open(&case),
-        Err(StoreError::Foreign { .. })
-    ));
+    assert!(matches!(open(&case), Err(StoreError::Foreign { .. })));
     assert_eq!(fs::read(&database).unwrap(), before);
 }
 
@@ -103,14 +99,14 @@ fn sessions_and_their_files_follow_each_other() {
     store.append(&[session(1), note("cut short")]).unwrap();
     drop(store);
 
-    let mut store = Store::open(&case).unwrap();
+    let mut store = open(&case).unwrap();
     let last = store.head();
     let unclean = LastSession::Unclean {
         session: 1,
-        began: 2,
+        began: 4,
         last,
     };
-    assert_eq!((store.last_session(), store.head().seq), (unclean, 3));
+    assert_eq!((store.last_session(), store.head().seq), (unclean, 6));
     let mut changed = files();
     changed.rules[0].1 = b"version = 2\n".to_vec();
     store
@@ -123,7 +119,7 @@ fn sessions_and_their_files_follow_each_other() {
         .unwrap();
     drop(store);
 
-    let store = Store::open(&case).unwrap();
+    let store = open(&case).unwrap();
     assert_eq!(store.last_session(), LastSession::Ended { session: 2 });
     assert_eq!(store.next_session(), 3);
     drop(store);
@@ -148,7 +144,7 @@ fn file_names_stay_in_the_folder() {
         bad.rules[0].0 = name.to_owned();
         let meta =
             sakshi::evidence::CaseMeta::new([0; 16], super::Timestamp::default(), "x", "live");
-        let result = Case::create(&dir.path().join("case"), meta, &bad);
+        let result = Case::create(&dir.path().join("case"), meta, &bad, &Signing::system());
         assert!(matches!(result, Err(StoreError::FileName(_))), "{name}");
     }
 }
@@ -239,16 +235,16 @@ fn the_thread_acknowledges_and_batches() {
     let committed = receipt.wait().unwrap();
     assert_eq!(
         (committed.first, committed.last, committed.head.seq),
-        (5, 6, 6)
+        (7, 8, 9)
     );
     assert_eq!(Reader::open(&case).unwrap().head().unwrap(), committed.head);
     sender.append(vec![note("e")], Urgency::Batched).unwrap();
-    assert_eq!(sender.flush().unwrap().seq, 7);
+    assert_eq!(sender.flush().unwrap().seq, 10);
     sender.append(vec![note("f")], Urgency::Batched).unwrap();
     let store = thread.stop().unwrap();
-    assert_eq!(store.head().seq, 8);
+    assert_eq!(store.head().seq, 11);
     let commits: Vec<i64> = heads.lock().unwrap().iter().map(|head| head.seq).collect();
-    assert_eq!(commits, [6, 7, 8]);
+    assert_eq!(commits, [9, 10, 11]);
     assert!(
         sender
             .append(vec![note("g")], Urgency::Batched)
@@ -309,7 +305,7 @@ fn a_reader_sees_a_whole_state_while_the_log_is_moved_and_reused() {
         }
     }
     drop(writer.join().unwrap());
-    assert_eq!(intact(&case).records, 302);
+    assert_eq!(intact(&case).records, 305);
 }
 
 /// What the killed process does; started by the next test only.
@@ -319,7 +315,7 @@ fn child_appends_until_killed() {
     let Some(case) = std::env::var_os("SAKSHI_TEST_CASE") else {
         return;
     };
-    let mut store = Store::open(Path::new(&case)).unwrap();
+    let mut store = open(Path::new(&case)).unwrap();
     let number = store.next_session();
     store.append(&[session(number)]).unwrap();
     for round in 0.. {
@@ -375,7 +371,7 @@ fn kill_leaves_everything_acknowledged() {
             .unwrap();
         assert_eq!(record.hash.to_string(), hash);
         assert_eq!(contents(&case), before);
-        let mut store = Store::open(&case).unwrap();
+        let mut store = open(&case).unwrap();
         assert!(matches!(store.last_session(), LastSession::Unclean { .. }));
         store
             .append(&[draft(Kind::UNCLEAN_STOP, &json!({}))])
@@ -452,9 +448,14 @@ fn a_read_only_disk_is_told_and_can_be_verified() {
     let case = mount.0.path().join("case");
     sample(&case);
     mount.remount("ro");
-    assert!(matches!(Store::open(&case), Err(StoreError::ReadOnly(_))));
+    assert!(matches!(open(&case), Err(StoreError::ReadOnly(_))));
     let meta = Case::open(&case).unwrap().meta().clone();
-    let created = Case::create(&mount.0.path().join("new"), meta, &files());
+    let created = Case::create(
+        &mount.0.path().join("new"),
+        meta,
+        &files(),
+        &Signing::system(),
+    );
     assert!(matches!(created, Err(StoreError::ReadOnly(_))));
     assert_eq!(intact(&case).records, 10);
 }

@@ -112,24 +112,24 @@ fn a_case_of_a_later_version_is_left_to_that_version() {
     let place = Place::new();
     let case = place.case();
     let before = fs::read(case.join("evidence.db")).expect("the database");
-    tamper(&case, "PRAGMA user_version = 2");
+    tamper(&case, "PRAGMA user_version = 3");
     let says = [
-        "evidence.db has schema version 2",
-        "reads up to 1",
+        "evidence.db has schema version 3",
+        "reads up to 2",
         "use the version that wrote it",
     ];
     readers(&place, &case, COULD_NOT, &says);
 
     fs::write(case.join("evidence.db"), before).expect("put back");
     let metadata = fs::read_to_string(case.join("case.json")).expect("the metadata");
-    assert!(metadata.contains("\"version\": 1"), "{metadata}");
+    assert!(metadata.contains("\"version\": 2"), "{metadata}");
     place.file(
         "case/case.json",
-        metadata.replace("\"version\": 1", "\"version\": 2"),
+        metadata.replace("\"version\": 2", "\"version\": 3"),
     );
     let says = [
-        "case.json has schema version 2",
-        "reads up to 1",
+        "case.json has schema version 3",
+        "reads up to 2",
         "use the version that wrote it",
     ];
     readers(&place, &case, COULD_NOT, &says);

@@ -425,9 +425,9 @@ fn a_folder_that_cannot_be_continued_starts_no_watch() {
 
     let case = place.case();
     let metadata = fs::read_to_string(case.join("case.json")).expect("the metadata");
-    let later = metadata.replace("\"version\": 1", "\"version\": 2");
+    let later = metadata.replace("\"version\": 2", "\"version\": 3");
     place.file("case/case.json", later);
-    refused(&case, &["has schema version 2", "reads up to 1"]);
+    refused(&case, &["has schema version 3", "reads up to 2"]);
     place.file("case/case.json", metadata);
     let open = |mode| {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);

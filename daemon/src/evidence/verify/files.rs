@@ -13,6 +13,7 @@ use crate::evidence::{
     case::{Case, DATABASE_FILE, LOCK_FILE},
     error::StoreError,
     record::Hash,
+    signing::KEY_FILE,
 };
 
 /// Files that no record names and that are listed; more are left out.
@@ -111,9 +112,10 @@ fn list(
     Ok(())
 }
 
-/// The files of the database and the lock, whose content no record can name.
+/// The files of the database, the lock and the key, whose content no record can name.
 fn is_own(path: &str) -> bool {
     path == LOCK_FILE
+        || path == KEY_FILE
         || path
             .strip_prefix(DATABASE_FILE)
             .is_some_and(|rest| ["", "-wal", "-shm"].contains(&rest))

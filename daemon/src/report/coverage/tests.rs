@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Asked, Coverage, coverage};
 use crate::{
-    evidence::{Case, CaseFiles, CaseMeta, Draft, Kind, Reader},
+    evidence::{Case, CaseFiles, CaseMeta, Draft, Kind, Reader, Signing},
     time::Timestamp,
 };
 
@@ -46,7 +46,8 @@ fn stated(bodies: &[(Kind, Value)], asked: Asked) -> Coverage {
     let parent = tempfile::tempdir().expect("a folder");
     let dir = parent.path().join("case");
     let meta = CaseMeta::new([7; 16], None, "test", "live");
-    let mut store = Case::create(&dir, meta, &CaseFiles::default()).expect("a case");
+    let mut store =
+        Case::create(&dir, meta, &CaseFiles::default(), &Signing::system()).expect("a case");
     let drafts: Vec<Draft> = bodies
         .iter()
         .map(|(kind, body)| Draft::new(kind.clone(), body).expect("a draft"))

@@ -18,7 +18,7 @@ pub use form::{
 use super::{SessionError, inspect::tool};
 use crate::{
     evidence::{
-        Case, CaseFiles, CaseMeta, Draft, Head, Kind, Store, StoreError,
+        Case, CaseFiles, CaseMeta, Draft, Head, Kind, Signing, Store, StoreError,
         authority::{Authority, Custody},
     },
     platform::random,
@@ -45,7 +45,7 @@ pub fn new_case(dir: &Path, authority: &Authority) -> Result<(String, Head), Ses
     })?;
     let draft = Draft::new(Kind::AUTHORITY, authority)?;
     let meta = CaseMeta::new(id, Some(authority.at), tool(), PREPARED);
-    let mut store = Case::create(dir, meta, &CaseFiles::default())?;
+    let mut store = Case::create(dir, meta, &CaseFiles::default(), &Signing::system())?;
     let head = store.append(&[draft])?;
     Ok((store.case().meta().id.clone(), head))
 }
@@ -53,7 +53,7 @@ pub fn new_case(dir: &Path, authority: &Authority) -> Result<(String, Head), Ses
 /// Records an authority in a case that is there; it takes the place of an earlier one.
 pub fn record(dir: &Path, authority: &Authority) -> Result<Head, SessionError> {
     let draft = Draft::new(Kind::AUTHORITY, authority)?;
-    Ok(Store::open(dir)?.append(&[draft])?)
+    Ok(Store::open(dir, &Signing::system())?.append(&[draft])?)
 }
 
 /// Records that a thing changed hands, at `now`.
@@ -65,5 +65,5 @@ pub fn hand_over(dir: &Path, custody: &Custody, now: Timestamp) -> Result<Head, 
         });
     }
     let draft = Draft::new(Kind::CUSTODY, custody)?;
-    Ok(Store::open(dir)?.append(&[draft])?)
+    Ok(Store::open(dir, &Signing::system())?.append(&[draft])?)
 }
