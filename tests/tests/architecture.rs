@@ -86,6 +86,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "time",
         ],
     ),
+    ("validate", &["evidence", "platform", "time"]),
     (
         "session",
         &[
@@ -100,6 +101,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "platform",
             "rules",
             "time",
+            "validate",
         ],
     ),
     ("cli", ANY),

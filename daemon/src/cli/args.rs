@@ -144,6 +144,9 @@ pub struct ValidateArgs {
     /// Keep the case in which the daemon kept what it saw.
     #[arg(long)]
     pub keep: bool,
+    /// How to watch packets.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub capture: CaptureChoice,
     /// Record the report in this case.
     #[arg(long, value_name = "CASE")]
     pub into: Option<PathBuf>,
@@ -159,7 +162,10 @@ pub struct ValidateArgs {
 #[derive(Debug, Subcommand)]
 pub enum ValidatePart {
     /// Answers.
-    Internet,
+    Internet {
+        /// Folder of the report, so that a list of processes tells whose it is.
+        dir: PathBuf,
+    },
     /// Watches while others send.
     Handset {
         /// Process in the other namespace.
@@ -288,6 +294,9 @@ pub struct RunArgs {
     /// Folder of a BPF file system that every process sees, instead of /sys/fs/bpf.
     #[arg(long, value_name = "DIR", hide = true)]
     pub bpffs: Option<PathBuf>,
+    /// Report of `sakshi validate` (validation.json) to record with the session.
+    #[arg(long, value_name = "FILE")]
+    pub validation: Option<PathBuf>,
     /// Stop in order when the process that started this one ends.
     #[arg(long, hide = true)]
     pub end_with_parent: bool,

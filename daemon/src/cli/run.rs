@@ -43,6 +43,7 @@ pub fn run(args: RunArgs) -> Result<Outcome, Failure> {
         commands: Commands::named(&args.iptables),
         bpffs: args.bpffs,
         rooted: given("--rooted", args.rooted)?,
+        validation: args.validation,
     };
     let summary = watch(&config, &(Arc::new(SystemClock) as _), &mut |status| {
         say(format_args!(

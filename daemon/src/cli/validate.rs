@@ -1,5 +1,7 @@
 //! `sakshi validate`: known traffic, and how often the daemon was right.
 
+use clap::ValueEnum as _;
+
 use super::{
     Failure, Outcome,
     args::{ValidateArgs, ValidatePart},
@@ -8,6 +10,8 @@ use super::{
 };
 use crate::{
     evidence::Hash,
+    platform::clock::{Clock as _, SystemClock},
+    session::validation,
     validate::{
         self, Config,
         part::{self, HandsetConfig},
@@ -17,7 +21,9 @@ use crate::{
 /// Validates and says where the report is.
 pub fn validate(args: &ValidateArgs) -> Result<Outcome, Failure> {
     must_be_root("validate")?;
-    let mut run = Vec::new();
+    let way = args.capture.to_possible_value();
+    let way = way.map_or_else(String::new, |way| way.get_name().to_owned());
+    let mut run = vec!["--capture".to_owned(), way];
     for (option, value) in [
         ("--iptables", args.iptables.clone()),
         (
@@ -45,6 +51,14 @@ pub fn validate(args: &ValidateArgs) -> Result<Outcome, Failure> {
         validate::REPORT_JSON,
         Hash::of(done.json.as_bytes())
     ))?;
+    if let Some(case) = &args.into {
+        let file = done.dir.join(validate::REPORT_JSON);
+        let recorded = validation::record(case, &file, SystemClock.now())?;
+        out.line(format_args!("recorded in {}", case.display()))?;
+        for reservation in recorded.reservations() {
+            out.line(format_args!("  {reservation}"))?;
+        }
+    }
     out.close()?;
     Ok(if done.report.passed {
         Outcome::Done
@@ -56,7 +70,7 @@ pub fn validate(args: &ValidateArgs) -> Result<Outcome, Failure> {
 /// A process of a validation.
 pub fn part(part: ValidatePart) -> Result<Outcome, Failure> {
     match part {
-        ValidatePart::Internet => part::internet()?,
+        ValidatePart::Internet { .. } => part::internet()?,
         ValidatePart::Send => part::send()?,
         ValidatePart::Handset {
             internet,

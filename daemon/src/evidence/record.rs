@@ -88,6 +88,10 @@ kinds! {
     KEY = "key";
     /// Vouches for everything before it, with a signature.
     CHECKPOINT = "checkpoint";
+    /// The report of a validation that belongs to the case.
+    VALIDATION = "validation";
+    /// Known flows of our own were sent, and each was found or not.
+    PROBE = "probe";
 }
 
 impl Kind {

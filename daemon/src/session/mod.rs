@@ -15,6 +15,7 @@ mod live;
 mod recover;
 mod replay;
 mod setup;
+pub mod validation;
 mod worker;
 
 pub use error::SessionError;

@@ -9,6 +9,7 @@ mod judge;
 mod network;
 pub mod part;
 pub mod plan;
+pub mod record;
 pub mod report;
 pub mod truth;
 mod wire;
@@ -69,6 +70,14 @@ pub enum Error {
     /// The folder of the report is there.
     #[error("{0} is there already; choose another folder with -o")]
     Exists(PathBuf),
+    /// A file that is to be recorded is no report.
+    #[error("{path} is no report of `sakshi validate`: {why}; give its {REPORT_JSON}", path = .path.display())]
+    NotAReport {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// The case cannot be read.
     #[error("the case of the validation: {0}")]
     Case(#[from] StoreError),
@@ -180,7 +189,7 @@ fn scenario(config: &Config, dir: &Path) -> Result<Told, Error> {
     for (name, text) in truth::inventory() {
         write(&inventory.join(name), &text)?;
     }
-    let (internet, mut lines) = start(&["internet".to_owned()])?;
+    let (internet, mut lines) = start(&["internet".to_owned(), dir.display().to_string()])?;
     let mut ready = String::new();
     lines
         .read_line(&mut ready)

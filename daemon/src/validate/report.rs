@@ -21,7 +21,7 @@ use crate::{
 /// What names the format.
 pub const FORMAT: &str = "sakshi-validation";
 /// Its version.
-const VERSION: u32 = 1;
+pub const VERSION: u32 = 1;
 /// Wrong owners, names and places, at most, for the report to say that it passed: 1 %.
 pub const WRONG_AT_MOST_PPM: u64 = 10_000;
 /// What was not said though it could have been known, or was lost, at most: 2 %.
