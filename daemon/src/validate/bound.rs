@@ -56,7 +56,8 @@ fn float(count: u64) -> f64 {
     reason = "a share is between 0 and 1"
 )]
 fn rounded_up(share: f64) -> u64 {
-    ((share * 1e6).ceil() as u64).min(MILLION)
+    // A millionth of a part is the arithmetic's, not the bound's.
+    ((share * 1e6 - 1e-6).ceil() as u64).min(MILLION)
 }
 
 #[cfg(test)]
