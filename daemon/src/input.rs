@@ -3,6 +3,7 @@
 //! In: what a producer in `capture` or the supervisor learnt. Out: [`Batch`]es, which carry many
 //! inputs through one channel send, so that the hot path allocates nothing per packet.
 
+mod gap;
 mod surroundings;
 
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use crate::{
     time::Timestamp,
 };
 
+pub use gap::{Gap, GapCause};
 pub use surroundings::{
     Interface, InterfaceAddress, InterfaceChange, InterfaceCount, InterfaceCounters,
     InterfaceHappening, InterfaceKind, Suspension,
@@ -99,6 +101,36 @@ pub struct Packet<'a> {
     pub frame: u64,
     /// The bytes that were captured.
     pub data: &'a [u8],
+}
+
+impl Packet<'_> {
+    /// What is known of it beside its bytes.
+    pub const fn without_data(&self) -> Packet<'static> {
+        let Self {
+            at,
+            time_basis,
+            link,
+            vantage,
+            uid,
+            interface,
+            original_len,
+            source,
+            frame,
+            data: _,
+        } = *self;
+        Packet {
+            at,
+            time_basis,
+            link,
+            vantage,
+            uid,
+            interface,
+            original_len,
+            source,
+            frame,
+            data: &[],
+        }
+    }
 }
 
 /// Transport protocol of a socket that the kernel can be asked about.
@@ -287,68 +319,6 @@ pub struct PhaseChange {
     pub name: String,
 }
 
-/// Why something was not seen. An open enumeration: readers must accept further values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum GapCause {
-    /// The kernel could not deliver packets to us (socket buffer full).
-    KernelLoss,
-    /// Our own bounded queue was full.
-    QueueFull,
-    /// Our rules were missing and had to be repaired.
-    RulesMissing,
-    /// Something else decided about packets before our rules saw them: they may or may not have
-    /// been sent.
-    DecidedEarlier,
-    /// The wall clock stepped.
-    ClockStep,
-    /// The daemon did not run between two sessions of the case.
-    NotRunning,
-    /// The previous session ended without a stop record.
-    UncleanStop,
-    /// A capture could not be read to its end.
-    CaptureDamaged,
-    /// A table of named bound was full.
-    TableFull,
-    /// A way of watching was not available, and a weaker one was used.
-    Degraded,
-}
-
-/// Something that was not seen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gap {
-    /// When it was noticed.
-    pub at: Timestamp,
-    /// Why.
-    pub cause: GapCause,
-    /// Start of the span in which it happened, where known.
-    pub from: Option<Timestamp>,
-    /// End of the span, where known.
-    pub to: Option<Timestamp>,
-    /// Packets not seen; none when it cannot be known (never 0 for unknown).
-    pub packets: Option<u64>,
-    /// Which part of the watch: a group, a chain, a file.
-    pub place: String,
-    /// In plain words, with the remedy where there is one.
-    pub detail: String,
-}
-
-impl Gap {
-    /// What was not seen up to `now`: since when, and how many packets, is not known.
-    pub fn uncounted(cause: GapCause, now: Timestamp, place: &str, detail: String) -> Self {
-        Self {
-            at: now,
-            cause,
-            from: None,
-            to: Some(now),
-            packets: None,
-            place: place.to_owned(),
-            detail,
-        }
-    }
-}
-
 /// Sums of a live capture at its end, over the packets that the handset sent. Where `counter` is
 /// known, `counter + repeated = received + lost + missed + elsewhere + unattributed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -467,30 +437,7 @@ impl Batch {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(packet.data);
         let end = self.bytes.len();
-        let Packet {
-            at,
-            time_basis,
-            link,
-            vantage,
-            uid,
-            interface,
-            original_len,
-            source,
-            frame,
-            data: _,
-        } = *packet;
-        let packet = Packet {
-            at,
-            time_basis,
-            link,
-            vantage,
-            uid,
-            interface,
-            original_len,
-            source,
-            frame,
-            data: &[],
-        };
+        let packet = packet.without_data();
         self.entries
             .push(Entry::Packet(PacketEntry { packet, start, end }));
     }

@@ -12,6 +12,7 @@ pub mod expectation;
 pub mod fuzz;
 pub mod handset;
 pub mod inventory_writer;
+pub mod judges;
 pub mod owners;
 pub mod sample;
 pub mod scenes;

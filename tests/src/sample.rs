@@ -95,7 +95,8 @@ pub fn write(dir: &Path) -> io::Result<Sample> {
     Ok(sample)
 }
 
-const GATEWAY_HANDSET: &str = "192.168.43.7";
+/// Address of the handset behind the gateway.
+pub const GATEWAY_HANDSET: &str = "192.168.43.7";
 const PHONE: &str = "192.168.43.100";
 const PHONE_V6: &str = "2405:200:1::100";
 const RESOLVER: &str = "49.45.0.1:53";

@@ -303,7 +303,7 @@ fn an_undocumented_key_or_a_wrong_type_is_seen() {
     }
     let body = serde_json::json!({"at": "2026-11-24T04:00:00.000000Z", "text": "x", "more": 1});
     let hash = "0".repeat(64);
-    let note = serde_json::json!({"seq": 1, "kind": "note", "body": body, "attachment_bytes": null,
+    let note = serde_json::json!({"seq": 1, "kind": "note", "redacted": false, "body": body, "attachment_bytes": null,
         "attachment_sha256": null, "prev": hash, "hash": hash});
     assert_ne!(problems(&schema("record"), &note), [""; 0]);
 }

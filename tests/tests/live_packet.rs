@@ -80,7 +80,7 @@ fn sockets_that_are_open_for_a_while_have_their_owners() {
     println!("summary: {}", daemon.stop().expect("a summary"));
 
     let case = handset.dir().join("case");
-    let flows = daemon::export(&case, "flows").expect("flows");
+    let flows = daemon::export_unredacted(&case, "flows").expect("flows");
     let recorded = owners::recorded(&flows);
     let comparison = owners::compare(&truth, &recorded);
     // A port that two apps used one after the other is one flow here, and nobody's.

@@ -13,13 +13,24 @@ use crate::steps::{Outcome, run};
 /// Cargo's own tools: the subcommands, which the packages `cargo-…` bring.
 const CARGO_TOOLS: [&str; 2] = ["nextest", "deny"];
 /// Programs of the system: the program and its Debian package.
-const SYSTEM_TOOLS: [(&str, &str); 4] = [
+const SYSTEM_TOOLS: [(&str, &str); 5] = [
     ("ip", "iproute2"),
     ("iptables", "iptables"),
     ("ip6tables", "iptables"),
+    // Reads segments and exports of packets.
+    ("tshark", "tshark"),
     // Compiles the program that reads owners, to compare it with what is embedded.
     ("clang", "clang"),
 ];
+
+/// Programs that judge our files in tests, which need not be root.
+const JUDGES: [(&str, &str); 2] = [("tshark", "tshark"), ("python3", "python3-venv")];
+/// What the tests' own Python has, with the versions that they were written for.
+const PYTHON_PACKAGES: [&str; 1] = ["duckdb==2.0.1"];
+/// Where it lies; its programs are below `bin`.
+const PYTHON_HOME: &str = "target/python";
+/// Written when it is whole, with the packages that it has.
+const PYTHON_READY: &str = "target/python/sakshi-packages";
 
 /// Whether a missing prerequisite fails.
 pub fn in_ci() -> bool {
@@ -74,6 +85,32 @@ pub fn system_tools() -> Outcome {
         ));
     }
     install(&packages)
+}
+
+/// Makes sure that those who judge our files are there: tshark, and a Python of the tests' own.
+pub fn judges() -> Outcome {
+    if let Err(reason) = programs(&JUDGES).and_then(|()| python()) {
+        return absent(&format!("{reason}; their tests do not run"));
+    }
+    Ok(())
+}
+
+/// Makes the tests' Python, with its packages; done once.
+fn python() -> Outcome {
+    let wanted = PYTHON_PACKAGES.join("\n");
+    if std::env::var_os("SAKSHI_PYTHON").is_some()
+        || std::fs::read_to_string(PYTHON_READY).is_ok_and(|found| found == wanted)
+    {
+        return Ok(());
+    }
+    println!("making a Python for tests in {PYTHON_HOME} (this is done once)");
+    run("python3", &["-m", "venv", "--clear", PYTHON_HOME])
+        .map_err(|error| format!("{error}; on Debian: apt-get install python3-venv"))?;
+    let pip = format!("{PYTHON_HOME}/bin/pip");
+    let mut words = vec!["install", "--quiet", "--disable-pip-version-check"];
+    words.extend(PYTHON_PACKAGES);
+    run(&pip, &words)?;
+    std::fs::write(PYTHON_READY, wanted).map_err(|error| format!("{PYTHON_READY}: {error}"))
 }
 
 /// Makes sure that programs are there; installs their packages as root on Debian.

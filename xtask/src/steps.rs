@@ -63,7 +63,8 @@ pub fn test() -> Outcome {
     let mut report = Report::default();
     report.step("prerequisites", || {
         prerequisites::cargo_tools()?;
-        prerequisites::system_tools()
+        prerequisites::system_tools()?;
+        prerequisites::judges()
     })?;
     report.step("format", || run("cargo", &["fmt", "--all", "--check"]))?;
     report.step("lints", lints)?;

@@ -7,7 +7,9 @@ use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{time::Timestamp, validate::plan};
+use crate::{
+    evidence::segments::QUOTA_MIN, report::filter::UNKNOWN_COUNTRY, time::Timestamp, validate::plan,
+};
 
 /// A witness of what a handset's apps send, and where.
 #[derive(Debug, Parser)]
@@ -61,16 +63,24 @@ pub enum Command {
         zcat day1.pcap.gz | sakshi inspect - --dry-run --format json\n  \
         sakshi inspect case-17 --case case-17-again        feed a case's journal through again")]
     Inspect(InspectArgs),
-    /// Show what was found.
+    /// Show what was found. Exit code 1: no finding has a value that was asked for.
     #[command(
         visible_alias = "leaks",
-        after_help = "Example:\n  sakshi findings case-17"
+        after_help = "Examples:\n  \
+        sakshi findings case-17\n  \
+        sakshi findings case-17 --phase idle --country CN"
     )]
     Findings(FindingsArgs),
-    /// Write what a case holds as JSON Lines or CSV.
-    #[command(after_help = "Examples:\n  \
+    /// Write what a case holds, without what is personal. Exit code 1: no row has a value that was
+    /// asked for.
+    #[command(
+        after_help = "Several values of one option: any of them. Several options: all of them.\n\n\
+        Examples:\n  \
         sakshi export case-17 --what findings --format jsonl\n  \
-        sakshi export case-17 --what flows --format csv -o flows.csv")]
+        sakshi export case-17 --what flows --format csv -o flows.csv\n  \
+        sakshi export case-17 --what contacts --app com.example.app --phase idle\n  \
+        sakshi export case-17 --what records --unredacted --by 'A. Rao' -o records.jsonl"
+    )]
     Export(ExportArgs),
     /// Say what of a span of time was watched, and what was not.
     #[command(after_help = "Examples:\n  \
@@ -285,6 +295,10 @@ pub struct RunArgs {
     /// How the closing summary is shown on standard output.
     #[arg(long, value_enum, default_value = "text")]
     pub format: TextOrJson,
+    /// Bytes of the case that kept packets may take: a number, or one with K, M or G (powers of 1024);
+    /// 0 keeps none.
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = packets_quota)]
+    pub packets_quota: u64,
     /// Receive buffer of the capture sockets in bytes (for tests of overload).
     #[arg(long, value_name = "BYTES", hide = true)]
     pub receive_buffer: Option<usize>,
@@ -339,6 +353,45 @@ pub struct FindingsArgs {
     /// Folder of the case.
     #[arg(value_name = "CASE")]
     pub case: PathBuf,
+    /// Which ones.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+}
+
+/// Which rows are wanted. Each may be repeated: any of the values.
+#[derive(Debug, Clone, Args)]
+pub struct FilterArgs {
+    /// Owner: a package, a platform UID's name, a process, or a UID.
+    #[arg(long, value_name = "NAME")]
+    pub app: Vec<String>,
+    /// Country of the server (ISO 3166-1 alpha-2), or `unknown`.
+    #[arg(long, value_name = "CC", value_parser = country)]
+    pub country: Vec<String>,
+    /// Rule that says something of the contact.
+    #[arg(long, value_name = "RULE")]
+    pub rule: Vec<String>,
+    /// Phase of the examination; '' for before the first.
+    #[arg(long, value_name = "PHASE")]
+    pub phase: Vec<String>,
+    /// What lasted until then or longer (RFC 3339).
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub since: Option<Timestamp>,
+    /// What began before (RFC 3339).
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub until: Option<Timestamp>,
+}
+
+/// A country as it is typed.
+fn country(text: &str) -> Result<String, String> {
+    if text == UNKNOWN_COUNTRY {
+        return Ok(text.to_owned());
+    }
+    if text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        return Ok(text.to_ascii_uppercase());
+    }
+    Err(format!(
+        "give two letters, such as IN, or `{UNKNOWN_COUNTRY}`"
+    ))
 }
 
 /// What to export.
@@ -363,6 +416,9 @@ pub enum FormatChoice {
     Jsonl,
     /// CSV with a header line.
     Csv,
+    /// Apache Parquet; each row says of which case it is.
+    #[cfg(feature = "lab")]
+    Parquet,
 }
 
 /// `sakshi export`.
@@ -377,9 +433,18 @@ pub struct ExportArgs {
     /// In which form.
     #[arg(long, value_enum, default_value = "jsonl")]
     pub format: FormatChoice,
+    /// Which rows.
+    #[command(flatten)]
+    pub filter: FilterArgs,
     /// File to write, outside the case; standard output without it.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Write what is personal as well; the case records that, and who did it.
+    #[arg(long, requires = "by")]
+    pub unredacted: bool,
+    /// Who takes unredacted data out.
+    #[arg(long, value_name = "NAME", requires = "unredacted")]
+    pub by: Option<String>,
 }
 
 /// Form of a statement.
@@ -515,4 +580,26 @@ pub struct CleanArgs {
     /// Folder of a BPF file system that every process sees, instead of /sys/fs/bpf.
     #[arg(long, value_name = "DIR", hide = true)]
     pub bpffs: Option<PathBuf>,
+}
+
+/// A quota for kept packets in bytes: 0, or at least [`QUOTA_MIN`].
+fn packets_quota(text: &str) -> Result<u64, String> {
+    let unit = text.find(|character: char| !character.is_ascii_digit());
+    let (number, unit) = text.split_at(unit.unwrap_or(text.len()));
+    let shift = match unit {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => return Err("give a number of bytes, or one with K, M or G behind it".to_owned()),
+    };
+    let bytes = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(1 << shift));
+    match bytes {
+        Some(bytes) if bytes == 0 || bytes >= QUOTA_MIN => Ok(bytes),
+        Some(_) => Err("give at least 1M, or 0 to keep none".to_owned()),
+        None => Err("give a number of bytes below 2^64".to_owned()),
+    }
 }

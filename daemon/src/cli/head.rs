@@ -8,8 +8,8 @@ use super::{
     Failure, Outcome,
     args::{HeadArgs, TextOrJson},
     authority::standing,
+    export::lies_in,
     output::{self, Stdout, say},
-    read::lies_in,
 };
 use crate::evidence::{
     Reader,

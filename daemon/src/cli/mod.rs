@@ -6,6 +6,7 @@
 mod args;
 mod authority;
 mod doctor;
+mod export;
 mod head;
 mod inspect;
 mod output;
@@ -54,7 +55,7 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Run(args) => run::run(args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Findings(args) => read::findings(&args),
-        Command::Export(args) => read::export(&args),
+        Command::Export(args) => export::export(args),
         Command::Coverage(args) => read::coverage(&args),
         Command::Head(args) => head::head(&args),
         Command::Verify(args) => read::verify(&args),

@@ -1,25 +1,18 @@
-//! Commands that read a case: `findings`, `export`, `verify`. They change no byte of it.
-
-use std::{
-    fs::{self, File},
-    io::{self, BufWriter},
-    path::{Path, PathBuf},
-};
+//! Commands that read a case: `findings`, `coverage`, `verify`. They change no byte of it.
 
 use super::{
     Failure, Outcome,
-    args::{
-        CoverageArgs, ExportArgs, FindingsArgs, FormatChoice, TextOrJson, TextOrJsonl, VerifyArgs,
-        WhatChoice,
-    },
+    args::{CoverageArgs, FindingsArgs, TextOrJson, TextOrJsonl, VerifyArgs},
     authority::standing,
-    output::{self, Stdout, StdoutError, say},
+    export::say_unknown,
+    output::{self, Stdout, say},
 };
 use crate::{
     evidence::{Reader, Verification, canonical::to_canonical, verify as verify_case},
     report::{
         coverage::{Asked, coverage as cover, text},
-        export::{ExportError, Format, What, export as export_rows, fold},
+        export::fold,
+        filter::{Filter, RulesOf, Sieve},
         table,
     },
 };
@@ -28,13 +21,24 @@ use crate::{
 pub fn findings(args: &FindingsArgs) -> Result<Outcome, Failure> {
     let reader = Reader::open(&args.case)?;
     let standing = standing(&reader)?;
-    let rows = fold(&reader)?.finding_rows()?;
+    let filter = Filter::from(args.filter.clone());
+    let mut sieve = Sieve::new(&filter, RulesOf::new());
+    let mut rows = fold(&reader)?.finding_rows()?;
+    rows.retain(|row| sieve.finding(row));
+    let outcome = say_unknown(&sieve.unknown("finding"));
     let mut out = Stdout::open();
     if rows.is_empty() {
-        out.line("No finding. What was not seen is listed by `sakshi export CASE --what gaps`.")?;
+        let which = if filter.is_empty() {
+            "No finding."
+        } else {
+            "No finding that was asked for."
+        };
+        out.line(format_args!(
+            "{which} What was not seen is listed by `sakshi export CASE --what gaps`."
+        ))?;
         out.line(standing)?;
         out.close()?;
-        return Ok(Outcome::Done);
+        return Ok(outcome);
     }
     out.line(table::findings(&rows, output::style()))?;
     let count = |outcome: &str| rows.iter().filter(|row| row.outcome == outcome).count();
@@ -46,89 +50,7 @@ pub fn findings(args: &FindingsArgs) -> Result<Outcome, Failure> {
     ))?;
     out.line(standing)?;
     out.close()?;
-    Ok(Outcome::Done)
-}
-
-/// Writes an export.
-pub fn export(args: &ExportArgs) -> Result<Outcome, Failure> {
-    let what = match args.what {
-        WhatChoice::Findings => What::Findings,
-        WhatChoice::Contacts => What::Contacts,
-        WhatChoice::Flows => What::Flows,
-        WhatChoice::Gaps => What::Gaps,
-        WhatChoice::Records => What::Records,
-    };
-    let format = match args.format {
-        FormatChoice::Jsonl => Format::Jsonl,
-        FormatChoice::Csv => Format::Csv,
-    };
-    // Opened before the output: a case that cannot be read must not cost an earlier export.
-    let reader = Reader::open(&args.case)?;
-    say(standing(&reader)?);
-    if let Some(path) = &args.output {
-        export_to_file(&reader, what, format, path, &args.case)?;
-    } else {
-        let mut out = Stdout::open();
-        export_rows(&reader, what, format, &mut out).map_err(of_stdout)?;
-        out.close()?;
-    }
-    Ok(Outcome::Done)
-}
-
-fn export_to_file(
-    reader: &Reader,
-    what: What,
-    format: Format,
-    path: &Path,
-    case: &Path,
-) -> Result<(), Failure> {
-    let named = |error: io::Error| {
-        format!(
-            "{} cannot be written: {error}; check its folder, and the space that is left there",
-            path.display()
-        )
-    };
-    if lies_in(path, case) {
-        return Err(format!(
-            "{} lies in the case, where reading changes nothing: name a file elsewhere",
-            path.display()
-        )
-        .into());
-    }
-    let mut to = BufWriter::new(File::create(path).map_err(named)?);
-    let rows = export_rows(reader, what, format, &mut to).map_err(|error| match error {
-        ExportError::Write(error) => named(error).into(),
-        other => Failure::from(other),
-    })?;
-    let file = to.into_inner().map_err(|error| named(error.into_error()))?;
-    // A pipe or a device has nothing to be put on a disk.
-    if file.metadata().map_err(named)?.is_file() {
-        file.sync_all().map_err(named)?;
-    }
-    say(format_args!("{rows} rows in {}", path.display()));
-    Ok(())
-}
-
-/// Whether a file, which need not exist, would lie below a folder, links followed.
-pub fn lies_in(path: &Path, folder: &Path) -> bool {
-    let above = match path.parent() {
-        Some(above) if above.as_os_str().is_empty() => Path::new("."),
-        Some(above) => above,
-        None => return false,
-    };
-    let resolved: io::Result<PathBuf> = fs::canonicalize(path).or_else(|_| fs::canonicalize(above));
-    match (resolved, fs::canonicalize(folder)) {
-        (Ok(path), Ok(folder)) => path.starts_with(folder),
-        _ => false,
-    }
-}
-
-/// A reader of our output that has gone is told from a case that cannot be read.
-fn of_stdout(error: ExportError) -> Failure {
-    match error {
-        ExportError::Write(error) => StdoutError::from(error).into(),
-        other => other.into(),
-    }
+    Ok(outcome)
 }
 
 /// Says what of a span was watched.

@@ -471,6 +471,27 @@ pub struct UncleanStop {
     pub detail: String,
 }
 
+/// Record `export`: somebody takes out what is personal. Written before the first row goes out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Export {
+    /// When.
+    pub at: Timestamp,
+    /// Who, as they say.
+    pub by: String,
+    /// The user of the system who ran the command.
+    pub uid: u32,
+    /// What (`flows`).
+    pub what: String,
+    /// In which form (`csv`).
+    pub format: String,
+    /// Options that leave rows out, with their values; empty: everything was taken.
+    pub filters: BTreeMap<String, Vec<String>>,
+    /// The file as it was named; null: standard output.
+    pub output: Option<String>,
+    /// Version of the tool.
+    pub tool_version: String,
+}
+
 /// A record of the core, before it has a place in the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {

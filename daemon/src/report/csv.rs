@@ -152,6 +152,7 @@ pub const FINDINGS: &[&str] = &[
     "reason",
     "reference",
     "packets",
+    "kept",
 ];
 
 /// Columns of the gaps export.
@@ -161,6 +162,7 @@ pub const GAPS: &[&str] = &["at", "cause", "from", "to", "packets", "place", "de
 pub const RECORDS: &[&str] = &[
     "seq",
     "kind",
+    "redacted",
     "body",
     "attachment_bytes",
     "attachment_sha256",

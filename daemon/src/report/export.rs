@@ -1,13 +1,21 @@
 //! Exports: JSON Lines and CSV of what a case holds.
 //!
-//! In: a case that is open. Out: rows on a writer, in recorded order; the same case gives the same bytes.
+//! In: a case that is open, and what of it is wanted. Out: rows on a writer, in recorded order; the
+//! same case gives the same bytes.
 
 use std::io::{self, Write};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{csv, fold::Fold};
+#[cfg(feature = "lab")]
+use super::parquet;
+use super::{
+    csv,
+    filter::{Filter, NoSuchPart, RulesOf, Sieve},
+    fold::Fold,
+    redact::Redactor,
+};
 use crate::evidence::{
     Hash, Kind, Reader, Record, StoreError, body,
     canonical::{CanonicalError, to_canonical},
@@ -28,6 +36,30 @@ pub enum What {
     Records,
 }
 
+impl What {
+    /// Its word on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Findings => "findings",
+            Self::Contacts => "contacts",
+            Self::Flows => "flows",
+            Self::Gaps => "gaps",
+            Self::Records => "records",
+        }
+    }
+
+    /// One of its rows, in words.
+    const fn one(self) -> &'static str {
+        match self {
+            Self::Findings => "finding",
+            Self::Contacts => "contact",
+            Self::Flows => "flow",
+            Self::Gaps => "gap",
+            Self::Records => "record",
+        }
+    }
+}
+
 /// In which form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -35,6 +67,54 @@ pub enum Format {
     Jsonl,
     /// CSV with a header.
     Csv,
+    /// Columns, for many cases at once.
+    #[cfg(feature = "lab")]
+    Parquet,
+}
+
+impl Format {
+    /// Its word on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+            #[cfg(feature = "lab")]
+            Self::Parquet => "parquet",
+        }
+    }
+}
+
+impl Format {
+    /// Whether it is for programs only.
+    pub const fn is_binary(self) -> bool {
+        match self {
+            Self::Jsonl | Self::Csv => false,
+            #[cfg(feature = "lab")]
+            Self::Parquet => true,
+        }
+    }
+}
+
+/// What of a case is wanted, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// What.
+    pub what: What,
+    /// In which form.
+    pub format: Format,
+    /// Which rows.
+    pub filter: Filter,
+    /// Whether what is personal stands in it.
+    pub unredacted: bool,
+}
+
+/// What became of an export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exported {
+    /// Rows that were written.
+    pub rows: u64,
+    /// Values that were asked for and that no row has, a sentence each.
+    pub unknown: Vec<String>,
 }
 
 /// Why an export could not be made.
@@ -53,12 +133,24 @@ pub enum ExportError {
         /// What is wrong.
         source: serde_json::Error,
     },
+    /// A filter says nothing of what is exported.
+    #[error(transparent)]
+    Filter(#[from] NoSuchPart),
     /// A row could not be written as canonical JSON.
     #[error(transparent)]
     Canonical(#[from] CanonicalError),
     /// The output could not be written.
     #[error("the output cannot be written: {0}")]
     Write(#[from] io::Error),
+    /// A value is not of its column's form.
+    #[error(
+        "a value of `{0}` does not fit its column: run `sakshi verify` on the case, or export it as JSON Lines"
+    )]
+    Unfit(&'static str),
+    /// The columns could not be written.
+    #[cfg(feature = "lab")]
+    #[error("the export cannot be written as Parquet: {0}")]
+    Parquet(#[from] ::parquet::errors::ParquetError),
     /// A row has no form in CSV.
     #[error("a row cannot be written as CSV: {0}")]
     Csv(::csv::Error),
@@ -76,47 +168,115 @@ impl From<::csv::Error> for ExportError {
     }
 }
 
-/// Writes `what` of a case to `to`, and says how many rows that were.
+/// Writes what is wanted of a case to `to`.
 pub fn export(
     reader: &Reader,
-    what: What,
-    format: Format,
+    wanted: &Wanted,
     to: &mut dyn Write,
-) -> Result<u64, ExportError> {
-    let columns = match what {
+) -> Result<Exported, ExportError> {
+    let columns = match wanted.what {
         What::Findings => csv::FINDINGS,
         What::Contacts => csv::CONTACTS,
         What::Flows => csv::FLOWS,
         What::Gaps => csv::GAPS,
         What::Records => csv::RECORDS,
     };
-    let mut rows = Rows::begin(format, columns, to)?;
+    check(wanted)?;
+    let redactor = (!wanted.unredacted)
+        .then(|| Redactor::of(reader))
+        .transpose()?;
+    let mut rows = Rows {
+        sink: Sink::begin(reader, wanted, columns, to)?,
+        count: 0,
+        redactor,
+    };
+    let unknown = write_rows(reader, wanted, &mut rows)?;
+    rows.sink.finish()?;
+    Ok(Exported {
+        rows: rows.count,
+        unknown,
+    })
+}
+
+/// Whether the filter says something of what is exported.
+pub fn check(wanted: &Wanted) -> Result<(), NoSuchPart> {
+    match wanted.what {
+        What::Findings | What::Contacts | What::Flows => Ok(()),
+        What::Gaps => wanted.filter.only_time(),
+        What::Records => wanted.filter.nothing(),
+    }
+}
+
+/// Writes the rows, and gives the values of the filter that none has.
+fn write_rows(
+    reader: &Reader,
+    wanted: &Wanted,
+    rows: &mut Rows<'_>,
+) -> Result<Vec<String>, ExportError> {
+    let what = wanted.what;
+    let by_rule = !wanted.filter.rule.is_empty();
+    let folded = match what {
+        What::Findings | What::Contacts => fold(reader)?,
+        What::Flows if by_rule => fold(reader)?,
+        _ => Fold::default(),
+    };
+    let rules = if by_rule {
+        folded.rules_of()
+    } else {
+        RulesOf::new()
+    };
+    let mut sieve = Sieve::new(&wanted.filter, rules);
     match what {
-        What::Findings => fold(reader)?
-            .finding_rows()?
-            .iter()
-            .try_for_each(|row| rows.row(row))?,
-        What::Contacts => fold(reader)?
-            .contact_rows()?
-            .iter()
-            .try_for_each(|row| rows.row(row))?,
-        What::Flows => bodies::<body::Flow>(reader, Kind::FLOW, |row| rows.row(&row))?,
-        What::Gaps => bodies::<body::Gap>(reader, Kind::GAP, |row| rows.row(&row))?,
+        What::Findings => {
+            let mut found = folded.finding_rows()?;
+            found.retain(|row| sieve.finding(row));
+            found
+                .iter()
+                .try_for_each(|row| rows.row(&Kind::FINDING, row))?;
+        }
+        What::Contacts => {
+            let mut found = folded.contact_rows()?;
+            found.retain(|row| sieve.contact(row));
+            found
+                .iter()
+                .try_for_each(|row| rows.row(&Kind::CONTACT, row))?;
+        }
+        What::Flows => bodies::<body::Flow>(reader, Kind::FLOW, |row| {
+            if sieve.flow(&row) {
+                rows.row(&Kind::FLOW, &row)?;
+            }
+            Ok(())
+        })?,
+        What::Gaps => bodies::<body::Gap>(reader, Kind::GAP, |row| {
+            if sieve.gap(&row) {
+                rows.row(&Kind::GAP, &row)?;
+            }
+            Ok(())
+        })?,
         What::Records => reader
             .records(&[])
-            .try_for_each(|record| rows.row(&record_row(&record?)?))?,
+            .try_for_each(|record| rows.record(&record?))?,
     }
-    rows.finish()
+    Ok(sieve.unknown(what.one()))
 }
 
 /// Contacts, totals and findings of a case.
 pub fn fold(reader: &Reader) -> Result<Fold, ExportError> {
     let mut fold = Fold::default();
-    for record in reader.records(&[Kind::CONTACT, Kind::TOTAL, Kind::FINDING]) {
+    let kinds = [
+        Kind::CONTACT,
+        Kind::TOTAL,
+        Kind::FINDING,
+        Kind::PACKETS,
+        Kind::SEGMENT_DROPPED,
+    ];
+    for record in reader.records(&kinds) {
         let record = record?;
         match record.kind.as_str() {
             "contact" => fold.contact(parse(&record)?),
             "total" => fold.total(parse(&record)?),
+            "packets" => fold.packets(parse(&record)?),
+            "segment_dropped" => fold.segment_dropped(parse(&record)?),
             _ => fold.finding(parse(&record)?),
         }
     }
@@ -142,62 +302,96 @@ pub(super) fn parse<T: DeserializeOwned>(record: &Record) -> Result<T, ExportErr
     })
 }
 
-fn record_row(record: &Record) -> Result<Value, ExportError> {
-    let body: Value = parse(record)?;
-    Ok(serde_json::json!({
-        "seq": record.seq,
-        "kind": record.kind.as_str(),
-        "body": body,
-        "attachment_bytes": record.attachment.as_ref().map(Vec::len),
-        "attachment_sha256": record.attachment.as_ref().map(|bytes| Hash::of(bytes)),
-        "prev": record.prev,
-        "hash": record.hash,
-    }))
-}
-
 /// Rows on their way out.
-enum Rows<'a> {
-    Jsonl(&'a mut dyn Write, u64),
-    Csv(Box<csv::Writer<&'a mut dyn Write>>, u64),
+struct Rows<'a> {
+    sink: Sink<'a>,
+    count: u64,
+    /// None: what is personal goes out as well.
+    redactor: Option<Redactor>,
 }
 
-impl<'a> Rows<'a> {
+impl Rows<'_> {
+    fn row<T: Serialize>(&mut self, kind: &Kind, row: &T) -> Result<(), ExportError> {
+        let mut row = serde_json::to_value(row).map_err(CanonicalError::from)?;
+        if let Some(redactor) = &self.redactor {
+            redactor.body(kind.as_str(), &mut row);
+        }
+        self.count += 1;
+        self.sink.row(&row)
+    }
+
+    fn record(&mut self, record: &Record) -> Result<(), ExportError> {
+        let stored: Value = parse(record)?;
+        let mut body = stored.clone();
+        if let Some(redactor) = &self.redactor {
+            redactor.body(record.kind.as_str(), &mut body);
+        }
+        self.count += 1;
+        self.sink.row(&serde_json::json!({
+            "seq": record.seq,
+            "kind": record.kind.as_str(),
+            "redacted": body != stored,
+            "body": body,
+            "attachment_bytes": record.attachment.as_ref().map(Vec::len),
+            "attachment_sha256": record.attachment.as_ref().map(|bytes| Hash::of(bytes)),
+            "prev": record.prev,
+            "hash": record.hash,
+        }))
+    }
+}
+
+/// Where rows go.
+enum Sink<'a> {
+    Jsonl(&'a mut dyn Write),
+    Csv(Box<csv::Writer<&'a mut dyn Write>>),
+    #[cfg(feature = "lab")]
+    Parquet(Box<parquet::Writer<'a>>),
+}
+
+impl<'a> Sink<'a> {
+    #[cfg_attr(
+        not(feature = "lab"),
+        expect(unused_variables, reason = "only columns say of which case they are")
+    )]
     fn begin(
-        format: Format,
+        reader: &Reader,
+        wanted: &Wanted,
         columns: &'static [&'static str],
         to: &'a mut dyn Write,
     ) -> Result<Self, ExportError> {
-        Ok(match format {
-            Format::Jsonl => Self::Jsonl(to, 0),
-            Format::Csv => Self::Csv(Box::new(csv::Writer::new(to, columns)?), 0),
+        Ok(match wanted.format {
+            Format::Jsonl => Self::Jsonl(to),
+            Format::Csv => Self::Csv(Box::new(csv::Writer::new(to, columns)?)),
+            #[cfg(feature = "lab")]
+            Format::Parquet => {
+                let origin = parquet::Origin::of(reader)?;
+                Self::Parquet(Box::new(parquet::Writer::new(
+                    to,
+                    wanted.what,
+                    columns,
+                    origin,
+                )?))
+            }
         })
     }
 
-    fn row<T: Serialize>(&mut self, row: &T) -> Result<(), ExportError> {
+    fn row(&mut self, row: &Value) -> Result<(), ExportError> {
         match self {
-            Self::Jsonl(to, count) => {
-                *count += 1;
-                writeln!(to, "{}", to_canonical(row)?)?;
-            }
-            Self::Csv(to, count) => {
-                *count += 1;
-                let value = serde_json::to_value(row).map_err(CanonicalError::from)?;
-                to.row(&value)?;
-            }
+            Self::Jsonl(to) => writeln!(to, "{}", to_canonical(row)?)?,
+            Self::Csv(to) => to.row(row)?,
+            #[cfg(feature = "lab")]
+            Self::Parquet(to) => to.row(row)?,
         }
         Ok(())
     }
 
-    fn finish(self) -> Result<u64, ExportError> {
+    fn finish(self) -> Result<(), ExportError> {
         match self {
-            Self::Jsonl(to, count) => {
-                to.flush()?;
-                Ok(count)
-            }
-            Self::Csv(to, count) => {
-                to.finish()?;
-                Ok(count)
-            }
+            Self::Jsonl(to) => to.flush()?,
+            Self::Csv(to) => to.finish()?,
+            #[cfg(feature = "lab")]
+            Self::Parquet(to) => to.finish()?,
         }
+        Ok(())
     }
 }

@@ -8,5 +8,9 @@ pub mod coverage;
 pub mod csv;
 pub mod examination;
 pub mod export;
+pub mod filter;
 pub mod fold;
+#[cfg(feature = "lab")]
+pub mod parquet;
+pub mod redact;
 pub mod table;

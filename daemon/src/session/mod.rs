@@ -12,9 +12,11 @@ mod examine;
 mod inspect;
 mod inventory_watch;
 mod live;
+mod packets;
 mod recover;
 mod replay;
 mod setup;
+pub mod taken_out;
 pub mod validation;
 mod worker;
 

@@ -261,7 +261,11 @@ impl Gathered {
             return;
         }
         match gap.cause {
-            GapCause::KernelLoss | GapCause::QueueFull => self.lost.add(gap.packets),
+            // Of a later version's cause only its count is understood.
+            GapCause::KernelLoss
+            | GapCause::QueueFull
+            | GapCause::DiskFull
+            | GapCause::Other(_) => self.lost.add(gap.packets),
             GapCause::RulesMissing => {
                 self.rule_repairs += 1;
                 self.lost.add(gap.packets);

@@ -108,3 +108,23 @@ fn a_clock_that_is_set_neither_adds_nor_hides_time() {
     // 30 minutes, then 15, then 12: the two that came twice were watched twice.
     assert_eq!(whole.watched_us, Some(57 * MINUTE_US));
 }
+
+#[test]
+fn a_cause_of_a_later_version_leaves_the_case_readable() {
+    let gap = |cause: &str, packets: Value| {
+        json!({
+            "at": at("10:30:00"), "cause": cause, "from": at("10:29:00"), "to": at("10:30:00"),
+            "packets": packets, "place": "handset", "detail": "of a later version",
+        })
+    };
+    let bodies = |packets: Value| {
+        [
+            (Kind::SESSION, session()),
+            (Kind::GAP, gap("queue_full", json!(2))),
+            (Kind::GAP, gap("of_a_later_version", packets)),
+            (Kind::STOP, stop()),
+        ]
+    };
+    assert_eq!(stated(&bodies(json!(5)), Asked::default()).lost, Some(7));
+    assert_eq!(stated(&bodies(Value::Null), Asked::default()).lost, None);
+}
