@@ -95,6 +95,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "time",
         ],
     ),
+    ("validate", &["evidence", "platform", "time"]),
     (
         "session",
         &[
@@ -109,6 +110,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "platform",
             "rules",
             "time",
+            "validate",
         ],
     ),
     ("cli", ANY),

@@ -7,7 +7,9 @@ use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{evidence::segments::QUOTA_MIN, report::filter::UNKNOWN_COUNTRY, time::Timestamp};
+use crate::{
+    evidence::segments::QUOTA_MIN, report::filter::UNKNOWN_COUNTRY, time::Timestamp, validate::plan,
+};
 
 /// A witness of what a handset's apps send, and where.
 #[derive(Debug, Parser)]
@@ -162,6 +164,72 @@ pub enum Command {
         sakshi doctor --inventory inventory/         with a copy of a handset's /data/system"
     )]
     Doctor(DoctorArgs),
+    /// Send known traffic on this kernel and report how often the daemon was right (as root).
+    /// Nothing leaves the machine. Exit code 1: something was wrong, or a bound does not hold.
+    #[command(after_help = "Examples:\n  \
+        sakshi validate                              a report in a new folder here\n  \
+        sakshi validate -o report --flows 3000 --keep\n  \
+        sakshi validate --into case-17               on record in a case that nobody writes now")]
+    Validate(ValidateArgs),
+    /// A process of a validation.
+    #[command(subcommand, hide = true)]
+    ValidatePart(ValidatePart),
+}
+
+/// `sakshi validate`.
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// Folder of the report, which is made.
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Flows to send; the more, the closer the bounds.
+    #[arg(long, value_name = "N", default_value_t = plan::FLOWS_DEFAULT,
+        value_parser = clap::value_parser!(u32).range(i64::from(plan::FLOWS_MIN)..=i64::from(plan::FLOWS_MAX)))]
+    pub flows: u32,
+    /// What is sent is drawn from this number.
+    #[arg(long, value_name = "NUMBER", default_value_t = plan::SEED_DEFAULT)]
+    pub seed: u64,
+    /// Keep the case in which the daemon kept what it saw.
+    #[arg(long)]
+    pub keep: bool,
+    /// How to watch packets.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub capture: CaptureChoice,
+    /// Record the report in this case.
+    #[arg(long, value_name = "CASE")]
+    pub into: Option<PathBuf>,
+    /// The iptables command; its IPv6 twin is named after it.
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub iptables: Option<String>,
+    /// Folder of a BPF file system that every process sees, instead of /sys/fs/bpf.
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub bpffs: Option<PathBuf>,
+}
+
+/// The processes of a validation.
+#[derive(Debug, Subcommand)]
+pub enum ValidatePart {
+    /// Answers.
+    Internet {
+        /// Folder of the report, so that a list of processes tells whose it is.
+        dir: PathBuf,
+    },
+    /// Watches while others send.
+    Handset {
+        /// Process in the other namespace.
+        internet: u32,
+        /// Flows.
+        flows: u32,
+        /// Seed.
+        seed: u64,
+        /// Folder of the case.
+        dir: PathBuf,
+        /// What the daemon is started with.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        run: Vec<String>,
+    },
+    /// Sends what standard input says.
+    Send,
 }
 
 /// `sakshi case`.
@@ -278,6 +346,12 @@ pub struct RunArgs {
     /// Folder of a BPF file system that every process sees, instead of /sys/fs/bpf.
     #[arg(long, value_name = "DIR", hide = true)]
     pub bpffs: Option<PathBuf>,
+    /// Report of `sakshi validate` (validation.json) to record with the session.
+    #[arg(long, value_name = "FILE")]
+    pub validation: Option<PathBuf>,
+    /// Stop in order when the process that started this one ends.
+    #[arg(long, hide = true)]
+    pub end_with_parent: bool,
 }
 
 /// `sakshi inspect`.

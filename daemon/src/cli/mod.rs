@@ -20,6 +20,7 @@ mod seal;
 #[cfg(feature = "lab")]
 mod stamp;
 mod talk;
+mod validate;
 mod verify;
 
 use std::process::ExitCode;
@@ -82,5 +83,7 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Phase(args) => talk::phase(args),
         Command::Clean(args) => run::clean(&args),
         Command::Doctor(args) => doctor::doctor(&args),
+        Command::Validate(args) => validate::validate(&args),
+        Command::ValidatePart(part) => validate::part(part),
     }
 }

@@ -19,6 +19,7 @@ mod replay;
 mod seal;
 mod setup;
 pub mod taken_out;
+pub mod validation;
 mod worker;
 
 pub use compare::{Compared, DIFFERENCES_MAX, Difference, compare_case};
