@@ -24,9 +24,13 @@ const SYSTEM_TOOLS: [(&str, &str); 5] = [
 ];
 
 /// Programs that judge our files in tests, which need not be root.
-const JUDGES: [(&str, &str); 3] = [
+const JUDGES: [(&str, &str); 5] = [
     ("tshark", "tshark"),
     ("python3", "python3-venv"),
+    // Reads what was written on paper.
+    ("pdftotext", "poppler-utils"),
+    // Makes the answers of a time stamping authority.
+    ("openssl", "openssl"),
     // Opens an encrypted bundle.
     ("age", "age"),
 ];

@@ -102,6 +102,9 @@ pub enum SessionError {
     /// The file that answers what a case must have cannot be used.
     #[error("{0}")]
     Authority(#[from] TomlError),
+    /// The report of a validation cannot be used.
+    #[error(transparent)]
+    Validation(#[from] crate::validate::Error),
     /// A hand-over that has not been yet.
     #[error("{when} lies in the future (it is {now}): give the time of the hand-over, or set the clock", when = .when.local(), now = .now.local())]
     NotYet {

@@ -21,6 +21,7 @@ use super::{
     packets::{Keeper, Keeping},
     recover::{self, Since},
     setup::{InventoryFrom, Materials, problem_gap},
+    validation,
     worker::{First, Worker},
 };
 use crate::{
@@ -71,6 +72,8 @@ pub struct RunConfig {
     pub packets_quota: u64,
     /// How the handset was rooted, as somebody stated it; none: as the case's authority says.
     pub rooted: Option<String>,
+    /// Report of a validation that is recorded with the session.
+    pub validation: Option<PathBuf>,
 }
 
 /// Watches until told to stop. `announce` is told, once, that packets are being watched.
@@ -90,6 +93,11 @@ pub fn run(
         &from,
         clock.as_ref(),
     );
+    let reports = validation::drafts(
+        config.validation.as_deref(),
+        Some(&machine::kernel_release()),
+        clock.now(),
+    )?;
     let (store, not_watched) = open_case(config, clock, &materials)?;
     let session = store.next_session();
     let server = Server::bind(&store.case().meta().id).map_err(SessionError::Control)?;
@@ -101,6 +109,7 @@ pub fn run(
         session: Draft::new(Kind::SESSION, &record)?,
         doctor: Draft::new(Kind::DOCTOR, &examination)?,
         device: Draft::new(Kind::DEVICE, &with_root(facts, config, &store)?)?,
+        reports,
         events: first_events(&materials, &started, not_watched, clock.now()),
         apps: apps_at_start((from, stamps), &materials, &store)?,
     };
