@@ -80,6 +80,8 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["evidence", "time"]),
+    ("paper", &["evidence", "report", "time"]),
+    ("stamp", &["time"]),
     ("control", &["evidence", "time"]),
     (
         "doctor",
@@ -93,6 +95,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "time",
         ],
     ),
+    ("validate", &["evidence", "platform", "time"]),
     (
         "session",
         &[
@@ -107,6 +110,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "platform",
             "rules",
             "time",
+            "validate",
         ],
     ),
     ("cli", ANY),

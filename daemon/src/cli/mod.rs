@@ -11,9 +11,16 @@ mod export;
 mod head;
 mod inspect;
 mod output;
+#[cfg(feature = "lab")]
+mod paper;
 mod read;
+mod replay;
 mod run;
+mod seal;
+#[cfg(feature = "lab")]
+mod stamp;
 mod talk;
+mod validate;
 mod verify;
 
 use std::process::ExitCode;
@@ -61,6 +68,13 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Findings(args) => read::findings(&args),
         Command::Export(args) => export::export(args),
         Command::Coverage(args) => read::coverage(&args),
+        #[cfg(feature = "lab")]
+        Command::Certificate(args) => paper::certificate(&args),
+        #[cfg(feature = "lab")]
+        Command::Summary(args) => paper::summary(&args),
+        #[cfg(feature = "lab")]
+        Command::Timestamp(command) => stamp::timestamp(command),
+        Command::Seal(args) => seal::seal(&args),
         Command::Head(args) => head::head(&args),
         Command::Verify(args) => verify::verify(args),
         Command::Status(args) => talk::status(&args),
@@ -69,5 +83,7 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Phase(args) => talk::phase(args),
         Command::Clean(args) => run::clean(&args),
         Command::Doctor(args) => doctor::doctor(&args),
+        Command::Validate(args) => validate::validate(&args),
+        Command::ValidatePart(part) => validate::part(part),
     }
 }

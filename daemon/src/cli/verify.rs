@@ -8,10 +8,12 @@ use super::{
     args::{TextOrJson, VerifyArgs},
     authority::standing,
     output::{self, Stdout, say},
+    replay,
 };
 use crate::evidence::Reader;
 
-/// Says whether the evidence is intact.
+/// Says whether the evidence is intact and, if it is asked, whether its journal gives the same
+/// findings again.
 pub fn verify(args: VerifyArgs) -> Result<Outcome, Failure> {
     let bar = output::progress(0, "verifying");
     let mut stage = Stage::Records;
@@ -41,9 +43,16 @@ pub fn verify(args: VerifyArgs) -> Result<Outcome, Failure> {
         }
     }
     out.close()?;
-    Ok(match verification.exit_code() {
+    let verified = match verification.exit_code() {
         0 => Outcome::Done,
         1 => Outcome::No,
         code => Outcome::Other(code),
-    })
+    };
+    if verified == Outcome::No || !args.replay {
+        return Ok(verified);
+    }
+    match replay::replay(&args.case, args.format)? {
+        Outcome::Done => Ok(verified),
+        different => Ok(different),
+    }
 }

@@ -6,6 +6,7 @@
 
 pub mod authority;
 pub mod body;
+pub mod bundle;
 pub mod canonical;
 mod case;
 pub mod device;
@@ -21,6 +22,7 @@ pub mod signing;
 mod snapshot;
 mod store;
 pub mod thread;
+mod ustar;
 
 pub use case::{Case, CaseBody, CaseFiles, CaseMeta, FileEntry, FilesBody};
 pub use error::StoreError;
