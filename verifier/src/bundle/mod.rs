@@ -66,16 +66,7 @@ pub fn verify_bundle(
         unchecked: [false; 2],
     };
     let folder = private_folder()?;
-    let unpacked = match unpacking.unpack(folder.path()) {
-        Ok(unpacked) => unpacked,
-        Err(ArchiveError::Flaw { offset, what }) => {
-            let flaw = Flaw::Archive { offset, what };
-            unpacking.damages.add(Subject::Bundle, flaw);
-            None
-        }
-        Err(ArchiveError::Read(error)) => return Err(VerifyError::io(name, error)),
-        Err(ArchiveError::Write(error)) => return Err(VerifyError::no_copy(error)),
-    };
+    let unpacked = unpacking.unpack_or_note(folder.path(), name)?;
     let Unpacking {
         archive,
         mut damages,
@@ -142,6 +133,24 @@ struct Unpacking<'a, R> {
 }
 
 impl<R: Read> Unpacking<'_, R> {
+    /// Reads all, and notes where it is not as the format says; then there is none.
+    fn unpack_or_note(
+        &mut self,
+        folder: &Path,
+        name: &Path,
+    ) -> Result<Option<Unpacked>, VerifyError> {
+        match self.unpack(folder) {
+            Ok(unpacked) => Ok(unpacked),
+            Err(ArchiveError::Flaw { offset, what }) => {
+                let flaw = Flaw::Archive { offset, what };
+                self.damages.add(Subject::Bundle, flaw);
+                Ok(None)
+            }
+            Err(ArchiveError::Read(error)) => Err(VerifyError::io(name, error)),
+            Err(ArchiveError::Write(error)) => Err(VerifyError::no_copy(error)),
+        }
+    }
+
     /// Reads all; the database goes into `folder`. None when manifest or signature cannot be
     /// understood, which is noted.
     fn unpack(&mut self, folder: &Path) -> Result<Option<Unpacked>, ArchiveError> {
