@@ -76,38 +76,46 @@ pub fn verify_bundle(
         ..
     } = unpacking;
     let Some(unpacked) = unpacked else {
-        let nothing = Walked {
-            chain: None,
-            unlisted: Vec::new(),
-        };
-        return Ok(conclude(nothing, damages, None));
+        return Ok(conclude(Walked::nothing(), damages, None));
     };
     let opened = if files.contains_key(DATABASE_FILE) {
         Snapshot::open_own(folder)?
     } else {
         Opened::Missing
     };
+    let metadata = &unpacked.metadata;
+    let read = Files::Read(&files);
     let walked = case::walk(
         name,
-        &unpacked.metadata,
+        metadata,
         opened,
-        &Files::Read(&files),
+        &read,
         expected,
         &mut damages,
         progress,
-    )?;
+    );
+    let walked = match walked {
+        Ok(walked) => walked,
+        // What the manifest already tells of these files is the reason.
+        Err(_) if damages.total() > 0 => Walked::nothing(),
+        Err(error) => return Err(error),
+    };
     check_seal(&unpacked, &walked, &mut damages);
-    let names = ["SHA-1", "MD5"].into_iter().zip(unchecked);
     let facts = BundleFacts {
         files: files.len() as u64,
         bytes: archive.offset(),
         manifest: unpacked.hash,
-        unchecked: names
-            .filter(|(_, unchecked)| *unchecked)
-            .map(|(name, _)| name.to_owned())
-            .collect(),
+        unchecked: names(unchecked),
     };
     Ok(conclude(walked, damages, Some(facts)))
+}
+
+/// The names of the hashes that were not checked.
+fn names(unchecked: [bool; 2]) -> Vec<String> {
+    let all = ["SHA-1", "MD5"].into_iter().zip(unchecked);
+    all.filter(|(_, unchecked)| *unchecked)
+        .map(|(name, _)| name.to_owned())
+        .collect()
 }
 
 /// What was read of a bundle that could be read to its end.
