@@ -25,3 +25,4 @@ pub mod session;
 #[cfg(feature = "lab")]
 pub mod stamp;
 pub mod time;
+pub mod validate;

@@ -24,7 +24,7 @@ Usage: cargo xtask <command>
   cross [musl] [android] [--compare]   build what runs on the phone (docs/building.md)
   cross --tests [--all]                the unit tests (all: the slow ones too) on arm64, emulated
   cross --stand-in                     build the shim with a folder that looks like an NDK
-  handset [--power-cuts N] [--bless]   boot the phone's binary on a virtual handset
+  handset [--power-cuts N] [--validate] [--bless]  boot the phone's binary on a virtual handset
   bpf                                  compile the program that reads owners in the kernel
   data DBIP.tgz [--aws FILE] [--check] rebuild the embedded location data (docs/data.md)
   help                                 this text
