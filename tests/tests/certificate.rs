@@ -298,24 +298,38 @@ fn texts_of_people_stay_texts_and_stay_on_the_page() {
 }
 
 #[test]
-fn a_bundle_gives_the_same_and_its_other_hashes() {
+fn a_sealed_bundle_gives_the_same_and_its_other_hashes() {
     if !poppler("the certificate of a bundle") {
         return;
     }
     let (dir, case) = stated(|demo| demo);
     let bundle = dir.path().join("case.tar");
-    bundle_writer::write(&case, &bundle).expect("a bundle");
-    let hash = bundle_writer::sha256(&fs::read(&bundle).expect("the bundle"));
+    daemon::output(["seal", text(&case), "-o", text(&bundle), "--also", "sha1"]).expect("sealed");
+    let before = fs::read(&bundle).expect("the bundle");
+    let hash = bundle_writer::sha256(&before);
     let drafts = drafts(&bundle, "en");
+    assert_eq!(
+        fs::read(&bundle).ok(),
+        Some(before),
+        "the bundle was changed"
+    );
     let list = String::from_utf8_lossy(&drafts["hashes.sha256"]).into_owned();
     assert!(list.starts_with(&format!("{hash}  case.tar\n")), "{list}");
     assert!(list.contains("  case/evidence.db\n"), "{list}");
     let said = read(&drafts["certificate-phone-en.pdf"]);
     contains(
         &said,
-        &["[x] SHA1 [x] SHA256 [ ] MD5", "SHA1 da39a3ee", &hash],
+        &[
+            "[x] SHA1 [x] SHA256 [ ] MD5",
+            "SHA1 ",
+            &hash,
+            "Last signed checkpoint: ",
+        ],
     );
     assert!(!said.contains("not sealed"), "{said}");
+    let page = daemon::output(["summary", text(&bundle)]).expect("a summary");
+    contains(&page, &["Its code for paper", "Manifest's SHA-256", &hash]);
+    assert!(!page.contains("not signed"), "{page}");
 }
 
 #[test]

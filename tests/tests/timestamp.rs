@@ -13,7 +13,6 @@ use std::{
 use sakshi_tests::{
     bundle_writer,
     daemon::{self, text},
-    sample,
 };
 use tempfile::TempDir;
 
@@ -80,7 +79,7 @@ distinguished_name = name
 [name]
 ";
 
-/// A bundle of a sample case, and a folder in which authorities are made.
+/// A sealed bundle, and a folder in which authorities are made.
 struct Lab {
     dir: TempDir,
     bundle: PathBuf,
@@ -89,11 +88,12 @@ struct Lab {
 impl Lab {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let sample = sample::write(dir.path()).expect("written");
         let case = dir.path().join("case");
-        daemon::output(sample.inspect(&case).iter().map(String::as_str)).expect("inspected");
         let bundle = dir.path().join("case.tar");
-        bundle_writer::write(&case, &bundle).expect("a bundle");
+        let authority = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/demo/authority.toml");
+        let prepare = ["case", "new", text(&case), "--from", text(&authority)];
+        daemon::output(prepare).expect("prepared");
+        daemon::output(["seal", text(&case), "-o", text(&bundle)]).expect("sealed");
         Self { dir, bundle }
     }
 
