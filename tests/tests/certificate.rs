@@ -192,6 +192,16 @@ fn facts_are_filled_in_and_what_a_person_must_say_is_not() {
             "____________(yes / no)",
         ],
     );
+    assert!(!english.to_lowercase().contains("violat"));
+}
+
+#[test]
+fn hindi_says_the_same_and_of_the_computer_nothing_is_known() {
+    if !poppler("the certificate in Hindi") {
+        return;
+    }
+    let (_dir, case) = stated(|demo| demo);
+    let drafts = drafts(&case, "both");
     let hindi = read(&drafts["certificate-phone-hi.pdf"]);
     contains(
         &hindi,
@@ -220,9 +230,7 @@ fn facts_are_filled_in_and_what_a_person_must_say_is_not() {
         ],
     );
     assert!(!pc.contains("SAMPLE virtual handset"), "{pc}");
-    for said in [&english, &hindi, &pc] {
-        assert!(!said.to_lowercase().contains("violat"));
-    }
+    assert!(!pc.to_lowercase().contains("violat"));
 }
 
 #[test]
@@ -340,6 +348,8 @@ fn every_time_of_not_working_is_listed() {
     let handset = Handset::start().expect("a virtual handset");
     let case = handset.dir().join("case");
     let watch = Daemon::start(&handset, &case, &[]).expect("the daemon watches");
+    // Told only when it is committed, and the session's beginning with it.
+    watch.phase("idle").expect("a phase");
     watch.kill().expect("killed");
     daemon::clean(&handset).expect("cleaned");
     let watch = Daemon::start(&handset, &case, &[]).expect("it watches again");

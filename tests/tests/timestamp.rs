@@ -13,6 +13,7 @@ use std::{
 use sakshi_tests::{
     bundle_writer,
     daemon::{self, text},
+    sample,
 };
 use tempfile::TempDir;
 
@@ -93,6 +94,8 @@ impl Lab {
         let authority = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/demo/authority.toml");
         let prepare = ["case", "new", text(&case), "--from", text(&authority)];
         daemon::output(prepare).expect("prepared");
+        let inspect = sample::write(dir.path()).expect("written").inspect(&case);
+        daemon::output(inspect.iter().map(String::as_str)).expect("inspected");
         daemon::output(["seal", text(&case), "-o", text(&bundle)]).expect("sealed");
         Self { dir, bundle }
     }
