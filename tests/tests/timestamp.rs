@@ -143,7 +143,7 @@ impl Lab {
     }
 
     /// The authority's answer to a request.
-    fn answer(&self, authority: &Path, request: &Path) -> PathBuf {
+    fn answer(authority: &Path, request: &Path) -> PathBuf {
         let request = text(request);
         openssl(
             authority,
@@ -208,7 +208,7 @@ fn openssl_reads_the_request_and_it_is_the_same_again() {
     let digits: String = said
         .lines()
         .filter_map(|line| line.trim().split_once(" - "))
-        .flat_map(|(_, rest)| rest.split("   ").next())
+        .filter_map(|(_, rest)| rest.split("   ").next())
         .flat_map(str::chars)
         .filter(char::is_ascii_hexdigit)
         .collect();
@@ -230,7 +230,7 @@ fn an_answer_of_each_kind_of_key_holds() {
     let request = lab.request();
     for (name, kind) in [("rsa", RSA), ("p256", P256), ("p384", P384)] {
         let authority = lab.authority(name, kind, "good");
-        let answer = lab.answer(&authority, &request);
+        let answer = Lab::answer(&authority, &request);
         let (code, said) = lab.verify(&answer, &authority.join("ca.pem"));
         assert_eq!(code, Some(0), "{name}: {said}");
         for part in [
@@ -272,7 +272,7 @@ fn an_answer_of_each_kind_of_key_holds() {
     let authority = lab.dir.path().join("p256");
     let old = CONFIGURATION.replace("ess_cert_id_alg = sha256", "ess_cert_id_alg = sha1");
     fs::write(authority.join("ts.cnf"), old).expect("written");
-    let answer = lab.answer(&authority, &request);
+    let answer = Lab::answer(&authority, &request);
     let (code, said) = lab.verify(&answer, &authority.join("ca.pem"));
     assert_eq!(code, Some(0), "{said}");
 }
@@ -286,7 +286,7 @@ fn an_answer_for_something_else_does_not_hold() {
     let authority = lab.authority("one", P256, "good");
     let other = lab.authority("other", P256, "good");
     let request = lab.request();
-    let answer = lab.answer(&authority, &request);
+    let answer = Lab::answer(&authority, &request);
     let roots = authority.join("ca.pem");
     let refused = |answer: &Path, roots: &Path, why: &str| {
         let (code, said) = lab.verify(answer, roots);
@@ -307,7 +307,7 @@ fn an_answer_for_something_else_does_not_hold() {
             text(&wrong)
         ),
     );
-    let stamped = lab.answer(&other, &wrong);
+    let stamped = Lab::answer(&other, &wrong);
     refused(&stamped, &other.join("ca.pem"), "it stamps something else");
     let attached = run(&["timestamp", "attach", text(&lab.bundle), text(&stamped)]);
     assert_eq!(attached.status.code(), Some(3), "{attached:?}");
@@ -319,7 +319,7 @@ fn an_answer_for_something_else_does_not_hold() {
         &format!("ts -query -digest {hash} -sha256 -out {}", text(&bare)),
     );
     refused(
-        &lab.answer(&authority, &bare),
+        &Lab::answer(&authority, &bare),
         &roots,
         "certificate is not in it",
     );
@@ -334,11 +334,11 @@ fn an_answer_for_something_else_does_not_hold() {
         ),
     );
     refused(
-        &lab.answer(&other, &sha1),
+        &Lab::answer(&other, &sha1),
         &roots,
         "the authority refused (status 2)",
     );
-    let answer = lab.answer(&authority, &request);
+    let answer = Lab::answer(&authority, &request);
     let (code, said) = lab.verify(&answer, &lab.bundle);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("the roots cannot be read"), "{said}");
@@ -365,7 +365,7 @@ fn a_certificate_for_another_purpose_does_not_hold() {
     let lab = Lab::new();
     let request = lab.request();
     let good = lab.authority("good", P256, "good");
-    lab.answer(&good, &request);
+    Lab::answer(&good, &request);
     for extensions in ["server", "both", "open", "none"] {
         // openssl makes no answer with such a certificate: it is put into a good authority's answer
         // in place of that one's, signed by the same key.
@@ -437,7 +437,7 @@ fn no_changed_or_cut_answer_holds() {
     }
     let lab = Lab::new();
     let authority = lab.authority("one", P256, "good");
-    let answer = fs::read(lab.answer(&authority, &lab.request())).expect("the answer");
+    let answer = fs::read(Lab::answer(&authority, &lab.request())).expect("the answer");
     let manifest = lab.dir.path().join("manifest.json");
     let bundle = fs::read(&lab.bundle).expect("the bundle");
     let end = bundle
