@@ -181,8 +181,8 @@ fn tshark(file: &Path) -> Vec<Seen> {
         .collect()
 }
 
-/// The packets of the journal, by session and number, as far as it kept their bytes.
-fn journal(case: &Path) -> BTreeMap<(u64, u64), Vec<u8>> {
+/// Packets of the journal, by session and number, as far as it kept their bytes.
+fn journal(case: &Path, wanted: &BTreeSet<(u64, u64)>) -> BTreeMap<(u64, u64), Vec<u8>> {
     let reader = Reader::open(case).expect("the case");
     let mut session = 0;
     let mut packets = BTreeMap::new();
@@ -195,7 +195,9 @@ fn journal(case: &Path) -> BTreeMap<(u64, u64), Vec<u8>> {
         };
         let block = read_block(&attachment).expect("a block");
         for input in block.inputs.iter() {
-            if let Input::Packet(packet) = input {
+            if let Input::Packet(packet) = input
+                && wanted.contains(&(session, packet.frame))
+            {
                 packets.insert((session, packet.frame), packet.data.to_vec());
             }
         }
@@ -203,94 +205,18 @@ fn journal(case: &Path) -> BTreeMap<(u64, u64), Vec<u8>> {
     packets
 }
 
-/// The records of a kind.
-fn of_kind<'a>(records: &'a [Value], kind: &str) -> Vec<&'a Value> {
-    let of_kind = records.iter().filter(|record| record["kind"] == kind);
-    of_kind.map(|record| &record["body"]).collect()
-}
-
-fn numbers<T: TryFrom<u64>>(list: &Value) -> Vec<T> {
-    let list = list.as_array().expect("a list").iter();
-    list.filter_map(|number| T::try_from(number.as_u64()?).ok())
+/// The bodies of a kind. A full run has a million records of other kinds.
+fn of_kind(case: &Path, kind: &Kind) -> Vec<Value> {
+    let reader = Reader::open(case).expect("the case");
+    let records = reader.records(std::slice::from_ref(kind));
+    records
+        .map(|record| serde_json::from_str(&record.expect("a record").body).expect("JSON"))
         .collect()
 }
 
-fn text(value: &Value) -> String {
-    value.as_str().expect("a text").to_owned()
-}
-
-/// Holds a case's segments against its records, its findings, its journal, and tshark.
-fn check(case: &Path) {
-    let records = daemon::export(case, "records").expect("records");
-    let dropped: BTreeSet<String> = of_kind(&records, "segment_dropped")
-        .iter()
-        .map(|body| text(&body["path"]))
-        .collect();
-    let mut seen = BTreeMap::new();
-    for body in of_kind(&records, "segment") {
-        let path = text(&body["path"]);
-        if dropped.contains(&path) {
-            assert!(!case.join(&path).exists(), "{path} was dropped");
-            continue;
-        }
-        let read = tshark(&case.join(&path));
-        assert_eq!(Some(read.len() as u64), body["packets"].as_u64(), "{path}");
-        seen.insert(path, read);
-    }
-    let files = fs::read_dir(case.join("packets")).into_iter().flatten();
-    let files = files.map(|file| file.expect("a file").file_name());
-    let files: BTreeSet<String> = files
-        .map(|name| format!("packets/{}", name.display()))
-        .collect();
-    assert_eq!(
-        files,
-        seen.keys().cloned().collect(),
-        "each file is on record"
-    );
-    let with_uid = seen.values().flatten().filter(|seen| seen.uid.is_some());
-    let uids: BTreeSet<u32> = with_uid.filter_map(|seen| seen.uid).collect();
-    let apps = [cast::PUSH, cast::WEATHER, cast::STATS].map(|app| app.uid());
-    assert!(
-        apps.iter().all(|uid| uids.contains(uid)),
-        "tshark shows {uids:?}"
-    );
-    let journal = journal(case);
-    let contacts: BTreeMap<String, &Value> = of_kind(&records, "contact")
-        .into_iter()
-        .map(|body| (text(&body["contact"]), body))
-        .collect();
-    let mut pointed = 0;
-    for body in of_kind(&records, "packets") {
-        let Some(path) = body["segment"]
-            .as_str()
-            .filter(|path| !dropped.contains(*path))
-        else {
-            continue;
-        };
-        let contact = contacts[body["contact"].as_str().expect("a label")];
-        check_packets(case, path, (body, contact), &seen[path], &journal);
-        pointed += 1;
-    }
-    assert!(pointed > 0);
-}
-
-/// What a `packets` record points to: as the journal has it, and of the contact.
-fn check_packets(
-    case: &Path,
-    path: &str,
-    (body, contact): (&Value, &Value),
-    seen: &[Seen],
-    journal: &BTreeMap<(u64, u64), Vec<u8>>,
-) {
-    let (frames, live): (Vec<u32>, Vec<u64>) = (numbers(&body["frames"]), numbers(&body["live"]));
-    assert_eq!(frames.len(), live.len());
-    let kept = packets_of(case, path, &frames)
-        .expect("a segment")
-        .expect("its path");
-    assert_eq!(kept.len(), frames.len(), "{path}: {body}");
-    let label = text(&body["contact"]);
-    let session = label.split('-').next().and_then(|text| text.parse().ok());
-    let session: u64 = session.expect("a session");
+/// The session in a `packets` record's label.
+fn session_of(body: &Value) -> u64 {
+    let session = session_of(body);
     let endpoint: IpAddr = text(&contact["endpoint"]["addr"])
         .parse()
         .expect("an address");
@@ -401,8 +327,7 @@ fn findings_keep_their_packets_within_the_quota() {
     let summary = daemon.stop().expect("a summary");
     let sent = counter::read(&handset).expect("counters");
     let findings = check_findings(&case);
-    let records = daemon::export(&case, "records").expect("records");
-    let dropped = of_kind(&records, "segment_dropped");
+    let dropped = of_kind(&case, &Kind::SEGMENT_DROPPED);
     let sum = |key: &str| {
         dropped
             .iter()
@@ -456,8 +381,7 @@ fn what_a_killed_daemon_kept_is_on_record_after_the_next_start() {
         app.finish().expect("an app that sent all");
     }
     daemon.stop().expect("a summary");
-    let records = daemon::export(&case, "records").expect("records");
-    let segments = of_kind(&records, "segment");
+    let segments = of_kind(&case, &Kind::SEGMENT);
     let recovered = segments.iter().filter(|body| body["reason"] == "recovery");
     assert!(recovered.clone().count() >= 3, "{segments:?}");
     assert!(recovered.clone().all(|body| body["flows"].is_null()));
