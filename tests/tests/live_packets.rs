@@ -216,6 +216,95 @@ fn of_kind(case: &Path, kind: &Kind) -> Vec<Value> {
 
 /// The session in a `packets` record's label.
 fn session_of(body: &Value) -> u64 {
+    let label = text(&body["contact"]);
+    let number = label.split('-').next().and_then(|text| text.parse().ok());
+    number.expect("a session")
+}
+
+fn numbers<T: TryFrom<u64>>(list: &Value) -> Vec<T> {
+    let list = list.as_array().expect("a list").iter();
+    list.filter_map(|number| T::try_from(number.as_u64()?).ok())
+        .collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
+}
+
+/// Holds a case's segments against its records, its findings, its journal, and tshark.
+fn check(case: &Path) {
+    let dropped: BTreeSet<String> = of_kind(case, &Kind::SEGMENT_DROPPED)
+        .iter()
+        .map(|body| text(&body["path"]))
+        .collect();
+    let mut seen = BTreeMap::new();
+    for body in of_kind(case, &Kind::SEGMENT) {
+        let path = text(&body["path"]);
+        if dropped.contains(&path) {
+            assert!(!case.join(&path).exists(), "{path} was dropped");
+            continue;
+        }
+        let read = tshark(&case.join(&path));
+        assert_eq!(Some(read.len() as u64), body["packets"].as_u64(), "{path}");
+        seen.insert(path, read);
+    }
+    let files = fs::read_dir(case.join("packets")).into_iter().flatten();
+    let files = files.map(|file| file.expect("a file").file_name());
+    let files: BTreeSet<String> = files
+        .map(|name| format!("packets/{}", name.display()))
+        .collect();
+    assert_eq!(
+        files,
+        seen.keys().cloned().collect(),
+        "each file is on record"
+    );
+    let with_uid = seen.values().flatten().filter(|seen| seen.uid.is_some());
+    let uids: BTreeSet<u32> = with_uid.filter_map(|seen| seen.uid).collect();
+    let apps = [cast::PUSH, cast::WEATHER, cast::STATS].map(|app| app.uid());
+    assert!(
+        apps.iter().all(|uid| uids.contains(uid)),
+        "tshark shows {uids:?}"
+    );
+    let packets = of_kind(case, &Kind::PACKETS);
+    let wanted = packets.iter().flat_map(|body| {
+        let session = session_of(body);
+        let live = numbers(&body["live"]).into_iter();
+        live.map(move |live| (session, live))
+    });
+    let journal = journal(case, &wanted.collect());
+    let contacts: BTreeMap<String, Value> = of_kind(case, &Kind::CONTACT)
+        .into_iter()
+        .map(|body| (text(&body["contact"]), body))
+        .collect();
+    let mut pointed = 0;
+    for body in &packets {
+        let Some(path) = body["segment"]
+            .as_str()
+            .filter(|path| !dropped.contains(*path))
+        else {
+            continue;
+        };
+        let contact = &contacts[body["contact"].as_str().expect("a label")];
+        check_packets(case, path, (body, contact), &seen[path], &journal);
+        pointed += 1;
+    }
+    assert!(pointed > 0);
+}
+
+/// What a `packets` record points to: as the journal has it, and of the contact.
+fn check_packets(
+    case: &Path,
+    path: &str,
+    (body, contact): (&Value, &Value),
+    seen: &[Seen],
+    journal: &BTreeMap<(u64, u64), Vec<u8>>,
+) {
+    let (frames, live): (Vec<u32>, Vec<u64>) = (numbers(&body["frames"]), numbers(&body["live"]));
+    assert_eq!(frames.len(), live.len());
+    let kept = packets_of(case, path, &frames)
+        .expect("a segment")
+        .expect("its path");
+    assert_eq!(kept.len(), frames.len(), "{path}: {body}");
     let session = session_of(body);
     let endpoint: IpAddr = text(&contact["endpoint"]["addr"])
         .parse()
