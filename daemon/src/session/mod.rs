@@ -16,8 +16,10 @@ mod live;
 mod packets;
 mod recover;
 mod replay;
+mod seal;
 mod setup;
 pub mod taken_out;
+pub mod validation;
 mod worker;
 
 pub use compare::{Compared, DIFFERENCES_MAX, Difference, compare_case};
@@ -25,4 +27,5 @@ pub use error::SessionError;
 pub use examine::{ExamineConfig, examine};
 pub use inspect::{InspectConfig, Inspected, Unread, inspect};
 pub use live::{RunConfig, run};
+pub use seal::seal;
 pub use setup::load_rules;
