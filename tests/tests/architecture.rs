@@ -72,7 +72,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "time",
         ],
     ),
-    ("report", &["evidence", "time"]),
+    ("report", &["evidence", "input", "packet", "time"]),
     ("control", &["evidence", "time"]),
     (
         "doctor",
