@@ -36,6 +36,13 @@ const RESOLVER: &str = "resolver";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContactId(u32);
 
+impl ContactId {
+    /// Its number in the session, from 1, as in its label.
+    pub const fn number(self) -> u32 {
+        self.0.saturating_add(1)
+    }
+}
+
 /// What makes two flows the same contact.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
@@ -205,7 +212,13 @@ impl ContactBook {
 
     /// The contact's name in records.
     pub fn label(&self, id: ContactId) -> String {
-        format!("{}-{}", self.session, u64::from(id.0) + 1)
+        format!("{}-{}", self.session, id.number())
+    }
+
+    /// Whether a rule says something of the contact other than *excepted*.
+    pub fn has_finding(&self, id: ContactId) -> bool {
+        let entry = self.entries.get(id.0 as usize);
+        entry.is_some_and(|entry| not_excepted(&entry.verdicts) > 0)
     }
 
     /// Finds or makes the contact of a settled flow and judges a new one; none when the book is

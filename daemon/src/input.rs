@@ -103,6 +103,36 @@ pub struct Packet<'a> {
     pub data: &'a [u8],
 }
 
+impl Packet<'_> {
+    /// What is known of it beside its bytes.
+    pub const fn without_data(&self) -> Packet<'static> {
+        let Self {
+            at,
+            time_basis,
+            link,
+            vantage,
+            uid,
+            interface,
+            original_len,
+            source,
+            frame,
+            data: _,
+        } = *self;
+        Packet {
+            at,
+            time_basis,
+            link,
+            vantage,
+            uid,
+            interface,
+            original_len,
+            source,
+            frame,
+            data: &[],
+        }
+    }
+}
+
 /// Transport protocol of a socket that the kernel can be asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -407,30 +437,7 @@ impl Batch {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(packet.data);
         let end = self.bytes.len();
-        let Packet {
-            at,
-            time_basis,
-            link,
-            vantage,
-            uid,
-            interface,
-            original_len,
-            source,
-            frame,
-            data: _,
-        } = *packet;
-        let packet = Packet {
-            at,
-            time_basis,
-            link,
-            vantage,
-            uid,
-            interface,
-            original_len,
-            source,
-            frame,
-            data: &[],
-        };
+        let packet = packet.without_data();
         self.entries
             .push(Entry::Packet(PacketEntry { packet, start, end }));
     }

@@ -49,6 +49,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("journal_inputs", evidence::journal_inputs),
     ("canonical", evidence::canonical),
     ("control_request", evidence::control_request),
+    ("segment_blocks", evidence::segment_blocks),
     ("kernel_config", doctor::kernel_config),
     ("machine_files", doctor::machine_files),
     ("pipeline", pipeline::pipeline),

@@ -86,6 +86,7 @@ targets! {
     journal_inputs: EXECUTIONS_SLOW;
     canonical: EXECUTIONS;
     control_request: EXECUTIONS;
+    segment_blocks: EXECUTIONS;
     kernel_config: EXECUTIONS;
     machine_files: EXECUTIONS;
     pipeline: EXECUTIONS_SLOW;

@@ -13,10 +13,12 @@ use crate::steps::{Outcome, run};
 /// Cargo's own tools: the subcommands, which the packages `cargo-…` bring.
 const CARGO_TOOLS: [&str; 2] = ["nextest", "deny"];
 /// Programs of the system: the program and its Debian package.
-const SYSTEM_TOOLS: [(&str, &str); 4] = [
+const SYSTEM_TOOLS: [(&str, &str); 5] = [
     ("ip", "iproute2"),
     ("iptables", "iptables"),
     ("ip6tables", "iptables"),
+    // Reads segments and exports of packets.
+    ("tshark", "tshark"),
     // Compiles the program that reads owners, to compare it with what is embedded.
     ("clang", "clang"),
 ];

@@ -7,7 +7,7 @@ use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{report::filter::UNKNOWN_COUNTRY, time::Timestamp};
+use crate::{evidence::segments::QUOTA_MIN, report::filter::UNKNOWN_COUNTRY, time::Timestamp};
 
 /// A witness of what a handset's apps send, and where.
 #[derive(Debug, Parser)]
@@ -227,6 +227,10 @@ pub struct RunArgs {
     /// How the closing summary is shown on standard output.
     #[arg(long, value_enum, default_value = "text")]
     pub format: TextOrJson,
+    /// Bytes of the case that kept packets may take: a number, or one with K, M or G (powers of 1024);
+    /// 0 keeps none.
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = packets_quota)]
+    pub packets_quota: u64,
     /// Receive buffer of the capture sockets in bytes (for tests of overload).
     #[arg(long, value_name = "BYTES", hide = true)]
     pub receive_buffer: Option<usize>,
@@ -508,4 +512,26 @@ pub struct CleanArgs {
     /// Folder of a BPF file system that every process sees, instead of /sys/fs/bpf.
     #[arg(long, value_name = "DIR", hide = true)]
     pub bpffs: Option<PathBuf>,
+}
+
+/// A quota for kept packets in bytes: 0, or at least [`QUOTA_MIN`].
+fn packets_quota(text: &str) -> Result<u64, String> {
+    let unit = text.find(|character: char| !character.is_ascii_digit());
+    let (number, unit) = text.split_at(unit.unwrap_or(text.len()));
+    let shift = match unit {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => return Err("give a number of bytes, or one with K, M or G behind it".to_owned()),
+    };
+    let bytes = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(1 << shift));
+    match bytes {
+        Some(bytes) if bytes == 0 || bytes >= QUOTA_MIN => Ok(bytes),
+        Some(_) => Err("give at least 1M, or 0 to keep none".to_owned()),
+        None => Err("give a number of bytes below 2^64".to_owned()),
+    }
 }

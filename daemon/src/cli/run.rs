@@ -39,6 +39,7 @@ pub fn run(args: RunArgs) -> Result<Outcome, Failure> {
         receive_buffer: args.receive_buffer,
         commands: Commands::named(&args.iptables),
         bpffs: args.bpffs,
+        packets_quota: args.packets_quota,
         rooted: given("--rooted", args.rooted)?,
     };
     let summary = watch(&config, &(Arc::new(SystemClock) as _), &mut |status| {

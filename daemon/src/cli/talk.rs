@@ -100,6 +100,19 @@ fn unexpected(answer: &Answer) -> Failure {
     }
 }
 
+fn kept_text(status: &Status) -> String {
+    let Status {
+        packets_kept,
+        packets_bytes,
+        packets_quota,
+        ..
+    } = status;
+    match packets_quota {
+        0 => "no packets (--packets-quota 0)".to_owned(),
+        _ => format!("{packets_kept} packets, {packets_bytes} of {packets_quota} bytes"),
+    }
+}
+
 fn status_text(status: &Status) -> String {
     let lost = status
         .lost
@@ -111,7 +124,7 @@ fn status_text(status: &Status) -> String {
     };
     let mut text = format!(
         "{} since {}\ncase       {} (session {}, process {})\ncapture    {}\nphase      {phase}\n\
-         packets    {} ({lost} lost)\nflows      {}\ncontacts   {}\nfindings   {}\nrecord     {} {}\n",
+         packets    {} ({lost} lost)\nflows      {}\ncontacts   {}\nfindings   {}\nkept       {}\nrecord     {} {}\n",
         status.state,
         status.since.local(),
         status.case,
@@ -122,6 +135,7 @@ fn status_text(status: &Status) -> String {
         status.flows,
         status.contacts,
         status.findings,
+        kept_text(status),
         status.seq,
         status.hash,
     );

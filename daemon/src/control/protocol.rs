@@ -121,6 +121,15 @@ pub struct Status {
     pub findings: u64,
     /// Packets known to be lost; null when some loss could not be counted.
     pub lost: Option<u64>,
+    /// Packets in the case's segments.
+    #[serde(default)]
+    pub packets_kept: u64,
+    /// Bytes of the segments.
+    #[serde(default)]
+    pub packets_bytes: u64,
+    /// Bytes that they may take; 0: none is kept.
+    #[serde(default)]
+    pub packets_quota: u64,
     /// Sequence number of the last durable record.
     pub seq: i64,
     /// Its hash.

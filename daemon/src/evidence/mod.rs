@@ -16,6 +16,7 @@ pub mod journal;
 mod reader;
 mod record;
 pub mod schema;
+pub mod segments;
 pub mod signing;
 mod snapshot;
 mod store;

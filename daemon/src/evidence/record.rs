@@ -84,6 +84,12 @@ kinds! {
     CUSTODY = "custody";
     /// Which handset this is, by its own account.
     DEVICE = "device";
+    /// A segment of kept packets was closed.
+    SEGMENT = "segment";
+    /// A segment gave way to later packets.
+    SEGMENT_DROPPED = "segment_dropped";
+    /// Where packets of a contact with a finding are.
+    PACKETS = "packets";
     /// The second record of a signed case: the public key of its first checkpoint.
     KEY = "key";
     /// Vouches for everything before it, with a signature.

@@ -39,13 +39,15 @@ pub enum GapCause {
     Degraded,
     /// No room was left for the case: the watch ended.
     DiskFull,
+    /// Packets were seen and counted, and not kept in the case's segments.
+    NotKept,
     /// A cause that a later version knows.
     Other(Word),
 }
 
 impl GapCause {
     /// Every cause of this version.
-    const KNOWN: [Self; 11] = [
+    const KNOWN: [Self; 12] = [
         Self::KernelLoss,
         Self::QueueFull,
         Self::RulesMissing,
@@ -57,6 +59,7 @@ impl GapCause {
         Self::TableFull,
         Self::Degraded,
         Self::DiskFull,
+        Self::NotKept,
     ];
 
     /// Its word, as stored.
@@ -73,6 +76,7 @@ impl GapCause {
             Self::TableFull => "table_full",
             Self::Degraded => "degraded",
             Self::DiskFull => "disk_full",
+            Self::NotKept => "not_kept",
             Self::Other(word) => word.as_str(),
         }
     }

@@ -4,6 +4,7 @@
 //! must keep, so that feeding the journal again gives the same records. No I/O, no clock.
 
 mod charges;
+mod kept;
 mod owners;
 mod paths;
 mod process;
@@ -42,6 +43,7 @@ use crate::{
 };
 
 pub use charges::{CHARGES_MAX, EARLY_CHARGES_MAX};
+pub use kept::{FINDING_PACKETS_MAX, FLOW_PACKETS_MAX};
 use sightings::Sightings;
 pub use sightings::{SAME_ENDS_MAX, SIGHTING_WAIT_NANOS, SIGHTINGS_MAX};
 
@@ -100,6 +102,7 @@ pub struct State {
     counted_since: Option<Timestamp>,
     way: Way,
     settled: Option<Settled>,
+    kept: kept::OfFlow,
 }
 
 /// What a flow was settled with.
@@ -160,6 +163,7 @@ pub struct Core {
     totals_due_nanos: i64,
     clock: StreamClock,
     counts: Counts,
+    samples: kept::Samples,
 }
 
 /// What a session's summary is made of.
@@ -210,12 +214,14 @@ impl Core {
             sightings_forgotten: 0,
             totals_due_nanos: TOTALS_EVERY_NANOS,
             clock: StreamClock::default(),
+            samples: kept::Samples::default(),
         }
     }
 
     /// Takes one input; appends what follows from it to `out`.
     pub fn feed(&mut self, input: Input<'_>, out: &mut Vec<Record>) -> Keep {
         let before = out.len();
+        self.samples.begin();
         let keep = match input {
             Input::Packet(packet) => self.packet(&packet, out),
             Input::Event(event) => {
@@ -252,6 +258,7 @@ impl Core {
         self.read_told(observed.flow, packet);
         let keep = self.read_payload(observed, packet, &view);
         self.count(observed, packet, &view, out);
+        self.note_sample(observed);
         self.close_ended(out);
         if socket.compared { Keep::Whole } else { keep }
     }
@@ -436,6 +443,7 @@ impl Core {
         self.settle_waiting(i64::MAX, out);
         self.book.totals(out);
         self.book.begin_phase(&change.name);
+        self.samples.begin_phase();
         out.push(Record::Phase(change.clone()));
     }
 

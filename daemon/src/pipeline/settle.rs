@@ -11,6 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{
     Core, FLOW_NAMES_MAX, Flow, Settled, State, charges,
+    kept::Samples,
     paths::{self, Paths},
     process,
 };
@@ -132,6 +133,7 @@ impl Core {
             resolved: &self.resolved,
             app_names: &self.app_names,
             paths: &self.paths,
+            samples: &mut self.samples,
             sources: &self.sources,
             max_age_days: self.max_age_days,
         };
@@ -169,6 +171,7 @@ struct Desk<'a> {
     resolved: &'a ResolvedNames,
     app_names: &'a process::AppNames,
     paths: &'a Paths,
+    samples: &'a mut Samples,
     sources: &'a [String],
     max_age_days: u32,
 }
@@ -205,6 +208,7 @@ impl<'a> Desk<'a> {
             }
             if let Some(contact) = contact {
                 let since = flow.user.counted_since.unwrap_or(flow.start);
+                self.samples.mark(flow, contact.number());
                 self.book.add_flow(contact, share, since, flow.end, out);
             }
         }

@@ -152,6 +152,7 @@ pub const FINDINGS: &[&str] = &[
     "reason",
     "reference",
     "packets",
+    "kept",
 ];
 
 /// Columns of the gaps export.

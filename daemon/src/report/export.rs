@@ -301,11 +301,20 @@ fn write_rows(
 /// Contacts, totals and findings of a case.
 pub fn fold(reader: &Reader) -> Result<Fold, ExportError> {
     let mut fold = Fold::default();
-    for record in reader.records(&[Kind::CONTACT, Kind::TOTAL, Kind::FINDING]) {
+    let kinds = [
+        Kind::CONTACT,
+        Kind::TOTAL,
+        Kind::FINDING,
+        Kind::PACKETS,
+        Kind::SEGMENT_DROPPED,
+    ];
+    for record in reader.records(&kinds) {
         let record = record?;
         match record.kind.as_str() {
             "contact" => fold.contact(parse(&record)?),
             "total" => fold.total(parse(&record)?),
+            "packets" => fold.packets(parse(&record)?),
+            "segment_dropped" => fold.segment_dropped(parse(&record)?),
             _ => fold.finding(parse(&record)?),
         }
     }

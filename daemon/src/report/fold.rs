@@ -3,7 +3,7 @@
 //! In: records in order. Out: rows. Records with the same content in two sessions of a case are one
 //! row whose counts are added.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sakshi_rules::contact::{Place, Proto};
 use serde::Serialize;
@@ -14,6 +14,7 @@ use crate::{
     evidence::{
         body::{self, PacketRef},
         canonical::{CanonicalError, to_canonical},
+        segments::{DroppedBody, PacketsBody},
     },
     time::Timestamp,
 };
@@ -105,7 +106,21 @@ pub struct FindingRow {
     pub reference: Vec<String>,
     /// Packets that show it.
     pub packets: Vec<PacketRef>,
+    /// Where packets of it are kept.
+    pub kept: Vec<Kept>,
 }
+
+/// Packets in a segment of the case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// Path of the segment in the case.
+    pub segment: String,
+    /// Their numbers in it, from 1, ascending.
+    pub frames: Vec<u32>,
+}
+
+/// Numbers of packets by the paths of their segments.
+type Places = BTreeMap<String, BTreeSet<u32>>;
 
 /// Collects contacts, totals and findings of a case.
 #[derive(Debug, Default)]
@@ -114,6 +129,9 @@ pub struct Fold {
     by_label: HashMap<String, usize>,
     findings: Vec<body::Finding>,
     finding_at: HashMap<(String, String, String), usize>,
+    /// Where packets of contacts are, by their labels.
+    kept: HashMap<String, Places>,
+    dropped: HashSet<String>,
 }
 
 impl Fold {
@@ -152,6 +170,31 @@ impl Fold {
             self.finding_at.insert(key, self.findings.len());
             self.findings.push(finding);
         }
+    }
+
+    /// Takes where packets of a contact are.
+    pub fn packets(&mut self, packets: PacketsBody) {
+        if let Some(segment) = packets.segment {
+            let places = self.kept.entry(packets.contact).or_default();
+            places.entry(segment).or_default().extend(packets.frames);
+        }
+    }
+
+    /// Takes that a segment is not there any more.
+    pub fn segment_dropped(&mut self, dropped: DroppedBody) {
+        self.dropped.insert(dropped.path);
+    }
+
+    /// Where packets of a contact are, in order of the segments' paths.
+    pub fn kept(&self, contact: &str) -> Vec<Kept> {
+        let places = self.kept.get(contact).into_iter().flatten();
+        places
+            .filter(|(path, _)| !self.dropped.contains(*path))
+            .map(|(path, frames)| Kept {
+                segment: path.clone(),
+                frames: frames.iter().copied().collect(),
+            })
+            .collect()
     }
 
     /// The contacts that have flows, in the order in which they were first recorded.
@@ -209,7 +252,8 @@ impl Fold {
             let Some(total) = counted(contact, total.as_ref()) else {
                 continue;
             };
-            let row = finding_row(finding, contact, &total);
+            let kept = self.kept(&finding.contact);
+            let row = finding_row(finding, contact, &total, kept);
             let endpoint = &row.endpoint;
             let identity = (
                 (&row.set, &row.set_version, &row.rule, &row.outcome),
@@ -228,6 +272,8 @@ impl Fold {
                 seen.bytes_out += row.bytes_out;
                 seen.first = seen.first.min(row.first);
                 seen.last = seen.last.max(row.last);
+                // Of another session, and so of other segments' packets.
+                seen.kept.extend(row.kept);
             });
         }
         Ok(rows.rows)
@@ -310,6 +356,7 @@ fn finding_row(
     finding: &body::Finding,
     contact: &body::Contact,
     total: &body::Total,
+    kept: Vec<Kept>,
 ) -> FindingRow {
     FindingRow {
         set: finding.set.clone(),
@@ -332,5 +379,6 @@ fn finding_row(
         reason: finding.reason.clone(),
         reference: finding.reference.clone(),
         packets: finding.packets.clone(),
+        kept,
     }
 }

@@ -2,15 +2,19 @@
 //!
 //! In: inputs. Out: drafts, the journal block that explains them always before them or with them.
 
-use super::SessionError;
+use super::{
+    SessionError,
+    packets::{Keeper, KeptSoFar},
+};
 use crate::{
     evidence::{
         Draft, Urgency,
         body::{Record, Summary},
         journal::JournalWriter,
     },
-    input::Input,
+    input::{Event, Input},
     pipeline::{Core, Keep},
+    time::Timestamp,
 };
 
 /// Drafts that wait are handed on when they hold this many bytes, or sooner.
@@ -21,6 +25,7 @@ pub const DRAFT_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub struct Engine {
     core: Core,
     journal: Option<JournalWriter>,
+    keeper: Option<Keeper>,
     records: Vec<Record>,
     /// Closed blocks of the journal; they are handed on before the records that follow from them.
     blocks: Vec<Draft>,
@@ -43,6 +48,7 @@ impl Engine {
         Self {
             core,
             journal: None,
+            keeper: None,
             records: Vec::new(),
             blocks: Vec::new(),
             drafts: Vec::new(),
@@ -51,9 +57,25 @@ impl Engine {
         }
     }
 
+    /// The engine with somebody who keeps packets.
+    #[must_use]
+    pub fn with_keeper(mut self, keeper: Option<Keeper>) -> Self {
+        if keeper.is_some() {
+            self.core.want_samples();
+        }
+        self.keeper = keeper;
+        self
+    }
+
     /// Takes one input.
     pub fn feed(&mut self, input: &Input<'_>) -> Result<(), SessionError> {
         let keep = self.core.feed(*input, &mut self.records);
+        if let Some(keeper) = &mut self.keeper {
+            if let (Input::Packet(packet), Some(sample)) = (input, self.core.sample()) {
+                keeper.packet(packet, sample);
+            }
+            keeper.marks(self.core.marks());
+        }
         if let Some(journal) = &mut self.journal {
             let bytes = match keep {
                 Keep::Whole => usize::MAX,
@@ -71,15 +93,37 @@ impl Engine {
         }
     }
 
-    /// Ends every flow: a source or the session is over.
+    /// Ends every flow: a source or the session is over. What was kept is closed.
     pub fn finish(&mut self) -> Result<(), SessionError> {
         self.core.finish(&mut self.records);
-        self.draft_records()
+        if let Some(keeper) = &mut self.keeper {
+            keeper.marks(self.core.marks());
+        }
+        self.draft_records()?;
+        self.keeper.take().map_or(Ok(()), Keeper::finish)
+    }
+
+    /// Hands kept packets over, and journals what could not be kept.
+    pub fn keep_on(&mut self, now: Timestamp) -> Result<KeptSoFar, SessionError> {
+        let Some(keeper) = &mut self.keeper else {
+            return Ok(KeptSoFar::default());
+        };
+        keeper.hand_over();
+        let kept = keeper.kept();
+        if let Some(gap) = keeper.gap(now) {
+            self.feed(&Input::Event(&Event::Gap(gap)))?;
+        }
+        Ok(kept)
     }
 
     fn draft_records(&mut self) -> Result<(), SessionError> {
         for record in self.records.drain(..) {
-            self.urgent |= matches!(record, Record::Finding(_));
+            if let Record::Finding(finding) = &record {
+                self.urgent = true;
+                if let Some(keeper) = &mut self.keeper {
+                    keeper.finding(finding);
+                }
+            }
             let draft = record.draft()?;
             self.bytes += draft.size();
             self.drafts.push(draft);

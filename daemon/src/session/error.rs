@@ -8,7 +8,10 @@ use crate::{
     attribute::inventory::InventoryError,
     capture::live::LiveError,
     control::socket,
-    evidence::{StoreError, StoreGone, canonical::CanonicalError, journal::JournalError},
+    evidence::{
+        StoreError, StoreGone, canonical::CanonicalError, journal::JournalError,
+        segments::ShelfError,
+    },
     locate::LocateError,
     time::Timestamp,
 };
@@ -61,6 +64,9 @@ pub enum SessionError {
     /// The journal could not be written or read.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The segments of kept packets cannot be read or written.
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
     /// A record of a case that is replayed is not what its kind says.
     #[error("record {seq} cannot be read: {detail}; run `sakshi verify` on the case")]
     Record {

@@ -18,6 +18,7 @@ use super::{
     apps::AppsAtStart,
     examine::examine_with,
     inspect::tool,
+    packets::{Keeper, Keeping},
     recover::{self, Before},
     setup::{InventoryFrom, Materials, problem_gap},
     worker::{First, Worker},
@@ -38,6 +39,7 @@ use crate::{
         authority::Authority,
         body::{self, Summary},
         device::{DeviceFacts, Fact},
+        segments::{self, Past},
     },
     input::{Apk, Event, Gap, GapCause},
     pipeline::{Core, Setup},
@@ -65,6 +67,8 @@ pub struct RunConfig {
     pub commands: Commands,
     /// Folder of the BPF file system; none: the usual one.
     pub bpffs: Option<PathBuf>,
+    /// Bytes that kept packets may take in the case; 0: none are kept.
+    pub packets_quota: u64,
     /// How the handset was rooted, as somebody stated it; none: as the case's authority says.
     pub rooted: Option<String>,
 }
@@ -98,17 +102,16 @@ pub fn run(
         doctor: Draft::new(Kind::DOCTOR, &examination)?,
         device: Draft::new(Kind::DEVICE, &with_root(facts, config, &store)?)?,
         events: first_events(&materials, &started, not_watched, clock.now()),
-        apps: AppsAtStart {
-            from,
-            stamps,
-            inventory: materials.inventory.clone(),
-            problems: materials.problems.clone(),
-            hashed: hashed_before(&store)?,
-        },
+        apps: apps_at_start((from, stamps), &materials, &store)?,
     };
     let core = core_of(&record, materials);
+    let keeping = keeping(config, &store, started.capture.way())?;
     let work = Work {
-        worker: |sender| Worker::new(core, sender, Arc::clone(clock), Arc::clone(&status)),
+        worker: |sender: StoreSender| {
+            let keeper = Keeper::start(keeping, sender.clone(), clock)?;
+            let (clock, status) = (Arc::clone(clock), Arc::clone(&status));
+            Ok(Worker::new(core, (sender, keeper), clock, status))
+        },
         first,
         batches: started.batches,
     };
@@ -156,7 +159,7 @@ impl Drop for EndNotice {
 impl Threads {
     fn start(
         store: Store,
-        work: Work<impl FnOnce(StoreSender) -> Worker>,
+        work: Work<impl FnOnce(StoreSender) -> Result<Worker, SessionError>>,
         status: &Arc<Mutex<Status>>,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, SessionError> {
@@ -172,7 +175,7 @@ impl Threads {
         let (orders, inbox) = mpsc::channel();
         let ended = Arc::new(Notify::new());
         let notice = EndNotice(Arc::clone(&ended));
-        let worker = (work.worker)(store.sender());
+        let worker = (work.worker)(store.sender())?;
         let (first, batches) = (work.first, work.batches);
         let pipeline = thread::Builder::new()
             .name("pipeline".to_owned())
@@ -208,6 +211,32 @@ impl Threads {
         let store = self.store.stop().map_err(SessionError::StoreEnded)?;
         Ok((store, worked??))
     }
+}
+
+/// What is known of the apps before the session.
+fn apps_at_start(
+    (from, stamps): (InventoryFrom, Option<Stamps>),
+    materials: &Materials,
+    store: &Store,
+) -> Result<AppsAtStart, SessionError> {
+    Ok(AppsAtStart {
+        from,
+        stamps,
+        inventory: materials.inventory.clone(),
+        problems: materials.problems.clone(),
+        hashed: hashed_before(store)?,
+    })
+}
+
+/// Which packets are kept, and where.
+fn keeping(config: &RunConfig, store: &Store, way: CaptureWay) -> Result<Keeping, SessionError> {
+    Ok(Keeping {
+        dir: config.case.clone(),
+        quota: config.packets_quota,
+        session: store.next_session(),
+        as_nflog: !matches!(way, CaptureWay::Packet),
+        past: Past::read(|kind| store.bodies(kind))?,
+    })
 }
 
 fn core_of(record: &body::Session, materials: Materials) -> Core {
@@ -323,6 +352,9 @@ fn continue_case(
         Before::Unclean(recovery) => {
             let mut drafts = vec![Draft::new(Kind::UNCLEAN_STOP, &recovery.stop)?];
             drafts.extend(recovery.drafts);
+            let past = Past::read(|kind| store.bodies(kind))?;
+            let session = recovery.stop.session;
+            drafts.extend(segments::adopt(&config.case, &past, session, now)?);
             store.append(&drafts)?;
             Some((GapCause::UncleanStop, recovery.stop.last_journaled))
         }

@@ -12,6 +12,7 @@ mod examine;
 mod inspect;
 mod inventory_watch;
 mod live;
+mod packets;
 mod recover;
 mod replay;
 mod setup;

@@ -13,6 +13,7 @@ use super::{
     SessionError,
     apps::{Apps, AppsAtStart},
     engine::Engine,
+    packets::Keeper,
 };
 use crate::{
     capture::live::LiveBatches,
@@ -64,13 +65,13 @@ impl Worker {
     /// A worker that has not begun.
     pub fn new(
         core: Core,
-        store: StoreSender,
+        (store, keeper): (StoreSender, Option<Keeper>),
         clock: Arc<dyn Clock>,
         status: Arc<Mutex<Status>>,
     ) -> Self {
         let now = clock.monotonic_nanos();
         Self {
-            engine: Engine::new(core),
+            engine: Engine::new(core).with_keeper(keeper),
             store,
             clock,
             status,
@@ -108,6 +109,7 @@ impl Worker {
         }
         apps.look(&mut self.engine, &self.store)?;
         drop(apps);
+        self.engine.keep_on(self.clock.now())?;
         self.engine.finish()?;
         self.hand_on()?;
         Ok(self.engine.summary())
@@ -170,6 +172,7 @@ impl Worker {
     }
 
     fn hand_on(&mut self) -> Result<(), SessionError> {
+        let kept = self.engine.keep_on(self.clock.now())?;
         let (drafts, urgency) = self.engine.take()?;
         if !drafts.is_empty() {
             self.store.append(drafts, urgency)?;
@@ -180,6 +183,8 @@ impl Worker {
         (status.packets, status.flows) = (summary.packets, summary.flows);
         (status.contacts, status.findings) = (summary.contacts, summary.findings);
         status.lost = summary.lost;
+        (status.packets_kept, status.packets_bytes) = (kept.packets, kept.bytes);
+        status.packets_quota = kept.quota;
         Ok(())
     }
 }

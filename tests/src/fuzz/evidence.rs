@@ -8,6 +8,7 @@ use sakshi::{
     evidence::{
         canonical::{is_canonical, to_canonical},
         journal::{JournalBody, JournalWriter, MAGIC, VERSION, read_block},
+        segments::{Block, Blocks},
     },
 };
 use serde_json::Value;
@@ -112,4 +113,26 @@ pub(super) fn control_request(data: &[u8]) {
         let again: Request = serde_json::from_str(&text).expect("its JSON is a request");
         assert_eq!(again, request);
     }
+}
+
+/// A segment that a killed session left: its whole blocks, and where they end.
+pub(super) fn segment_blocks(data: &[u8]) {
+    let mut blocks = Blocks::of(data);
+    let read: Vec<Block<'_>> = blocks.by_ref().collect();
+    let whole = blocks.whole();
+    assert!(whole <= data.len());
+    assert!(
+        matches!(read.first(), None | Some(Block::Section)),
+        "a section first"
+    );
+    let cut = &data[..whole];
+    assert!(Blocks::of(cut).eq(read.iter().copied()), "cut, it is whole");
+    let bytes: usize = read
+        .iter()
+        .map(|block| match block {
+            Block::Packet(packet) => packet.data.len(),
+            Block::Section | Block::Interface(_) => 0,
+        })
+        .sum();
+    assert!(bytes <= whole);
 }
