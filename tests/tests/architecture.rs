@@ -73,7 +73,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["evidence", "input", "packet", "time"]),
-    ("control", &["evidence", "time"]),
+    ("control", &["evidence", "platform", "time"]),
     (
         "doctor",
         &[

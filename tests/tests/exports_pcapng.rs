@@ -109,7 +109,7 @@ fn tshark_shows_what_is_known_of_each_packet() {
                 let name = name["name"].as_str().expect("a name");
                 assert!(said.contains(&format!("name: {name} (by ")), "{said}");
             }
-            let place = flow["place"]["country"].as_str().unwrap_or("not known");
+            let place = flow["place"]["country"].as_str().unwrap_or_default();
             assert!(said.contains(&format!("place: {place}")), "{said}");
             for app in flow["owner"]["apps"].as_array().expect("apps") {
                 assert!(said.contains(app.as_str().expect("a name")), "{said}");

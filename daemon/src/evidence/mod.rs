@@ -13,8 +13,10 @@ mod error;
 pub mod examination;
 pub mod head;
 pub mod journal;
+mod medium;
 mod reader;
 mod record;
+mod reserve;
 pub mod schema;
 pub mod segments;
 pub mod signing;
@@ -29,6 +31,7 @@ pub use reader::{Reader, Records};
 pub use record::{
     ATTACHMENT_MAX, BODY_MAX, Draft, Hash, Head, KIND_MAX, Kind, RECORD_TAG, Record, record_hash,
 };
+pub use reserve::{RESERVE_BYTES, RESERVE_FILE, Reserve};
 pub use signing::Signing;
 pub use store::{LastSession, Store};
 pub use thread::{Committed, Receipt, StoreGone, StoreOptions, StoreSender, StoreThread, Urgency};

@@ -123,6 +123,13 @@ pub enum SessionError {
         path = .0.display()
     )]
     Unsigned(PathBuf),
+    /// The disk was full, and the watch ended with what was kept in reserve.
+    #[error(
+        "{path}: no space left on the file system: the watch was ended in order with the room that is \
+         kept in reserve, and what was seen until then is kept; free some space and start again",
+        path = .0.display()
+    )]
+    Full(PathBuf),
     /// A thread of ours ended in a way that it must not.
     #[error("the {0} thread ended unexpectedly; this is a defect, what was acknowledged is kept")]
     ThreadLost(&'static str),

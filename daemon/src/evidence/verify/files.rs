@@ -13,6 +13,7 @@ use crate::evidence::{
     case::{Case, DATABASE_FILE, LOCK_FILE},
     error::StoreError,
     record::Hash,
+    reserve::RESERVE_FILE,
     signing::KEY_FILE,
 };
 
@@ -116,6 +117,7 @@ fn list(
 fn is_own(path: &str) -> bool {
     path == LOCK_FILE
         || path == KEY_FILE
+        || path == RESERVE_FILE
         || path
             .strip_prefix(DATABASE_FILE)
             .is_some_and(|rest| ["", "-wal", "-shm"].contains(&rest))

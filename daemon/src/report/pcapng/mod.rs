@@ -11,7 +11,7 @@ mod known;
 use std::io::Write;
 
 use self::{
-    blocks::{Block, Blocks, NFLOG, RAW, link_number, nflog},
+    blocks::{Block, Blocks},
     known::{KnownFlow, KnownFlows},
 };
 use super::{
@@ -24,6 +24,7 @@ use crate::{
         Kind, Reader,
         body::Session,
         journal::{JournalError, read_block},
+        segments::{LINK_NFLOG, link_number, nflog},
     },
     input::{Input, LinkType, Packet, Vantage},
     packet::{dissect, ip_offset},
@@ -130,10 +131,11 @@ impl Packets<'_> {
                 )
             };
         }
+        let raw = link_number(LinkType::RawIp);
         let offset = ip_offset(packet.link, packet.data, packet.original_len);
         let (Ok(view), Ok(offset)) = (&view, offset) else {
             comments.push("left out: what cannot be dissected may hold anything".to_owned());
-            return self.put(RAW, packet, (&[], packet.original_len), &comments);
+            return self.put(raw, packet, (&[], packet.original_len), &comments);
         };
         let own = |address| is_own(flow, packet, view, address);
         let bytes = cover::covered(packet.data, offset, view, own);
@@ -142,7 +144,7 @@ impl Packets<'_> {
         if is_live || packet.link == LinkType::Nflog {
             self.wrap(packet, &bytes, original_len, &comments)
         } else {
-            self.put(RAW, packet, (&bytes, original_len), &comments)
+            self.put(raw, packet, (&bytes, original_len), &comments)
         }
     }
 
@@ -155,15 +157,17 @@ impl Packets<'_> {
         comments: &[String],
     ) -> Result<(), ExportError> {
         let mut wrapped = std::mem::take(&mut self.wrapped);
-        let around = nflog(
+        wrapped.clear();
+        nflog(
             &mut wrapped,
-            packet.vantage,
-            packet.uid,
-            packet.interface,
-            ip,
+            &Packet {
+                data: ip,
+                ..*packet
+            },
         );
+        let around = u32::try_from(wrapped.len().saturating_sub(ip.len())).unwrap_or(u32::MAX);
         let original_len = original_len.saturating_add(around);
-        self.put(NFLOG, packet, (&wrapped, original_len), comments)?;
+        self.put(LINK_NFLOG, packet, (&wrapped, original_len), comments)?;
         self.wrapped = wrapped;
         Ok(())
     }
