@@ -21,10 +21,19 @@ const SYSTEM_TOOLS: [(&str, &str); 5] = [
     ("tshark", "tshark"),
     // Compiles the program that reads owners, to compare it with what is embedded.
     ("clang", "clang"),
+    // Opens an encrypted bundle.
+    ("age", "age"),
 ];
 
 /// Programs that judge our files in tests, which need not be root.
-const JUDGES: [(&str, &str); 2] = [("tshark", "tshark"), ("python3", "python3-venv")];
+const JUDGES: [(&str, &str); 4] = [
+    ("tshark", "tshark"),
+    ("python3", "python3-venv"),
+    // Reads what was written on paper.
+    ("pdftotext", "poppler-utils"),
+    // Makes the answers of a time stamping authority.
+    ("openssl", "openssl"),
+];
 /// What the tests' own Python has, with the versions that they were written for.
 const PYTHON_PACKAGES: [&str; 1] = ["duckdb==2.0.1"];
 /// Where it lies; its programs are below `bin`.
@@ -185,7 +194,7 @@ mod tests {
     fn asks_for_each_missing_package_once() {
         assert_eq!(
             missing_packages(&SYSTEM_TOOLS, |_| false),
-            ["iproute2", "iptables", "clang"]
+            ["iproute2", "iptables", "clang", "age"]
         );
         assert_eq!(
             missing_packages(&SYSTEM_TOOLS, |program| program != "ip"),

@@ -18,13 +18,16 @@ use crate::{
         protocol::{Answer, Request},
         socket,
     },
-    platform::{clock::SystemClock, machine},
+    platform::{clock::SystemClock, command, machine},
     session::{RunConfig, SessionError, run as watch},
 };
 
 /// Watches live until told to stop.
 pub fn run(args: RunArgs) -> Result<Outcome, Failure> {
     must_be_root("run")?;
+    if args.end_with_parent {
+        command::end_with_parent(rustix::process::Signal::TERM);
+    }
     let (running, _) = socket::found().map_err(SessionError::Control)?;
     nobody_watches_here(&running)?;
     let config = RunConfig {
@@ -41,6 +44,7 @@ pub fn run(args: RunArgs) -> Result<Outcome, Failure> {
         bpffs: args.bpffs,
         packets_quota: args.packets_quota,
         rooted: given("--rooted", args.rooted)?,
+        validation: args.validation,
     };
     let summary = watch(&config, &(Arc::new(SystemClock) as _), &mut |status| {
         say(format_args!(
@@ -100,7 +104,7 @@ fn nobody_watches_here(running: &[PathBuf]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn must_be_root(command: &str) -> Result<(), Failure> {
+pub(super) fn must_be_root(command: &str) -> Result<(), Failure> {
     if machine::is_root() {
         return Ok(());
     }

@@ -132,7 +132,7 @@ pub struct Flow<T> {
     /// The end of its socket, where the kernel told it and it can be no other's.
     pub closing: Option<Closing>,
     /// How much later than it was sent its first packet may have been stamped.
-    pub(super) start_lag_nanos: i64,
+    pub start_lag_nanos: i64,
     /// An earlier flow of the same five-tuple ended without its socket's end having been told.
     pub(super) predecessor_open: bool,
     /// Whether the handset sent payload.

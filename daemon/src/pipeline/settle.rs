@@ -79,8 +79,8 @@ impl Core {
     }
 
     /// Whether a flow that became ready should rather wait until it is due: for the news of its
-    /// interface, or for the flow that it may repeat (the app's packets come in batches, and may
-    /// come behind clatd's copies).
+    /// interface, for the flow that it may repeat (the app's packets come in batches, and may
+    /// come behind clatd's copies), or for the answer that names its address.
     fn should_wait(&mut self, id: FlowId) -> bool {
         let may_repeat = self
             .originals(id)
@@ -88,7 +88,8 @@ impl Core {
         let Some(flow) = self.table.get_mut(id) else {
             return false;
         };
-        if flow.user.settled.is_some() || !(may_repeat || self.paths.awaits(&flow.user.way)) {
+        let awaits = self.paths.awaits(&flow.user.way) || awaits_answer(flow, &self.resolved);
+        if flow.user.settled.is_some() || !(may_repeat || awaits) {
             return false;
         }
         flow.user.ready = false;
@@ -266,10 +267,12 @@ impl<'a> Desk<'a> {
                 names.push(name);
             }
         };
+        // An answer that came before the flow may be stamped behind it: the groups are read apart.
+        let known_by = flow.start.plus_nanos(flow.start_lag_nanos);
         let resolved =
             match self
                 .resolved
-                .endpoint_name(flow.tuple.remote.addr, flow.start, owner.uid)
+                .endpoint_name(flow.tuple.remote.addr, known_by, owner.uid)
             {
                 Resolution::None => None,
                 Resolution::One(one) => {
@@ -406,6 +409,17 @@ impl<'a> Desk<'a> {
             packets: self.packet_refs(flow),
         }
     }
+}
+
+/// Whether an answer that names a flow's address may have come before the flow and be read behind it.
+fn awaits_answer(flow: &Flow, resolved: &ResolvedNames) -> bool {
+    let known_by = flow.start.plus_nanos(flow.start_lag_nanos);
+    flow.end < known_by
+        && flow.user.names.is_empty()
+        && resolved
+            .names(flow.tuple.remote.addr, known_by)
+            .next()
+            .is_none()
 }
 
 /// The owner as far as the kernel has said by now.

@@ -11,7 +11,12 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+
 use super::clock::{Clock, SystemClock};
+
+/// The program that runs, whatever its file is called and wherever it has gone.
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// Bytes of a command's output that are kept; the rest is read and thrown away.
 pub const OUTPUT_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -149,8 +154,19 @@ pub fn run(invocation: &Invocation<'_>) -> Result<Output, CommandError> {
     })
 }
 
-/// None when the time ran out; the child is then killed and reaped.
-fn wait(child: &mut Child, timeout: Duration) -> io::Result<Option<std::process::ExitStatus>> {
+/// Has the kernel send this process `signal` when its parent ends, however it does; for children that
+/// must not be left behind. Where the parent has gone already, this process ends.
+pub fn end_with_parent(signal: Signal) {
+    let parent = getppid();
+    // A kernel that refuses leaves us to the pipes, which break when the parent ends.
+    let _ = set_parent_process_death_signal(Some(signal));
+    if getppid() != parent {
+        std::process::exit(1);
+    }
+}
+
+/// Waits for a child. None when the time ran out; it is then killed and reaped.
+pub fn wait(child: &mut Child, timeout: Duration) -> io::Result<Option<std::process::ExitStatus>> {
     let limit = i64::try_from(timeout.as_nanos()).unwrap_or(i64::MAX);
     let deadline = SystemClock.monotonic_nanos().saturating_add(limit);
     let mut pause = LOOK_FIRST;

@@ -6,6 +6,17 @@ use std::net::IpAddr;
 
 use rustix::thread::CapabilitySet;
 
+/// Makers of boards that are no hardware.
+const VIRTUAL_MAKERS: [&str; 7] = [
+    "Amazon EC2",
+    "Google",
+    "Microsoft Corporation",
+    "QEMU",
+    "VMware",
+    "Xen",
+    "innotek",
+];
+
 /// Whether the effective user is root.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
@@ -66,6 +77,25 @@ pub fn architecture() -> String {
         .machine()
         .to_string_lossy()
         .into_owned()
+}
+
+/// Which virtual machine this is, as far as it says so itself: a hypervisor's name, the board that an
+/// emulator calls its own, or the flag of the processor. None: nothing says so.
+pub fn virtual_machine() -> Option<String> {
+    let text = |path: &str| std::fs::read_to_string(path).ok();
+    let board = text("/proc/device-tree/compatible").unwrap_or_default();
+    let board = board.split('\0').find(|name| name.contains("virt"));
+    let maker = text("/sys/class/dmi/id/sys_vendor").unwrap_or_default();
+    let maker = VIRTUAL_MAKERS.iter().find(|known| maker.contains(**known));
+    let flags = text("/proc/cpuinfo").unwrap_or_default();
+    let flagged = flags.lines().any(|line| {
+        line.starts_with("flags") && line.split_whitespace().any(|flag| flag == "hypervisor")
+    });
+    text("/sys/hypervisor/type")
+        .map(|name| name.trim().to_owned())
+        .or_else(|| board.map(str::to_owned))
+        .or_else(|| maker.map(|name| (*name).to_owned()))
+        .or_else(|| flagged.then(|| "a hypervisor (by the processor's flags)".to_owned()))
 }
 
 /// Whether this network namespace has IPv6 at all.

@@ -23,8 +23,9 @@ use super::{
     examine::examine_with,
     inspect::tool,
     packets::{Keeper, Keeping},
-    recover::{self, Before},
+    recover::{self, Since},
     setup::{InventoryFrom, Materials, problem_gap},
+    validation,
     worker::{First, Worker},
 };
 use crate::{
@@ -43,7 +44,7 @@ use crate::{
         authority::Authority,
         body::{self, Summary},
         device::{DeviceFacts, Fact},
-        segments::{self, Past},
+        segments::Past,
     },
     input::{Apk, Event, Gap, GapCause},
     pipeline::{Core, Setup},
@@ -75,6 +76,8 @@ pub struct RunConfig {
     pub packets_quota: u64,
     /// How the handset was rooted, as somebody stated it; none: as the case's authority says.
     pub rooted: Option<String>,
+    /// Report of a validation that is recorded with the session.
+    pub validation: Option<PathBuf>,
 }
 
 /// Watches until told to stop. `announce` is told, once, that packets are being watched.
@@ -94,6 +97,11 @@ pub fn run(
         &from,
         clock.as_ref(),
     );
+    let reports = validation::drafts(
+        config.validation.as_deref(),
+        Some(&machine::kernel_release()),
+        clock.now(),
+    )?;
     let (store, not_watched) = open_case(config, clock, &materials)?;
     let reserve = Reserve::keep(&config.case)?;
     let session = store.next_session();
@@ -106,6 +114,7 @@ pub fn run(
         session: Draft::new(Kind::SESSION, &record)?,
         doctor: Draft::new(Kind::DOCTOR, &examination)?,
         device: Draft::new(Kind::DEVICE, &with_root(facts, config, &store)?)?,
+        reports,
         events: first_events(&materials, &started, not_watched, clock.now()),
         apps: apps_at_start((from, stamps), &materials, &store)?,
     };
@@ -354,9 +363,6 @@ fn with_root(
     Ok(facts)
 }
 
-/// Why nothing was watched before this session, and since when.
-type Since = (GapCause, Option<Timestamp>);
-
 /// Opens a case that is there and makes good an unclean stop; tells until when it was watched.
 fn continue_case(
     config: &RunConfig,
@@ -373,19 +379,7 @@ fn continue_case(
     if !store.case().meta().is_signed() {
         return Err(SessionError::Unsigned(config.case.clone()));
     }
-    let since = match before {
-        Before::Nothing => None,
-        Before::Ended(cause, at) => Some((cause, at)),
-        Before::Unclean(recovery) => {
-            let mut drafts = vec![Draft::new(Kind::UNCLEAN_STOP, &recovery.stop)?];
-            drafts.extend(recovery.drafts);
-            let past = Past::read(|kind| store.bodies(kind))?;
-            let session = recovery.stop.session;
-            drafts.extend(segments::adopt(&config.case, &past, session, now)?);
-            store.append(&drafts)?;
-            Some((GapCause::UncleanStop, recovery.stop.last_journaled))
-        }
-    };
+    let since = recover::make_good(&mut store, before, now)?;
     store.append_files(&materials.files)?;
     Ok((store, since))
 }

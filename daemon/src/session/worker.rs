@@ -47,6 +47,8 @@ pub struct First {
     pub doctor: Draft,
     /// Which handset this is: its `device` record.
     pub device: Draft,
+    /// Reports that belong to it.
+    pub reports: Vec<Draft>,
     /// What was not seen until now, or is seen less well.
     pub events: Vec<Event>,
     /// What is known of the apps.
@@ -131,6 +133,7 @@ impl Worker {
             self.engine.feed(&Input::Event(&event))?;
         }
         let mut drafts = vec![first.session, first.doctor, first.device];
+        drafts.extend(first.reports);
         drafts.extend(self.engine.take()?.0);
         self.store
             .append_acknowledged(drafts, Urgency::AtOnce)?

@@ -11,8 +11,9 @@ use std::{
 };
 
 use sakshi_tests::{
+    daemon,
     emulated::{
-        CASES_ON_DISK, Scenario, disk,
+        CASES_ON_DISK, Scenario, VALIDATION, disk,
         judge::{self, Check, Judge},
         machine::Boot,
         power::{self, Series},
@@ -24,13 +25,14 @@ use sakshi_tests::{
 };
 
 const HELP: &str = "\
-Usage: cargo xtask handset [--power-cuts N] [--bless]
+Usage: cargo xtask handset [--power-cuts N] [--validate] [--bless]
 
 Boots a virtual handset: an emulated arm64 machine, laid out like a phone, on which the phone's own
 binary watches real processes under app UIDs. The cases are taken out, verified, replayed and
 compared on this machine.
 
   --power-cuts N  only cut its power N times under load, on one disk, and see that nothing is lost
+  --validate      only run `sakshi validate` on it; with --bless its report goes to docs/validation/
   --bless         write what was found as what is to be found (read the change before you commit it)
 ";
 
@@ -40,6 +42,7 @@ const VIRTUAL: &str = "on a virtual handset (emulated arm64, no phone)";
 struct Options {
     folder: PathBuf,
     power_cuts: Option<u64>,
+    validate: bool,
     bless: bool,
 }
 
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
     };
     let steps = Steps::start();
     let outcome = match options.power_cuts {
+        None if options.validate => validate(&options, &steps),
         Some(times) => power_cuts(&options, times, &steps),
         None => watch(&options, &steps),
     };
@@ -71,10 +75,12 @@ fn parse(mut words: impl Iterator<Item = String>) -> std::result::Result<Options
     let mut options = Options {
         folder: folder.into(),
         power_cuts: None,
+        validate: false,
         bless: false,
     };
     while let Some(word) = words.next() {
         match word.as_str() {
+            "--validate" => options.validate = true,
             "--bless" => options.bless = true,
             "--power-cuts" => {
                 let times = words.next().and_then(|number| number.parse().ok());
@@ -151,7 +157,7 @@ fn power_cuts(options: &Options, times: u64, steps: &Steps) -> Result<bool> {
         ),
         holds: unclean == series.cuts(),
     });
-    checks.push(match sakshi_tests::daemon::verify(&case) {
+    checks.push(match daemon::verify(&case) {
         Ok(()) => Check {
             what: "the evidence is intact".to_owned(),
             holds: true,
@@ -161,6 +167,61 @@ fn power_cuts(options: &Options, times: u64, steps: &Steps) -> Result<bool> {
             holds: false,
         },
     });
+    Ok(steps.table(&checks))
+}
+
+/// Validates on the emulated kernel and looks at the report.
+fn validate(options: &Options, steps: &Steps) -> Result<bool> {
+    println!("What follows was seen {VIRTUAL}.");
+    let (boot, work) = prepare(&options.folder, "validate")?;
+    boot.start(Scenario::Validate)?
+        .run_to_end(&mut |line| steps.line(line))?;
+    disk::take_out(&boot.disk, CASES_ON_DISK, &work)?;
+    let dir = work.join("sakshi").join(VALIDATION);
+    let read = |name: &str| {
+        let path = dir.join(name);
+        fs::read_to_string(&path).map_err(Error::io(format!("reading {}", path.display())))
+    };
+    let report = daemon::json(&read("validation.json")?)?;
+    println!("{}", read("validation.txt")?);
+    let says = |key: &str| {
+        report["machine"][key]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let kernel = says("kernel");
+    let checks = [
+        Check {
+            what: format!("the guest is arm64: {} {kernel}", says("architecture")),
+            holds: says("architecture") == "aarch64",
+        },
+        Check {
+            what: format!(
+                "the report says that it is virtual: {}",
+                says("virtual_machine")
+            ),
+            holds: !says("virtual_machine").is_empty(),
+        },
+        Check {
+            what: "the validation was passed".to_owned(),
+            holds: report["passed"] == true,
+        },
+        Check {
+            what: "its case is intact".to_owned(),
+            holds: daemon::verify(&dir.join("case")).is_ok(),
+        },
+    ];
+    if options.bless {
+        let to = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../docs/validation")
+            .join(kernel);
+        fs::create_dir_all(&to).map_err(Error::io(format!("making {}", to.display())))?;
+        for name in ["validation.json", "validation.txt", "truth.jsonl"] {
+            let to = to.join(name);
+            fs::write(&to, read(name)?).map_err(Error::io(format!("writing {}", to.display())))?;
+        }
+    }
     Ok(steps.table(&checks))
 }
 

@@ -23,6 +23,8 @@ pub const CASES: &str = "/data/sakshi";
 pub const CASES_ON_DISK: &str = "/sakshi";
 /// What the guest says of a whole run, beside the cases.
 pub const REPORT: &str = "report.json";
+/// Folder of the validation's report, beside the cases.
+pub const VALIDATION: &str = "validation";
 /// Start of each line on the console that is meant for the other side.
 pub const MARK: &str = "@@ ";
 /// The kernel parameter that names the scenario.
@@ -37,6 +39,8 @@ pub enum Scenario {
     Load,
     /// Goes on with that case, and ends in order.
     Close,
+    /// Validates on its kernel.
+    Validate,
 }
 
 impl Scenario {
@@ -46,6 +50,7 @@ impl Scenario {
             Self::Watch => "watch",
             Self::Load => "load",
             Self::Close => "close",
+            Self::Validate => "validate",
         }
     }
 
@@ -54,7 +59,7 @@ impl Scenario {
         let name = line
             .split_whitespace()
             .find_map(|word| word.strip_prefix(PARAMETER))?;
-        [Self::Watch, Self::Load, Self::Close]
+        [Self::Watch, Self::Load, Self::Close, Self::Validate]
             .into_iter()
             .find(|scenario| scenario.name() == name)
     }
