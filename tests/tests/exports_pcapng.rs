@@ -41,7 +41,7 @@ fn tshark(program: &Path, file: &Path, more: &[&str]) -> String {
 fn shown(program: &Path, file: &Path) -> Vec<Shown> {
     let fields = "frame.len frame.cap_len nflog.uid frame.packet_flags_direction ip.src ipv6.src \
         frame.comment";
-    let mut more = vec!["-T", "fields", "-E", "separator=/t", "-E", "aggregator=|"];
+    let mut more = vec!["-T", "fields", "-E", "separator=/t", "-E", "aggregator=~"];
     more.extend(fields.split_whitespace().flat_map(|field| ["-e", field]));
     tshark(program, file, &more)
         .lines()
@@ -54,7 +54,7 @@ fn shown(program: &Path, file: &Path) -> Vec<Shown> {
                 uid: number(2),
                 sent: cells[3].ends_with('2'),
                 src: [cells[4], cells[5]].concat(),
-                comments: cells[6].split('|').map(str::to_owned).collect(),
+                comments: cells[6].split('~').map(str::to_owned).collect(),
             }
         })
         .collect()

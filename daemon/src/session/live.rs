@@ -108,7 +108,6 @@ pub fn run(
     let server = Server::bind(&store.case().meta().id).map_err(SessionError::Control)?;
     let started = LiveCapture::start(&live_config(config, &materials), clock)?;
     let record = session_record(session, clock.now(), started.capture.way());
-
     let status = Arc::new(Mutex::new(first_status(config, &record, &started)));
     let first = First {
         session: Draft::new(Kind::SESSION, &record)?,
@@ -143,18 +142,21 @@ pub fn run(
     "stopping".clone_into(&mut status.lock().unwrap_or_else(PoisonError::into_inner).state);
     // The capture ends first and hands on what it still holds; the pipeline ends when it has all.
     let captured = started.capture.stop();
-    let (mut store, mut summary) = threads.join()?;
+    let (store, mut summary) = threads.join()?;
     let (reason, waiting) = outcome.map_err(SessionError::Control)?;
     captured?;
     summary.bytes_written = machine::bytes_written();
-    close(&mut store, session, reason, clock.now(), &summary)?;
-    reserve.release();
-    drop(store);
+    close(store, &reserve, (session, reason), clock.now(), &summary)?;
     // Those who asked for the stop wait until the connection is closed: only now is all written.
     drop(waiting);
+    had_room(reason, config).map(|()| summary)
+}
+
+/// A watch that ended for want of room has done what it could, and that was not all.
+fn had_room(reason: StopReason, config: &RunConfig) -> Result<(), SessionError> {
     match reason {
         StopReason::DiskFull => Err(SessionError::Full(config.case.clone())),
-        _ => Ok(summary),
+        _ => Ok(()),
     }
 }
 
@@ -473,11 +475,11 @@ fn first_events(
         .collect()
 }
 
-/// Writes the last two records of the session.
+/// Writes the last two records of the session; then the room for them is needed no more.
 fn close(
-    store: &mut Store,
-    session: u64,
-    reason: StopReason,
+    mut store: Store,
+    reserve: &Reserve,
+    (session, reason): (u64, StopReason),
     now: Timestamp,
     summary: &Summary,
 ) -> Result<(), SessionError> {
@@ -491,5 +493,6 @@ fn close(
         Draft::new(Kind::SUMMARY, summary)?,
         Draft::new(Kind::STOP, &stop)?,
     ])?;
+    reserve.release();
     Ok(())
 }
