@@ -22,6 +22,8 @@ use crate::{
 
 /// The private key of a live case; no record can name it.
 const KEY_FILE: &str = "signing.key";
+/// Room that a watch keeps for its end; nothing is in it.
+const RESERVE_FILE: &str = "reserve";
 /// The manifest and its signature, which stay beside a sealed case so that its bundle can be written
 /// again.
 const SEAL_FILES: [&str; 2] = ["manifest.json", "manifest.sig"];
@@ -191,10 +193,11 @@ fn is_being_written(path: &str, chain: &Chain) -> bool {
             .is_some_and(|end| end == "pcapng")
 }
 
-/// The files of the database, the lock and the key, whose content no record can name.
+/// The files of the database, the lock, the key and the reserve, whose content no record can name.
 fn is_own(path: &str) -> bool {
     path == LOCK_FILE
         || path == KEY_FILE
+        || path == RESERVE_FILE
         || SEAL_FILES.contains(&path)
         || path
             .strip_prefix(DATABASE_FILE)

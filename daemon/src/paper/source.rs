@@ -32,9 +32,9 @@ pub const MANIFEST_MAX: u64 = 16 * 1024 * 1024;
 const FILES_MAX: usize = 100_000;
 /// Bytes that are read at once.
 const CHUNK: usize = 64 * 1024;
-/// Names in a case's folder that are no evidence: the lock, and the key that signs (which no list
-/// must ever show).
-const NO_EVIDENCE: [&str; 3] = ["case.lock", "signing.key", "evidence.db-shm"];
+/// Names in a case's folder that are no evidence: the lock, the key that signs (which no list must
+/// ever show), and the room that a watch keeps for its end.
+const NO_EVIDENCE: [&str; 4] = ["case.lock", "signing.key", "evidence.db-shm", "reserve"];
 
 /// Why a case or bundle cannot be read.
 #[derive(Debug, thiserror::Error)]
