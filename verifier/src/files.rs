@@ -20,9 +20,9 @@ use crate::{
     snapshot::{DATABASE_FILE, LOCK_FILE},
 };
 
-/// The private key of a live case, and a sealed one's manifest and signature: no record can name
-/// them.
-const UNNAMED: [&str; 3] = ["signing.key", "manifest.json", "manifest.sig"];
+/// The private key of a live case, the room that a watch keeps for its end, and a sealed case's
+/// manifest and signature: no record can name them.
+const UNNAMED: [&str; 4] = ["signing.key", "reserve", "manifest.json", "manifest.sig"];
 /// Files that no record names and that are listed; more are left out.
 const UNLISTED_MAX: usize = 64;
 /// Folders below the case's that are searched for unlisted files.
@@ -188,7 +188,7 @@ fn is_being_written(path: &str, chain: &Chain) -> bool {
             .is_some_and(|end| end == "pcapng")
 }
 
-/// The files of the database, the lock, the key and the manifest, whose content no record can name.
+/// The files of the database, the lock, and what else no record can name.
 fn is_own(path: &str) -> bool {
     path == LOCK_FILE
         || UNNAMED.contains(&path)

@@ -446,6 +446,9 @@ pub enum WhatChoice {
     Gaps,
     /// Every record as stored.
     Records,
+    /// Packets as the journal kept them (with `--format pcapng`).
+    #[cfg(feature = "lab")]
+    Packets,
 }
 
 /// Form of an export.
@@ -458,6 +461,9 @@ pub enum FormatChoice {
     /// Apache Parquet; each row says of which case it is.
     #[cfg(feature = "lab")]
     Parquet,
+    /// Packets with comments, for Wireshark (with `--what packets`).
+    #[cfg(feature = "lab")]
+    Pcapng,
 }
 
 /// `sakshi export`.
