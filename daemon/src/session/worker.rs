@@ -109,6 +109,10 @@ impl Worker {
             apps.look(&mut self.engine, &self.store)?;
             self.look_at_the_clock()?;
         }
+        // The probe of the stop was sent before the capture ended.
+        while let Ok(order) = orders.try_recv() {
+            self.obey(order)?;
+        }
         apps.look(&mut self.engine, &self.store)?;
         drop(apps);
         self.engine.keep_on(self.clock.now())?;
@@ -154,6 +158,7 @@ impl Worker {
         self.fed = true;
         let at = self.clock.now();
         let (event, reply) = match order {
+            Order::Probe(sent) => return self.engine.feed(&Input::Event(&Event::ProbeSent(sent))),
             Order::Note(text, reply) => (Event::Note(Note { at, text }), reply),
             Order::Phase(name, reply) => (Event::PhaseChange(PhaseChange { at, name }), reply),
         };
