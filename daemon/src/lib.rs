@@ -16,9 +16,13 @@ pub mod input;
 pub mod locate;
 pub mod name;
 pub mod packet;
+#[cfg(feature = "lab")]
+pub mod paper;
 pub mod pipeline;
 pub mod platform;
 pub mod report;
 pub mod session;
+#[cfg(feature = "lab")]
+pub mod stamp;
 pub mod time;
 pub mod validate;

@@ -11,6 +11,7 @@ mod files;
 mod names;
 mod packets;
 mod pipeline;
+mod stamp;
 
 use std::path::PathBuf;
 
@@ -52,6 +53,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("segment_blocks", evidence::segment_blocks),
     ("kernel_config", doctor::kernel_config),
     ("machine_files", doctor::machine_files),
+    ("timestamp", stamp::timestamp),
     ("pipeline", pipeline::pipeline),
 ];
 

@@ -17,7 +17,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 const FILE_LINES_MAX: usize = 800;
 
 /// Where Rust sources lie.
-const ROOTS: [&str; 9] = [
+const ROOTS: [&str; 11] = [
     "android-shim/src",
     "daemon/src",
     "daemon/tests",
@@ -26,11 +26,18 @@ const ROOTS: [&str; 9] = [
     "tests/fuzz",
     "tests/src",
     "tests/tests",
+    "verifier/src",
+    "verifier/tests",
     "xtask/src",
 ];
 
 /// Crates of the product: these may not read a clock.
-const PRODUCT: [&str; 3] = ["android-shim/src", "daemon/src", "rules/src"];
+const PRODUCT: [&str; 4] = [
+    "android-shim/src",
+    "daemon/src",
+    "rules/src",
+    "verifier/src",
+];
 /// The only file of the product that reads one.
 const CLOCK: &str = "daemon/src/platform/clock.rs";
 
@@ -73,6 +80,8 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["evidence", "time"]),
+    ("paper", &["evidence", "report", "time"]),
+    ("stamp", &["time"]),
     ("control", &["evidence", "time"]),
     (
         "doctor",
@@ -112,8 +121,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// The outermost rooms join all others.
 const ANY: &[&str] = &["*"];
 
-/// Rooms of the writing side that the verifier must not touch: an auditor trusts it alone.
-const WRITING: [&str; 3] = ["store", "segments", "seal"];
+/// Where the verifier is: an auditor builds, reads and trusts it alone.
+const VERIFIER: &str = "verifier/";
 
 /// A breach of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -322,24 +331,45 @@ fn imports(source: &Source) -> Vec<Breach> {
         .collect()
 }
 
-/// The verifier shares nothing with the writing side.
+/// The verifier uses nothing else of the project: no crate of it, and no file of another folder.
 fn verifier(source: &Source) -> Vec<Breach> {
-    if !source.file.starts_with("daemon/src/evidence/verify") {
+    if !source.file.starts_with(VERIFIER) {
         return Vec::new();
     }
-    let tokens = source.product_tokens();
-    let mut paths = paths_from(&tokens, "super");
-    paths.extend(
-        paths_from(&tokens, "evidence")
-            .into_iter()
-            .chain(paths_from(&tokens, "crate"))
-            .map(|(line, path)| (line, path.trim_start_matches("evidence::").to_owned())),
-    );
-    paths
-        .into_iter()
-        .filter(|(_, path)| WRITING.contains(&first_name(path)))
-        .map(|(line, path)| source.breach(line, format!("the verifier may not use `{path}`")))
-        .collect()
+    let mut breaches = Vec::new();
+    let all: Vec<TokenTree> = source.tokens.clone().into_iter().collect();
+    walk(&all, &mut |level| {
+        for token in level {
+            let found = token.to_string();
+            let foreign_crate = matches!(token, TokenTree::Ident(_))
+                && (found == "sakshi" || found.starts_with("sakshi_"))
+                && found != "sakshi_verifier";
+            let other_folder = matches!(token, TokenTree::Literal(_))
+                && found.contains("../")
+                && found.contains(".rs");
+            if foreign_crate || other_folder {
+                let what = format!("the verifier may not use `{found}`");
+                breaches.push(source.breach(line(token), what));
+            }
+        }
+    });
+    breaches
+}
+
+/// Crates of this workspace that a manifest names as dependencies.
+fn dependencies_of_ours(manifest: &str) -> Vec<String> {
+    let mut in_dependencies = false;
+    let mut found = Vec::new();
+    for line in manifest.lines().map(str::trim) {
+        if line.starts_with('[') {
+            in_dependencies = line.contains("dependencies");
+        }
+        let ours = line.starts_with("sakshi") || line.contains("path =");
+        if in_dependencies && (ours || line.contains("dependencies.sakshi")) {
+            found.push(line.to_owned());
+        }
+    }
+    found
 }
 
 /// `allow` attributes and unfinished code.
@@ -485,6 +515,16 @@ fn the_verifier_can_be_trusted_alone() {
 }
 
 #[test]
+fn the_verifier_depends_on_nothing_of_ours() {
+    let path = workspace().join(VERIFIER).join("Cargo.toml");
+    let manifest = fs::read_to_string(path).expect("a manifest");
+    assert_eq!(dependencies_of_ours(&manifest), Vec::<String>::new());
+    let bad = "[package]\nname = \"sakshi-x\"\n[dev-dependencies]\nsakshi.workspace = true\n\
+        [target.'cfg(unix)'.dependencies]\nx = { path = \"../x\" }\n[[bin]]\npath = \"y\"\n";
+    assert_eq!(dependencies_of_ours(bad).len(), 2);
+}
+
+#[test]
 fn nothing_is_waved_through_or_left_open() {
     check(shortcuts);
 }
@@ -516,6 +556,7 @@ fn the_sources_are_found() {
     for expected in [
         "daemon/src/lib.rs",
         "rules/src/contact.rs",
+        "verifier/src/lib.rs",
         "xtask/src/main.rs",
     ] {
         assert!(files.iter().any(|file| file == expected), "{expected}");
@@ -545,10 +586,11 @@ fn a_wrong_import_is_seen() {
 }
 
 #[test]
-fn a_verifier_that_uses_the_writer_is_seen() {
-    let file = "daemon/src/evidence/verify.rs";
-    let text = "use super::store::Store;\nuse super::chain;\nuse crate::evidence::{seal, chain};";
-    assert_eq!(lines(verifier, file, text), [1, 3]);
+fn a_verifier_that_uses_the_rest_is_seen() {
+    let text = "use sakshi::evidence::Store;\nuse sakshi_verifier::verify;\n\
+        #[path = \"../../daemon/src/evidence/chain.rs\"]\nmod chain;\nfn f() { sakshi_rules::x() }";
+    let file = "verifier/src/verify.rs";
+    assert_eq!(lines(verifier, file, text), [1, 3, 5]);
     assert_eq!(lines(verifier, "daemon/src/evidence/mod.rs", text), []);
 }
 

@@ -89,6 +89,7 @@ targets! {
     segment_blocks: EXECUTIONS;
     kernel_config: EXECUTIONS;
     machine_files: EXECUTIONS;
+    timestamp: EXECUTIONS;
     pipeline: EXECUTIONS_SLOW;
 }
 

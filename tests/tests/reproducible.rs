@@ -141,6 +141,7 @@ fn replaying_a_live_case_gives_its_findings() {
         }
         println!("{}", daemon.stop().expect("a summary"));
     }
+    daemon::output(["verify", "--replay", daemon::text(&case)]).expect("the same findings");
     let again = handset.dir().join("again");
     replay(&case, &again);
     let bytes = same(&case, &again, &REPLAYED);

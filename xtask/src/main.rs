@@ -29,7 +29,8 @@ Usage: cargo xtask <command>
   data DBIP.tgz [--aws FILE] [--check] rebuild the embedded location data (docs/data.md)
   help                                 this text
 
-What is missing (cargo-nextest, cargo-deny; as root on Debian: iproute2, iptables, clang, tshark, python3-venv;
+What is missing (cargo-nextest, cargo-deny; as root on Debian: iproute2, iptables, clang, tshark, poppler-utils,
+openssl, python3-venv;
 a Python with DuckDB in target/python) is installed.
 Where CI is set, a missing prerequisite fails; elsewhere a line says what did not run and why.
 ";

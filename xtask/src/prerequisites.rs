@@ -13,18 +13,26 @@ use crate::steps::{Outcome, run};
 /// Cargo's own tools: the subcommands, which the packages `cargo-…` bring.
 const CARGO_TOOLS: [&str; 2] = ["nextest", "deny"];
 /// Programs of the system: the program and its Debian package.
-const SYSTEM_TOOLS: [(&str, &str); 5] = [
+const SYSTEM_TOOLS: [(&str, &str); 4] = [
     ("ip", "iproute2"),
     ("iptables", "iptables"),
     ("ip6tables", "iptables"),
-    // Reads segments and exports of packets.
-    ("tshark", "tshark"),
     // Compiles the program that reads owners, to compare it with what is embedded.
     ("clang", "clang"),
 ];
 
 /// Programs that judge our files in tests, which need not be root.
-const JUDGES: [(&str, &str); 2] = [("tshark", "tshark"), ("python3", "python3-venv")];
+const JUDGES: [(&str, &str); 5] = [
+    // Reads segments and exports of packets.
+    ("tshark", "tshark"),
+    ("python3", "python3-venv"),
+    // Reads what was written on paper.
+    ("pdftotext", "poppler-utils"),
+    // Makes the answers of a time stamping authority.
+    ("openssl", "openssl"),
+    // Opens an encrypted bundle.
+    ("age", "age"),
+];
 /// What the tests' own Python has, with the versions that they were written for.
 const PYTHON_PACKAGES: [&str; 1] = ["duckdb==2.0.1"];
 /// Where it lies; its programs are below `bin`.

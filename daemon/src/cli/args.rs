@@ -92,6 +92,29 @@ pub enum Command {
         sakshi coverage case-17 --from 2026-11-24T09:00:00Z --to 2026-11-24T10:00:00Z\n  \
         sakshi coverage case-17 --format jsonl")]
     Coverage(CoverageArgs),
+    /// Close a case for good and write it as one bundle; the case takes no more records.
+    #[command(
+        after_help = "The bundle is a tar archive with a signed manifest. Sealing again writes the \
+        same bundle again, byte for byte.\n\n\
+        Examples:\n  \
+        sakshi seal case-17 -o case-17.tar\n  \
+        sakshi seal case-17 -o - | age -r age1… -o case-17.tar.age    encrypted to the lab's key"
+    )]
+    Seal(SealArgs),
+    /// Say on one page, in plain words, what a case or bundle holds and how it is checked.
+    #[cfg(feature = "lab")]
+    #[command(after_help = "Examples:\n  \
+        sakshi summary case-17\n  \
+        sakshi summary case-17.tar --html case-17.html")]
+    Summary(SummaryArgs),
+    /// Draft the certificate of section 63(4)(c), Bharatiya Sakshya Adhiniyam 2023; signs nothing.
+    #[cfg(feature = "lab")]
+    #[command(
+        after_help = "One for each source device, as PDF and as text. Facts are filled in; what \
+        a person must say stays blank and marked.\n\n\
+        Example:\n  sakshi certificate case-17.tar -o certificate --language both"
+    )]
+    Certificate(CertificateArgs),
     /// Give the last signed checkpoint in a form that leaves the handset; changes nothing.
     #[command(
         after_help = "Later, `sakshi verify` holds the case against it, and so notices a case that \
@@ -102,8 +125,23 @@ pub enum Command {
         adb shell su -c 'sakshi head /data/sakshi/case-17 --format json' > case-17.head"
     )]
     Head(HeadArgs),
-    /// Check that a case's evidence is intact; changes nothing. Exit code 1: it is not.
-    #[command(after_help = "Example:\n  sakshi verify case-17")]
+    /// Ask for, keep and check a trusted timestamp (RFC 3161) for a bundle; sends nothing.
+    #[cfg(feature = "lab")]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+        sakshi timestamp request case-17.tar -o case-17.tsq\n  \
+        sakshi timestamp attach case-17.tar answer.tsr\n  \
+        sakshi timestamp verify case-17.tar --roots authority.pem"
+    )]
+    Timestamp(TimestampCommand),
+    /// Check that a case's evidence is intact; changes nothing. Exit code 1: it is damaged; 4:
+    /// nothing is wrong, but nothing vouches for its end.
+    #[command(after_help = "Examples:\n  \
+        sakshi verify case-17\n  \
+        sakshi verify case-17 --head 00000-00376-XJWVT-FS8X1-AXKMZ-0R87H-VJ8R4-Z25M7\n  \
+        sakshi verify case-17 --head case-17.head\n  \
+        sakshi verify --replay case-17")]
     Verify(VerifyArgs),
     /// Say how a running daemon is doing. Exit code 1: none runs.
     #[command(after_help = "Examples:\n  sakshi status\n  sakshi status --follow --format json")]
@@ -487,6 +525,81 @@ pub struct CoverageArgs {
     pub format: TextOrJsonl,
 }
 
+/// `sakshi summary`.
+#[cfg(feature = "lab")]
+#[derive(Debug, Args)]
+pub struct SummaryArgs {
+    /// Folder of the case, or a bundle.
+    #[arg(value_name = "CASE|BUNDLE")]
+    pub from: PathBuf,
+    /// Write the page as one HTML file as well, outside the case.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+/// `sakshi timestamp`.
+#[cfg(feature = "lab")]
+#[derive(Debug, Subcommand)]
+pub enum TimestampCommand {
+    /// Write the request; a person sends it to a time stamping authority.
+    Request {
+        /// Bundle, or its manifest.json.
+        #[arg(value_name = "BUNDLE|MANIFEST")]
+        of: PathBuf,
+        /// File for the request.
+        #[arg(short, long, value_name = "FILE.tsq")]
+        output: PathBuf,
+    },
+    /// Keep the authority's answer beside the bundle, as BUNDLE.tsr.
+    Attach {
+        /// Bundle, or its manifest.json.
+        #[arg(value_name = "BUNDLE|MANIFEST")]
+        of: PathBuf,
+        /// The answer.
+        #[arg(value_name = "FILE.tsr")]
+        answer: PathBuf,
+    },
+    /// Check the answer offline; changes nothing. Exit code 1: it does not hold.
+    Verify {
+        /// Bundle, or its manifest.json.
+        #[arg(value_name = "BUNDLE|MANIFEST")]
+        of: PathBuf,
+        /// The answer; without it, the one beside the bundle.
+        #[arg(long, value_name = "FILE.tsr")]
+        answer: Option<PathBuf>,
+        /// Certificates of the roots that you trust, in PEM.
+        #[arg(long, value_name = "ROOTS.pem")]
+        roots: PathBuf,
+    },
+}
+
+/// In which language.
+#[cfg(feature = "lab")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LanguageChoice {
+    /// English.
+    En,
+    /// Hindi.
+    Hi,
+    /// Both, each in its own files.
+    Both,
+}
+
+/// `sakshi certificate`.
+#[cfg(feature = "lab")]
+#[derive(Debug, Args)]
+pub struct CertificateArgs {
+    /// Folder of the case, or a bundle.
+    #[arg(value_name = "CASE|BUNDLE")]
+    pub from: PathBuf,
+    /// Folder for the drafts, outside the case; files of their names are replaced.
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// In which language.
+    #[arg(long, value_enum, default_value = "both")]
+    pub language: LanguageChoice,
+}
+
 /// A moment as it is typed.
 fn moment(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).ok_or_else(|| {
@@ -494,6 +607,31 @@ fn moment(text: &str) -> Result<Timestamp, String> {
          2026-11-24T14:30:00+05:30"
             .to_owned()
     })
+}
+
+/// A hash beside SHA-256.
+#[cfg(feature = "lab")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AlsoChoice {
+    /// SHA-1.
+    Sha1,
+    /// MD5.
+    Md5,
+}
+
+/// `sakshi seal`.
+#[derive(Debug, Args)]
+pub struct SealArgs {
+    /// Folder of the case; no daemon may be writing into it.
+    #[arg(value_name = "CASE")]
+    pub case: PathBuf,
+    /// New file for the bundle, `-` for standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Hash every file with these as well, since the certificate's form names them.
+    #[cfg(feature = "lab")]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "HASHES")]
+    pub also: Vec<AlsoChoice>,
 }
 
 /// `sakshi head`.
@@ -519,6 +657,14 @@ pub struct VerifyArgs {
     /// Folder of the case.
     #[arg(value_name = "CASE")]
     pub case: PathBuf,
+    /// A head that left the handset: the code from paper, the text of the QR code, or a checkpoint
+    /// file. Without it an older state that was put back cannot be noticed.
+    #[arg(long, value_name = "HEAD", value_parser = sakshi_verifier::read_expected)]
+    pub head: Option<sakshi_verifier::ExpectedHead>,
+    /// Feed the journal through again, if nothing is damaged, and compare every finding: who, what,
+    /// where, and what the rule said. Exit code 1: one differs.
+    #[arg(long)]
+    pub replay: bool,
     /// How the result is shown.
     #[arg(long, value_enum, default_value = "text")]
     pub format: TextOrJson,

@@ -1,7 +1,8 @@
 //! The command line: one readable match from arguments to what is done.
 //!
 //! In: arguments. Out: text on standard output, errors with a remedy on standard error, and an exit
-//! code: 0 done, 1 the answer is no, 2 wrong use, 3 could not.
+//! code: 0 done, 1 the answer is no, 2 wrong use, 3 could not, 4
+//! (`verify`) incomplete.
 
 mod args;
 mod authority;
@@ -10,10 +11,17 @@ mod export;
 mod head;
 mod inspect;
 mod output;
+#[cfg(feature = "lab")]
+mod paper;
 mod read;
+mod replay;
 mod run;
+mod seal;
+#[cfg(feature = "lab")]
+mod stamp;
 mod talk;
 mod validate;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -29,6 +37,8 @@ enum Outcome {
     Done,
     /// The answer is no.
     No,
+    /// Neither: an exit code of its own, which the command documents.
+    Other(u8),
 }
 
 /// Whatever kept a command from being done; shown with its remedy.
@@ -41,6 +51,7 @@ pub fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::No) => ExitCode::from(1),
+        Ok(Outcome::Other(code)) => ExitCode::from(code),
         Err(error) if output::is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
             output::say(format_args!("sakshi: {error}"));
@@ -58,8 +69,15 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Findings(args) => read::findings(&args),
         Command::Export(args) => export::export(args),
         Command::Coverage(args) => read::coverage(&args),
+        #[cfg(feature = "lab")]
+        Command::Certificate(args) => paper::certificate(&args),
+        #[cfg(feature = "lab")]
+        Command::Summary(args) => paper::summary(&args),
+        #[cfg(feature = "lab")]
+        Command::Timestamp(command) => stamp::timestamp(command),
+        Command::Seal(args) => seal::seal(&args),
         Command::Head(args) => head::head(&args),
-        Command::Verify(args) => read::verify(&args),
+        Command::Verify(args) => verify::verify(args),
         Command::Status(args) => talk::status(&args),
         Command::Stop(target) => talk::stop(&target),
         Command::Note(args) => talk::note(args),

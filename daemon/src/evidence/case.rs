@@ -32,8 +32,8 @@ pub const FORMAT: &str = "sakshi-case";
 pub const FORMAT_VERSION: u32 = 2;
 /// The first version with signatures.
 const FIRST_SIGNED: u32 = 2;
-/// Longest file name in a case, in bytes.
-pub const FILE_NAME_MAX: usize = 128;
+/// Longest file name in a case, in bytes: as long as a bundle takes.
+pub const FILE_NAME_MAX: usize = 100;
 /// Folder of the inventory's files, with its slash.
 const INVENTORY_FOLDER: &str = "inventory/";
 /// Longest `case.json` that is read, in bytes.
@@ -413,7 +413,7 @@ fn make_folder(dir: &Path) -> Result<(), StoreError> {
 
 /// Writes a file and the folders above it within `dir`; both are on the disk when it returns. A
 /// file that exists is a leftover of a start that was interrupted before its record.
-fn write_file(dir: &Path, relative: &str, bytes: &[u8]) -> Result<(), StoreError> {
+pub(super) fn write_file(dir: &Path, relative: &str, bytes: &[u8]) -> Result<(), StoreError> {
     let path = dir.join(relative);
     let folder = path.parent().unwrap_or(dir);
     DirBuilder::new()

@@ -144,9 +144,37 @@ pub enum StoreError {
         /// The public key that is named.
         expected: String,
     },
+    /// A bundle was asked for of a case that is not sealed.
+    #[error("{path} is not sealed: run `sakshi seal` on it", path = .0.display())]
+    NotSealed(PathBuf),
+    /// A case without signatures was to be sealed.
+    #[error(
+        "{path} is the case of an inspection, whose records are not signed, so it cannot be sealed: make \
+         a case with `sakshi case new` and inspect into that",
+        path = .0.display()
+    )]
+    Unsigned(PathBuf),
     /// The case was closed for good.
     #[error("{path} is sealed and takes no more records: start a new case", path = .0.display())]
     Sealed(PathBuf),
+    /// A file is not what a record says.
+    #[error(
+        "{path} is not as the case's records say, or not an ordinary file: run `sakshi verify` on the \
+         case, and restore the file from a copy",
+        path = .path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file does not fit into a bundle.
+    #[error("{path} is too large for a bundle, which takes files of {max} bytes with paths of 255")]
+    NoBundle {
+        /// The file, within the case.
+        path: String,
+        /// Most bytes.
+        max: u64,
+    },
     /// Not our database.
     #[error("{path} is no evidence database: {detail}; run `sakshi verify` on the case", path = .path.display())]
     Foreign {
@@ -176,7 +204,7 @@ pub enum StoreError {
     },
     /// A file's name does not fit into a case.
     #[error(
-        "{0:?} is no name for a file of a case: expected 1 to 128 letters, digits, `.`, `_` or `-`, \
+        "{0:?} is no name for a file of a case: expected 1 to 100 letters, digits, `.`, `_` or `-`, \
          not beginning with a dot, each name once"
     )]
     FileName(String),

@@ -1,11 +1,12 @@
-//! The evidence store: records, their chain, the journal, verification.
+//! The evidence store: records, their chain, the journal.
 //!
 //! In: [`Draft`]s from the pipeline. Out: a case folder that anybody can check, and its records
 //! for exports. `docs/evidence-format.md` specifies what is written. SQL stands in `schema`,
-//! `store`, `reader` and `verify`, and nowhere else in the project.
+//! `store` and `reader`, and in the verifier's own crate, and nowhere else in the project.
 
 pub mod authority;
 pub mod body;
+pub mod bundle;
 pub mod canonical;
 mod case;
 pub mod device;
@@ -21,7 +22,7 @@ pub mod signing;
 mod snapshot;
 mod store;
 pub mod thread;
-pub mod verify;
+mod ustar;
 
 pub use case::{Case, CaseBody, CaseFiles, CaseMeta, FileEntry, FilesBody};
 pub use error::StoreError;
@@ -29,7 +30,8 @@ pub use reader::{Reader, Records};
 pub use record::{
     ATTACHMENT_MAX, BODY_MAX, Draft, Hash, Head, KIND_MAX, Kind, RECORD_TAG, Record, record_hash,
 };
+// Written apart from all this, in a crate of its own.
+pub use sakshi_verifier::{self as verify, Verification, verify};
 pub use signing::Signing;
 pub use store::{LastSession, Store};
 pub use thread::{Committed, Receipt, StoreGone, StoreOptions, StoreSender, StoreThread, Urgency};
-pub use verify::{Verification, verify};

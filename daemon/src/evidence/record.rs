@@ -94,6 +94,8 @@ kinds! {
     KEY = "key";
     /// Vouches for everything before it, with a signature.
     CHECKPOINT = "checkpoint";
+    /// The case was closed for good; the last checkpoint follows.
+    SEALED = "sealed";
     /// The report of a validation that belongs to the case.
     VALIDATION = "validation";
     /// Known flows of our own were sent, and each was found or not.

@@ -7,7 +7,7 @@
 
 use std::{
     fmt,
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -18,7 +18,7 @@ use ed25519_compact::{KeyPair, Seed};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    canonical,
+    canonical, case,
     error::StoreError,
     record::{Draft, Head, Kind},
 };
@@ -40,7 +40,7 @@ pub const CHECKPOINT_RECORDS: i64 = 1000;
 pub const UNSIGNED_MODE: &str = "inspect";
 
 /// `algorithm` of a `key` record.
-const ALGORITHM: &str = "ed25519";
+pub(super) const ALGORITHM: &str = "ed25519";
 /// Distance of the two slots, in bytes: a write that is torn by a loss of power spoils one of them
 /// at most, since no medium writes more than this at once without keeping the rest.
 const SLOT_BYTES: usize = 4096;
@@ -276,10 +276,16 @@ impl Ratchet {
 
     /// The checkpoint that stands behind `head`; [`Ratchet::prepare`] was called before.
     pub(super) fn checkpoint(&self, head: Head, reason: Reason) -> Result<Draft, StoreError> {
+        // The last checkpoint has no next; the key after it signs the manifest.
+        let after = self.next.as_ref().map(Key::public);
+        let (next, manifest) = match reason {
+            Reason::Seal => (None, after),
+            _ => (after, None),
+        };
         let mut body = CheckpointBody {
             at: self.signing.now(),
-            manifest: None,
-            next: self.next.as_ref().map(Key::public),
+            manifest,
+            next,
             reason,
             signature: None,
         };
@@ -296,6 +302,27 @@ impl Ratchet {
             let used = std::mem::replace(&mut self.current, next);
             let _ = self.file.write(used.slot, &NO_SEED);
         }
+    }
+}
+
+impl Ratchet {
+    /// Signs a manifest with the current key, which the last checkpoint of a sealed case names.
+    pub(super) fn sign(&self, message: &[u8]) -> String {
+        hex(self.current.pair.sk.sign(message, None).as_slice())
+    }
+
+    /// Erases and removes the file of the keys of a sealed case, where it still is.
+    pub(super) fn destroy(dir: &Path) -> Result<(), StoreError> {
+        let file = match KeyFile::open(dir) {
+            Ok(file) => file,
+            Err(StoreError::NoKey(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for slot in 0..SLOTS {
+            file.write(slot, &NO_SEED)?;
+        }
+        fs::remove_file(&file.path).map_err(|error| StoreError::io(&file.path, error))?;
+        case::sync_folder(dir)
     }
 }
 
@@ -401,7 +428,7 @@ const fn offset(slot: usize) -> SeekFrom {
 }
 
 /// Lower-case hex digits.
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     use fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String does not fail.
@@ -466,6 +493,13 @@ mod tests {
         assert_eq!(
             last.to_string(),
             "39bb2e6f4fca3a157674f83083c772461a2b9d1e67eafb74c5f347216206db2c"
+        );
+        let mut message = crate::evidence::bundle::MANIFEST_TAG.to_vec();
+        message.extend(Hash::of(b"{}").as_bytes());
+        assert_eq!(
+            ratchet.sign(&message),
+            "c8dae827becb51a6b291b9d6dfa7bf3f46f6048a7c75dc194474c6fbe8dd62ce5670258d3b7ce06f\
+             a3753aa95696b30242e3d1aa2dcbfe059a054f90649e870d"
         );
     }
 }

@@ -14,6 +14,7 @@ use rusqlite::{
 use serde::Deserialize;
 
 use super::{
+    bundle::SealedBody,
     case::{
         self, Case, CaseBody, CaseFiles, CaseLock, CaseMeta, FORMAT_VERSION, FileEntry, FilesBody,
         METADATA_FILE,
@@ -148,7 +149,6 @@ impl Store {
         }
         let connection = connect(&path, OpenFlags::empty())?;
         check_identity(&connection, &path, dir)?;
-        make_durable(&connection, &path)?;
         let head = read_head(&connection, &path)?;
         if head == Head::EMPTY {
             return Err(StoreError::Interrupted(dir.to_owned()));
@@ -160,6 +160,8 @@ impl Store {
         } else {
             (None, head.seq)
         };
+        // A sealed case's file stays as it is in bundles, so this comes last.
+        make_durable(&connection, &path)?;
         let sessions = Sessions::read(&connection, &path, head)?;
         Ok(Self {
             connection,
@@ -212,6 +214,15 @@ impl Store {
                 .note(draft.kind().as_str(), draft.body(), seq, self.head);
         }
         Ok(self.head)
+    }
+
+    /// Closes the case for good: appends what says so, and the last checkpoint. What is written into
+    /// a bundle afterwards is [`Bundle`](super::bundle::Bundle)'s work.
+    pub fn seal(mut self, sealed: &SealedBody) -> Result<Head, StoreError> {
+        if self.ratchet.is_none() {
+            return Err(StoreError::Unsigned(self.case.dir().to_owned()));
+        }
+        self.append_vouched(&[Draft::new(Kind::SEALED, sealed)?], Reason::Seal)
     }
 
     /// How many records no checkpoint vouches for yet; 0 in an unsigned case.
@@ -369,6 +380,28 @@ impl Sessions {
             .map(|entry| (case::name_of(&entry.path).to_owned(), entry))
             .collect();
     }
+}
+
+/// Moves everything into the database file of a sealed case, so that it is one file which nobody
+/// writes beside, also if that was interrupted before.
+pub(super) fn close_for_good(dir: &Path) -> Result<(), StoreError> {
+    let case = Case::open(dir)?;
+    let path = case.database();
+    let _lock = CaseLock::exclusive(dir)?;
+    let connection = connect(&path, OpenFlags::empty())?;
+    check_identity(&connection, &path, dir)?;
+    let (_, next) = read_next_key(&connection, &path)?;
+    if next.is_some() {
+        return Err(StoreError::NotSealed(dir.to_owned()));
+    }
+    (|| {
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))
+    })()
+    .map_err(|error| StoreError::sqlite(&path, error))?;
+    connection
+        .close()
+        .map_err(|(_, error)| StoreError::sqlite(&path, error))
 }
 
 /// Opens for reading and writing, hardened against a hostile file.

@@ -126,6 +126,16 @@ pub enum SessionError {
         path = .0.display()
     )]
     Unsigned(PathBuf),
+    /// A case without authority was to be sealed.
+    #[error(
+        "{path} does not say whose handset this is and by whose order, so it is not sealed: record it \
+         with `sakshi case authority CASE` first",
+        path = .0.display()
+    )]
+    NoAuthority(PathBuf),
+    /// A case without a session was to be sealed.
+    #[error("{path} holds no session, so there is nothing to seal: watch or inspect into it first", path = .0.display())]
+    NothingToSeal(PathBuf),
     /// A thread of ours ended in a way that it must not.
     #[error("the {0} thread ended unexpectedly; this is a defect, what was acknowledged is kept")]
     ThreadLost(&'static str),

@@ -21,7 +21,7 @@ use super::{
     inspect::tool,
     packets::{Keeper, Keeping},
     probe,
-    recover::{self, Before},
+    recover::{self, Since},
     setup::{InventoryFrom, Materials, problem_gap},
     validation,
     worker::{First, Worker},
@@ -42,7 +42,7 @@ use crate::{
         authority::Authority,
         body::{self, Summary},
         device::{DeviceFacts, Fact},
-        segments::{self, Past},
+        segments::Past,
     },
     input::{Apk, Event, Gap, GapCause, ProbeMark, ProbeOrder},
     pipeline::{Core, Setup},
@@ -381,9 +381,6 @@ fn with_root(
     Ok(facts)
 }
 
-/// Why nothing was watched before this session, and since when.
-type Since = (GapCause, Option<Timestamp>);
-
 /// Opens a case that is there and makes good an unclean stop; tells until when it was watched.
 fn continue_case(
     config: &RunConfig,
@@ -400,19 +397,7 @@ fn continue_case(
     if !store.case().meta().is_signed() {
         return Err(SessionError::Unsigned(config.case.clone()));
     }
-    let since = match before {
-        Before::Nothing => None,
-        Before::Ended(cause, at) => Some((cause, at)),
-        Before::Unclean(recovery) => {
-            let mut drafts = vec![Draft::new(Kind::UNCLEAN_STOP, &recovery.stop)?];
-            drafts.extend(recovery.drafts);
-            let past = Past::read(|kind| store.bodies(kind))?;
-            let session = recovery.stop.session;
-            drafts.extend(segments::adopt(&config.case, &past, session, now)?);
-            store.append(&drafts)?;
-            Some((GapCause::UncleanStop, recovery.stop.last_journaled))
-        }
-    };
+    let since = recover::make_good(&mut store, before, now)?;
     store.append_files(&materials.files)?;
     Ok((store, since))
 }

@@ -6,6 +6,7 @@
 mod apk_hashes;
 mod apps;
 pub mod authority;
+mod compare;
 mod engine;
 mod error;
 mod examine;
@@ -16,13 +17,16 @@ mod packets;
 pub mod probe;
 mod recover;
 mod replay;
+mod seal;
 mod setup;
 pub mod taken_out;
 pub mod validation;
 mod worker;
 
+pub use compare::{Compared, DIFFERENCES_MAX, Difference, compare_case};
 pub use error::SessionError;
 pub use examine::{ExamineConfig, examine};
 pub use inspect::{InspectConfig, Inspected, Unread, inspect};
 pub use live::{RunConfig, run};
+pub use seal::seal;
 pub use setup::load_rules;

@@ -12,9 +12,10 @@ use super::{
 };
 use crate::{
     evidence::{
-        CaseBody, Draft, FileEntry, FilesBody, Head, Kind, Reader,
+        CaseBody, Draft, FileEntry, FilesBody, Head, Kind, Reader, Store,
         body::{self, Record, UncleanStop},
         journal::JournalBody,
+        segments::{self, Past},
     },
     input::GapCause,
     pipeline::Core,
@@ -57,6 +58,31 @@ pub enum Before {
 pub fn before(dir: &Path, now: Timestamp) -> Result<(Before, Head), SessionError> {
     let reader = Reader::open(dir)?;
     Ok((ended(dir, &reader, now)?, reader.head()?))
+}
+
+/// Why nothing was watched after a session, and since when.
+pub type Since = (GapCause, Option<Timestamp>);
+
+/// Records an unclean stop and what its session's records lack, if that is how it ended; tells until
+/// when was watched.
+pub fn make_good(
+    store: &mut Store,
+    before: Before,
+    now: Timestamp,
+) -> Result<Option<Since>, SessionError> {
+    Ok(match before {
+        Before::Nothing => None,
+        Before::Ended(cause, at) => Some((cause, at)),
+        Before::Unclean(recovery) => {
+            let mut drafts = vec![Draft::new(Kind::UNCLEAN_STOP, &recovery.stop)?];
+            drafts.extend(recovery.drafts);
+            let past = Past::read(|kind| store.bodies(kind))?;
+            let session = recovery.stop.session;
+            drafts.extend(segments::adopt(store.case().dir(), &past, session, now)?);
+            store.append(&drafts)?;
+            Some((GapCause::UncleanStop, recovery.stop.last_journaled))
+        }
+    })
 }
 
 fn ended(dir: &Path, reader: &Reader, now: Timestamp) -> Result<Before, SessionError> {

@@ -163,6 +163,11 @@ impl Judge {
         fs::create_dir_all(&self.replays)
             .map_err(Error::io(format!("making {}", self.replays.display())))?;
         daemon::output(["inspect", text(case), "--case", text(&again)])?;
+        let verified = daemon::output(["verify", "--replay", text(case)]);
+        self.check(
+            format!("{name}: verify --replay here finds what was found there"),
+            verified.is_ok(),
+        );
         let mut same = true;
         for what in REPLAYED {
             let [first, second] =

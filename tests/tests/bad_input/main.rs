@@ -36,6 +36,9 @@ const WRONG_USE: i32 = 2;
 /// Could not.
 const COULD_NOT: i32 = 3;
 
+/// Nothing is wrong with a case, but nothing vouches for its end.
+const INCOMPLETE: i32 = 4;
+
 /// What a command said.
 #[derive(Debug)]
 struct Said {

@@ -270,8 +270,8 @@ fn known<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
     value.map_or_else(|| "not known".to_owned(), show)
 }
 
-/// Whole seconds with three decimals, and hours where there are any.
-fn seconds(us: u64) -> String {
+/// A time in microseconds for reading: with three decimals, and hours where there are any.
+pub fn seconds(us: u64) -> String {
     let millis = us / 1_000;
     let (hours, minutes, rest) = (millis / 3_600_000, millis / 60_000 % 60, millis % 60_000);
     let exact = format!("{}.{:03} s", millis / 1_000, millis % 1_000);

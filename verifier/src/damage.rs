@@ -2,7 +2,35 @@
 
 use std::fmt;
 
-use crate::evidence::{journal::JournalError, record::Hash};
+use crate::hash::Hash;
+
+/// Damages that are listed; more are counted only.
+pub const DAMAGES_MAX: usize = 256;
+
+/// A bounded list.
+#[derive(Debug, Default)]
+pub(crate) struct Damages {
+    list: Vec<Damage>,
+    total: u64,
+}
+
+impl Damages {
+    pub(crate) fn add(&mut self, subject: Subject, flaw: Flaw) {
+        self.total += 1;
+        if self.list.len() < DAMAGES_MAX {
+            self.list.push(Damage { subject, flaw });
+        }
+    }
+
+    /// How many there are, those that are not listed included.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
+    pub(crate) fn into_list(self) -> Vec<Damage> {
+        self.list
+    }
+}
 
 /// One damage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +70,8 @@ pub enum Subject {
     Schema(String),
     /// The database as a whole.
     Database,
+    /// A bundle as a whole.
+    Bundle,
 }
 
 impl fmt::Display for Subject {
@@ -53,6 +83,7 @@ impl fmt::Display for Subject {
             Self::File(path) => write!(f, "file {path}"),
             Self::Schema(name) => write!(f, "schema of evidence.db, {name}"),
             Self::Database => f.write_str("evidence.db"),
+            Self::Bundle => f.write_str("bundle"),
         }
     }
 }
@@ -107,9 +138,9 @@ pub enum Flaw {
     /// The first record is of another kind, or a later one is of the first's.
     #[error("a case begins with one record of kind case, and has no other of it")]
     CaseRecord,
-    /// A journal block cannot be read.
+    /// A journal block cannot be read, or is not what its record says.
     #[error("its journal block: {0}")]
-    Journal(String),
+    Journal(#[from] JournalFlaw),
     /// A journal block does not continue the one before.
     #[error("its first input is {found}, expected {expected}")]
     JournalOrder {
@@ -118,6 +149,49 @@ pub enum Flaw {
         /// What the body says.
         found: u64,
     },
+    /// A signed case without its key.
+    #[error("a signed case has its key in record 2, and in no other")]
+    KeyRecord,
+    /// A case that is not signed has a record of signing.
+    #[error("a case of this mode and version has no key and no checkpoint")]
+    Unsigned,
+    /// The record behind the key is something else.
+    #[error("behind the key stands the first checkpoint")]
+    FirstCheckpoint,
+    /// A signature does not verify.
+    #[error("its signature is not by the key that the one before named: {0}")]
+    Signature(&'static str),
+    /// The key of a checkpoint is not known, since what should name it is damaged.
+    #[error("its signature cannot be checked: what names its key is damaged")]
+    NoKey,
+    /// A checkpoint ends the ratchet without a seal, or a seal does not.
+    #[error("`next` is null in the last checkpoint of a sealed case, and in no other")]
+    Ratchet,
+    /// A seal's checkpoint does not stand behind `sealed`, or something else does.
+    #[error("behind `sealed` stands its checkpoint with reason `seal`, and nowhere else does one")]
+    Seal,
+    /// A sealed case goes on.
+    #[error("a sealed case takes no more records")]
+    AfterSeal,
+    /// A file is named a second time with other content, or a segment again.
+    #[error("it names {0} again, with other content or after it was dropped")]
+    NamedAgain(String),
+    /// A segment is dropped that is none.
+    #[error("it drops {0}, which is no segment that a record names")]
+    DropsNothing(String),
+    /// The case is older than a head that left it.
+    #[error(
+        "missing, and a head of it was given: records were cut off, or an older state was put back"
+    )]
+    HeadMissing,
+    /// The case is another than a head that left it.
+    #[error(
+        "it is not the checkpoint of the head that was given: the case was made anew, or the head belongs to another"
+    )]
+    HeadOther,
+    /// The head that was given is of another case.
+    #[error("the head that was given belongs to case {0}")]
+    HeadCase(String),
     /// The chain has no record.
     #[error("it has no record")]
     Empty,
@@ -163,13 +237,50 @@ pub enum Flaw {
     /// SQLite's own check of its pages failed.
     #[error("SQLite's integrity check: {0}")]
     Page(String),
+    /// `case.json` is of another version than the database.
+    #[error("the case says version {0}")]
+    Version(i64),
     /// It cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(String),
 }
 
-impl From<JournalError> for Flaw {
-    fn from(error: JournalError) -> Self {
-        Self::Journal(error.to_string())
-    }
+/// What is wrong with a journal block.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JournalFlaw {
+    /// It does not begin as the format says.
+    #[error("it does not begin with \"SKJ\" and version 1")]
+    Header,
+    /// It cannot be inflated.
+    #[error("it cannot be inflated: {0}")]
+    Inflate(String),
+    /// It inflates beyond the format's limit.
+    #[error("it inflates to more than the format allows")]
+    TooLong,
+    /// Bytes follow the compressed data.
+    #[error("{0} bytes follow its compressed data")]
+    Trailing(usize),
+    /// An input is not as the format says.
+    #[error("input {input}, at offset {offset}: {what}")]
+    Malformed {
+        /// Which input, from 1.
+        input: u64,
+        /// Where in the inflated bytes.
+        offset: usize,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The record's body says something else than its block.
+    #[error("the record says {field} = {declared}, the block has {found}")]
+    Declared {
+        /// Key of the body.
+        field: &'static str,
+        /// What the body says.
+        declared: String,
+        /// What the block has.
+        found: String,
+    },
+    /// The record has no attachment.
+    #[error("it is not there")]
+    Missing,
 }

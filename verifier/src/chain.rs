@@ -1,24 +1,46 @@
 //! Walks the records in order and recomputes what binds them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rusqlite::{Connection, Row, types::ValueRef};
 use serde::Deserialize;
 
-use super::{Damages, Flaw, PROGRESS_RECORDS, Progress, Subject};
-use crate::evidence::{
+use crate::{
+    body::{CaseBody, DroppedBody, FileEntry, FilesBody, Meta},
     canonical::is_canonical,
-    case::{CaseBody, FileEntry, FilesBody},
-    journal::{self, JournalBody, JournalError},
-    record::{Hash, Head, Kind, record_hash},
+    damage::{Damages, Flaw, JournalFlaw, Subject},
+    hash::{Hash, Head, record_hash},
+    head::ExpectedHead,
+    journal::{self, JournalBody},
+    progress::{Progress, Stage},
+    signatures::{Checkpoint, Signatures},
 };
 
-/// Files that records may name in all; beyond it a case is damaged.
-const FILES_MAX: usize = 4096;
+/// Files that records may name at a time; beyond it a case is damaged.
+const FILES_MAX: usize = 65_536;
 /// Characters of a malformed kind that are shown.
 const KIND_SHOWN_MAX: usize = 40;
+/// Longest kind, in bytes.
+const KIND_MAX: usize = 32;
+/// Longest body and attachment, in bytes.
+const BODY_MAX: usize = 16 * 1024 * 1024;
+const ATTACHMENT_MAX: usize = 64 * 1024 * 1024;
+/// Records between two reports of progress.
+const PROGRESS_RECORDS: u64 = 1024;
+
+/// A file that a record names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// The first record that names it.
+    pub(crate) seq: i64,
+    pub(crate) entry: FileEntry,
+    /// A segment of packets: it may be dropped later.
+    segment: bool,
+}
 
 /// What the walk has learnt.
 #[derive(Debug)]
-pub(super) struct Chain {
+pub(crate) struct Chain {
     records: u64,
     last_seq: i64,
     /// Hash of the last record as stored and as computed: they differ when it was damaged, and a
@@ -29,21 +51,41 @@ pub(super) struct Chain {
     next_input: Option<u64>,
     ended: bool,
     case: Option<CaseBody>,
-    files: Vec<(i64, FileEntry)>,
+    files: BTreeMap<String, Named>,
+    dropped: BTreeSet<String>,
+    signatures: Signatures,
+    /// The last checkpoint before the first damage: since when something is wrong.
+    good: Option<Checkpoint>,
+    flawed: bool,
+    expected: Option<ExpectedHead>,
+    comparison: Comparison,
+}
+
+/// Whether the head that was looked for is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Comparison {
+    /// No record with its number was met.
+    NotMet,
+    /// The record with its number is not it.
+    Other,
+    /// It is there.
+    Same,
 }
 
 /// A row whose columns have the types that they should have.
-struct Typed<'a> {
-    seq: i64,
-    kind: &'a str,
-    body: &'a str,
-    attachment: Option<&'a [u8]>,
-    prev: Hash,
-    hash: Hash,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Typed<'a> {
+    pub(crate) seq: i64,
+    pub(crate) kind: &'a str,
+    pub(crate) body: &'a str,
+    pub(crate) attachment: Option<&'a [u8]>,
+    pub(crate) prev: Hash,
+    pub(crate) hash: Hash,
 }
 
 impl Chain {
-    pub(super) fn new() -> Self {
+    /// A walk that also looks for a head that left the handset.
+    pub(crate) fn new(expected: Option<ExpectedHead>) -> Self {
         Self {
             records: 0,
             last_seq: 0,
@@ -52,37 +94,62 @@ impl Chain {
             next_input: Some(1),
             ended: true,
             case: None,
-            files: Vec::new(),
+            files: BTreeMap::new(),
+            dropped: BTreeSet::new(),
+            signatures: Signatures::default(),
+            good: None,
+            flawed: false,
+            expected,
+            comparison: Comparison::NotMet,
         }
     }
 
-    pub(super) fn records(&self) -> u64 {
+    pub(crate) fn records(&self) -> u64 {
         self.records
     }
 
-    pub(super) fn head(&self) -> Head {
+    pub(crate) fn head(&self) -> Head {
         Head {
             seq: self.last_seq,
             hash: self.stored,
         }
     }
 
-    pub(super) fn ended(&self) -> bool {
+    pub(crate) fn ended(&self) -> bool {
         self.ended
     }
 
     /// What the first record says.
-    pub(super) fn case(&self) -> Option<&CaseBody> {
+    pub(crate) fn case(&self) -> Option<&CaseBody> {
         self.case.as_ref()
     }
 
-    /// Every file that a record names, with that record's number.
-    pub(super) fn files(&self) -> &[(i64, FileEntry)] {
+    /// What it says of the case; none when it is damaged.
+    pub(crate) fn meta(&self) -> Option<Meta> {
+        self.case.as_ref().and_then(CaseBody::meta)
+    }
+
+    /// Every file that should be there, by its path.
+    pub(crate) fn files(&self) -> &BTreeMap<String, Named> {
         &self.files
     }
 
+    pub(crate) fn signatures(&self) -> &Signatures {
+        &self.signatures
+    }
+
+    /// The last checkpoint before the first damage of a record.
+    pub(crate) fn good(&self) -> Option<&Checkpoint> {
+        self.good.as_ref()
+    }
+
+    /// Whether the head that was looked for is there.
+    pub(crate) fn compared(&self) -> bool {
+        self.comparison == Comparison::Same
+    }
+
     /// Reads every record once, in the order of the table.
-    pub(super) fn walk(
+    pub(crate) fn walk(
         &mut self,
         connection: &Connection,
         damages: &mut Damages,
@@ -101,10 +168,32 @@ impl Chain {
         if self.records == 0 {
             damages.add(Subject::Database, Flaw::Empty);
         }
+        self.check_expected(damages);
         progress(Progress {
-            records: self.records,
+            stage: Stage::Records,
+            done: self.records,
             total,
         });
+    }
+
+    /// What is to be said of a head that no record was.
+    fn check_expected(&self, damages: &mut Damages) {
+        let Some(expected) = &self.expected else {
+            return;
+        };
+        let id = self.meta().map(|meta| meta.id);
+        if let (Some(case), Some(id)) = (&expected.case, &id)
+            && case != id
+        {
+            let subject = Subject::File("case.json".to_owned());
+            damages.add(subject, Flaw::HeadCase(case.clone()));
+        } else if self.comparison == Comparison::NotMet {
+            let subject = Subject::Records {
+                from: expected.seq,
+                to: expected.seq,
+            };
+            damages.add(subject, Flaw::HeadMissing);
+        }
     }
 
     fn read(
@@ -121,7 +210,8 @@ impl Chain {
             self.check_row(row, damages)?;
             if self.records.is_multiple_of(PROGRESS_RECORDS) {
                 progress(Progress {
-                    records: self.records,
+                    stage: Stage::Records,
+                    done: self.records,
                     total,
                 });
             }
@@ -137,17 +227,14 @@ impl Chain {
             seq,
             kind: kind_shown.clone(),
         };
+        let before = damages.total();
+        if self.expected.as_ref().is_some_and(|head| head.seq == seq) {
+            self.comparison = Comparison::Other;
+        }
         self.check_order(seq, &subject, damages);
-        match typed(row, seq)? {
-            Ok(record) => {
-                for flaw in self.check_record(&record) {
-                    damages.add(subject(), flaw);
-                }
-            }
+        let flaws = match typed(row, seq)? {
+            Ok(record) => self.check_record(&record),
             Err(flaws) => {
-                for flaw in flaws {
-                    damages.add(subject(), flaw);
-                }
                 // The next record's link can still be held against what is stored.
                 self.computed = Hash::ZERO;
                 self.stored = row
@@ -157,7 +244,19 @@ impl Chain {
                     .and_then(Hash::from_slice)
                     .unwrap_or(Hash::ZERO);
                 self.next_input = None;
+                self.signatures.lose();
+                flaws
             }
+        };
+        for flaw in flaws {
+            damages.add(subject(), flaw);
+        }
+        if damages.total() > before {
+            self.flawed = true;
+            self.signatures.doubt();
+        }
+        if !self.flawed && self.signatures.last() != self.good.as_ref() {
+            self.good = self.signatures.last().cloned();
         }
         self.last_seq = seq;
         Ok(())
@@ -201,21 +300,43 @@ impl Chain {
         }
         self.stored = record.hash;
         self.computed = computed;
-        if Kind::new(record.kind).is_none() {
+        if !is_kind(record.kind) {
             flaws.push(Flaw::Kind);
         }
         if !is_canonical(record.body) {
             flaws.push(Flaw::NotCanonical);
         }
-        if (record.kind == Kind::CASE.as_str()) != (self.records == 1) {
+        let attached = record.attachment.map_or(0, <[u8]>::len);
+        if record.body.len() > BODY_MAX || attached > ATTACHMENT_MAX {
+            flaws.push(Flaw::Body("it is longer than the format allows".to_owned()));
+        }
+        if (record.kind == "case") != (self.records == 1) {
             flaws.push(Flaw::CaseRecord);
         }
         flaws.extend(self.check_kind(record));
+        let changed = computed != record.hash;
+        flaws.extend(self.signatures.check(record, computed));
+        if changed {
+            // It may have been what names the next key.
+            self.signatures.lose();
+        }
+        flaws.extend(self.compare(record));
         if !flaws.is_empty() {
             // What a damaged record was is not known: the next block is not held against it.
             self.next_input = None;
         }
         flaws
+    }
+
+    /// Holds a record against the head that left the handset.
+    fn compare(&mut self, record: &Typed<'_>) -> Option<Flaw> {
+        let expected = self.expected.as_ref();
+        let expected = expected.filter(|expected| expected.seq == record.seq)?;
+        if record.kind == "checkpoint" && expected.fits(&record.hash) {
+            self.comparison = Comparison::Same;
+            return None;
+        }
+        Some(Flaw::HeadOther)
     }
 
     /// Checks the kinds whose bodies the format describes.
@@ -224,13 +345,24 @@ impl Chain {
             "case" => match parse::<CaseBody>(record.body) {
                 Ok(body) => {
                     let flaw = self.name_files(record.seq, &body.files);
+                    self.signatures.begin(body.meta().as_ref());
+                    let meta = body.meta().map(|_| ());
                     self.case = Some(body);
-                    flaw
+                    let missing = || Flaw::Body("it does not say what case it is".to_owned());
+                    flaw.or_else(|| meta.is_none().then(missing))
                 }
                 Err(flaw) => Some(flaw),
             },
             "files" => match parse::<FilesBody>(record.body) {
                 Ok(body) => self.name_files(record.seq, &body.files),
+                Err(flaw) => Some(flaw),
+            },
+            "segment" => match parse::<FileEntry>(record.body) {
+                Ok(entry) => self.name_file(record.seq, &entry, true),
+                Err(flaw) => Some(flaw),
+            },
+            "segment_dropped" => match parse::<DroppedBody>(record.body) {
+                Ok(body) => self.drop_segment(body.path),
                 Err(flaw) => Some(flaw),
             },
             "session" => {
@@ -254,9 +386,9 @@ impl Chain {
     }
 
     fn check_journal(&mut self, record: &Typed<'_>) -> Result<(), Flaw> {
-        let body: JournalBody = serde_json::from_str(record.body).map_err(JournalError::Body)?;
-        let attachment = record.attachment.ok_or(JournalError::Missing)?;
-        journal::read_block(attachment)?.check(&body)?;
+        let body = parse::<JournalBody>(record.body)?;
+        let block = record.attachment.ok_or(JournalFlaw::Missing)?;
+        journal::count_block(block)?.check(&body)?;
         if let Some(expected) = self.next_input.filter(|expected| *expected != body.first) {
             return Err(Flaw::JournalOrder {
                 expected,
@@ -268,17 +400,50 @@ impl Chain {
     }
 
     fn name_files(&mut self, seq: i64, files: &[FileEntry]) -> Option<Flaw> {
-        for file in files {
-            if self.files.len() >= FILES_MAX {
-                return Some(Flaw::Body(format!("more than {FILES_MAX} files are named")));
-            }
-            let known = self.files.iter().any(|(_, known)| known == file);
-            if !known {
-                self.files.push((seq, file.clone()));
-            }
+        let mut files = files.iter();
+        files.find_map(|entry| self.name_file(seq, entry, false))
+    }
+
+    fn name_file(&mut self, seq: i64, entry: &FileEntry, segment: bool) -> Option<Flaw> {
+        // Behind a damaged record it may be that one's fault.
+        let sure = !self.flawed;
+        let again = || sure.then(|| Flaw::NamedAgain(entry.path.clone()));
+        if self.dropped.contains(&entry.path) {
+            return again();
         }
+        if let Some(known) = self.files.get(&entry.path) {
+            let same = known.entry == *entry && !segment;
+            return if same { None } else { again() };
+        }
+        if self.files.len() >= FILES_MAX {
+            return Some(Flaw::Body(format!("more than {FILES_MAX} files are named")));
+        }
+        let named = Named {
+            seq,
+            entry: entry.clone(),
+            segment,
+        };
+        self.files.insert(entry.path.clone(), named);
         None
     }
+
+    fn drop_segment(&mut self, path: String) -> Option<Flaw> {
+        if !self.files.get(&path).is_some_and(|named| named.segment) {
+            // Behind a damaged record it may be that one's fault.
+            return (!self.flawed).then_some(Flaw::DropsNothing(path));
+        }
+        self.files.remove(&path);
+        self.dropped.insert(path);
+        None
+    }
+}
+
+/// Whether a text is a kind: 1 to 32 lower-case letters, digits and underscores, a letter first.
+fn is_kind(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    text.len() <= KIND_MAX
+        && text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.bytes().all(allowed)
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a str) -> Result<T, Flaw> {

@@ -1,0 +1,240 @@
+//! The words of a certificate, and its English ones.
+//!
+//! The Schedule's own text is that of the Bharatiya Sakshya Adhiniyam, 2023, section 63(4)(c); the
+//! rest is ours. `docs/certificate.md` says what a lawyer must still look at.
+
+use crate::{evidence::body::GapCause, paper::troubles::What};
+
+/// In which language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// English.
+    English,
+    /// Hindi.
+    Hindi,
+}
+
+impl Language {
+    /// Its code (ISO 639-1).
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::Hindi => "hi",
+        }
+    }
+
+    /// Its words.
+    pub(super) const fn words(self) -> &'static Words {
+        match self {
+            Self::English => &ENGLISH,
+            Self::Hindi => &super::hindi::HINDI,
+        }
+    }
+}
+
+/// Words, sentence by sentence.
+pub(super) struct Words {
+    pub draft: &'static str,
+    pub sample: &'static str,
+    pub act: &'static str,
+    pub schedule: &'static str,
+    pub certificate: &'static str,
+    pub part_a: &'static str,
+    pub part_b: &'static str,
+    pub to_fill: &'static str,
+    /// Who affirms: before the name, before the parent, before the address, behind it.
+    pub affirm: [&'static str; 4],
+    pub hint_name: &'static str,
+    pub hint_relation: &'static str,
+    pub hint_address: &'static str,
+    pub recorded: &'static str,
+    pub produced: &'static str,
+    pub obtained: &'static str,
+    /// Computer, DVR, mobile, flash drive, CD, server, cloud, other.
+    pub sources: [&'static str; 8],
+    pub other: &'static str,
+    pub make_model: &'static str,
+    pub colour: &'static str,
+    pub serial: &'static str,
+    pub identifiers: &'static str,
+    pub relevant: &'static str,
+    pub not_recorded: &'static str,
+    pub none: &'static str,
+    pub control: &'static str,
+    pub for_counsel: &'static str,
+    pub for_counsel_pc: &'static str,
+    pub source_is: &'static str,
+    /// Owned, maintained, managed, operated.
+    pub relations: [&'static str; 4],
+    pub by_me: &'static str,
+    pub hash: &'static str,
+    pub hash_value: &'static str,
+    pub algorithm: &'static str,
+    pub hash_other: &'static str,
+    pub hash_enclosed: &'static str,
+    pub expert_hash: &'static str,
+    pub signature: &'static str,
+    pub name: &'static str,
+    pub designation: &'static str,
+    pub date: &'static str,
+    pub time: &'static str,
+    pub place: &'static str,
+    pub hint_date: &'static str,
+    pub hint_time: &'static str,
+    pub notified: &'static str,
+    pub yes_no: [&'static str; 2],
+    pub notified_flag: &'static str,
+    pub hash_report: &'static str,
+    pub hash_list: &'static str,
+    pub not_sealed: &'static str,
+    pub file: &'static str,
+    pub length: &'static str,
+    pub bytes: &'static str,
+    pub period: &'static str,
+    pub from: &'static str,
+    pub to: &'static str,
+    pub watched: &'static str,
+    pub asleep: &'static str,
+    pub sleeps: &'static str,
+    pub not_known: &'static str,
+    pub sessions: &'static str,
+    pub not_working: &'static str,
+    pub not_working_lead: &'static str,
+    pub nothing_wrong: &'static str,
+    pub nothing_watched: &'static str,
+    pub columns: [&'static str; 3],
+    pub packets: &'static str,
+    pub phone: &'static str,
+    pub pc: &'static str,
+    pub build: &'static str,
+    pub patch: &'static str,
+    pub verified_boot: &'static str,
+    pub bootloader: &'static str,
+    pub selinux: &'static str,
+    pub kernel: &'static str,
+    pub rooted: &'static str,
+    pub seals: &'static str,
+    pub invoice: &'static str,
+    pub case: &'static str,
+    pub tool: &'static str,
+    pub checkpoint: &'static str,
+    pub head: &'static str,
+    pub order: &'static str,
+    pub no_authority: &'static str,
+    pub what: fn(What) -> &'static str,
+}
+
+/// English.
+static ENGLISH: Words = Words {
+    draft: "DRAFT, not signed. Yellow: to be filled in by hand. Grey: to be looked at before anybody signs.",
+    sample: "SAMPLE: what this case says of people and handset was made up for a demonstration.",
+    act: "Bharatiya Sakshya Adhiniyam, 2023",
+    schedule: "THE SCHEDULE [See section 63(4)(c)]",
+    certificate: "CERTIFICATE",
+    part_a: "PART A (To be filled by the Party)",
+    part_b: "PART B (To be filled by the Expert)",
+    to_fill: "to be filled in",
+    affirm: [
+        "I,",
+        "son/daughter/spouse of",
+        "residing/employed at",
+        "do hereby solemnly affirm and sincerely state and submit as follows:\u{2014}",
+    ],
+    hint_name: "name",
+    hint_relation: "son/daughter/spouse of",
+    hint_address: "residing/employed at",
+    recorded: "The case records as person in charge:",
+    produced: "I have produced electronic record/output of the digital record taken from the following device/digital record source (tick mark):\u{2014}",
+    obtained: "The produced electronic record/output of the digital record are obtained from the following device/digital record source (tick mark):\u{2014}",
+    sources: [
+        "Computer / Storage Media",
+        "DVR",
+        "Mobile",
+        "Flash Drive",
+        "CD/DVD",
+        "Server",
+        "Cloud",
+        "Other",
+    ],
+    other: "Other",
+    make_model: "Make & Model",
+    colour: "Color",
+    serial: "Serial Number",
+    identifiers: "IMEI/UIN/UID/MAC/Cloud ID (as applicable)",
+    relevant: "Any other relevant information about the device/digital record (specify)",
+    not_recorded: "not recorded",
+    none: "it has none, as recorded",
+    control: "The digital device or the digital record source was under the lawful control for regularly creating, storing or processing information for the purposes of carrying out regular activities and during this period, the computer or the communication device was working properly and the relevant information was regularly fed into the computer during the ordinary course of business. If the computer/digital device at any point of time was not working properly or out of operation, then it has not affected the electronic/digital record or its accuracy.",
+    for_counsel: "FOR COUNSEL: the statement above speaks of regular use in the ordinary course of business. A handset that was bought, rooted and kept for a test may not meet it. Whoever signs must know of every time in enclosure 2, and of how the handset was rooted.",
+    for_counsel_pc: "FOR COUNSEL: this program knows nothing of how this computer was used and whether it worked properly; whoever signs must know that themselves.",
+    source_is: "The digital device or the source of the digital record is:\u{2014}",
+    relations: ["Owned", "Maintained", "Managed", "Operated"],
+    by_me: "by me (select as applicable).",
+    hash: "I state that the HASH value/s of the electronic/digital record/s is",
+    hash_value: "HASH value/s",
+    algorithm: "obtained through the following algorithm:\u{2014}",
+    hash_other: "Other (Legally acceptable standard)",
+    hash_enclosed: "(Hash report to be enclosed with the certificate): enclosure 1.",
+    expert_hash: "computed by the expert on their own; enclosure 1 says what the tool computed",
+    signature: "Signature",
+    name: "Name",
+    designation: "Designation",
+    date: "Date (DD/MM/YYYY)",
+    time: "Time (IST)",
+    place: "Place",
+    hint_date: "DD/MM/YYYY",
+    hint_time: "hours, in 24 hours format",
+    notified: "Notified as Examiner of Electronic Evidence (Information Technology Act, 2000, section 79A)",
+    yes_no: ["yes", "no"],
+    notified_flag: "FOR COUNSEL: the line about a notified examiner is not in the Schedule. Whether Part B needs one is disputed; it is left blank.",
+    hash_report: "ENCLOSURE 1: HASH REPORT",
+    hash_list: "The same list is in hashes.sha256, which `sha256sum -c` reads; its own SHA-256 is",
+    not_sealed: "The case is not sealed: these values hold as long as nothing is added to it. Seal it, and draft the certificate from the bundle.",
+    file: "File",
+    length: "Length",
+    bytes: "bytes",
+    period: "ENCLOSURE 2: PERIOD, AND EVERY TIME OF NOT WORKING PROPERLY",
+    from: "From",
+    to: "To",
+    watched: "Watched",
+    asleep: "Asleep in it",
+    sleeps: "told this often; sleep is how a handset works",
+    not_known: "not known",
+    sessions: "Sessions",
+    not_working: "Times at which the tool or the handset was not working properly or was out of operation",
+    not_working_lead: "As the tool recorded them, each in the order of its time. What was not observed is not on record.",
+    nothing_wrong: "None is on record.",
+    nothing_watched: "Captures that somebody else made were read: whether the device that made them worked properly is not on record.",
+    columns: [
+        "From (IST, UTC)",
+        "To (IST, UTC)",
+        "What, in words as recorded",
+    ],
+    packets: "packets not seen",
+    phone: "Source device: handset (mobile)",
+    pc: "Source device: computer of the laboratory",
+    build: "Build fingerprint",
+    patch: "Security patch level",
+    verified_boot: "Verified boot",
+    bootloader: "Bootloader",
+    selinux: "SELinux",
+    kernel: "Kernel",
+    rooted: "How rooted",
+    seals: "Seals",
+    invoice: "Invoice",
+    case: "Case",
+    tool: "Tool",
+    checkpoint: "Last signed checkpoint",
+    head: "Last record",
+    order: "Order or letter",
+    no_authority: "no authority recorded: the case does not say whose handset this is and by whose order",
+    what: What::english,
+};
+
+/// Tells a gap's causes apart for other languages, too.
+pub(super) const fn cause(what: What) -> Option<GapCause> {
+    match what {
+        What::Gap(cause) => Some(cause),
+        What::Reboot | What::Unclean | What::Open => None,
+    }
+}
