@@ -79,10 +79,10 @@ const ROOMS: &[(&str, &[&str])] = &[
             "time",
         ],
     ),
-    ("report", &["evidence", "time"]),
+    ("report", &["evidence", "input", "packet", "time"]),
     ("paper", &["evidence", "report", "time"]),
     ("stamp", &["time"]),
-    ("control", &["evidence", "time"]),
+    ("control", &["evidence", "platform", "time"]),
     (
         "doctor",
         &[

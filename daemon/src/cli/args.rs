@@ -131,12 +131,13 @@ pub enum Command {
         sakshi timestamp verify case-17.tar --roots authority.pem"
     )]
     Timestamp(TimestampCommand),
-    /// Check that a case's evidence is intact; changes nothing. Exit code 1: it is damaged; 4:
-    /// nothing is wrong, but nothing vouches for its end.
+    /// Check that the evidence of a case or a bundle is intact; changes nothing. Exit code 1: it is
+    /// damaged; 4: nothing is wrong, but nothing vouches for its end.
     #[command(after_help = "Examples:\n  \
         sakshi verify case-17\n  \
         sakshi verify case-17 --head 00000-00376-XJWVT-FS8X1-AXKMZ-0R87H-VJ8R4-Z25M7\n  \
         sakshi verify case-17 --head case-17.head\n  \
+        sakshi verify case-17.tar\n  \
         sakshi verify --replay case-17")]
     Verify(VerifyArgs),
     /// Say how a running daemon is doing. Exit code 1: none runs.
@@ -445,6 +446,9 @@ pub enum WhatChoice {
     Gaps,
     /// Every record as stored.
     Records,
+    /// Packets as the journal kept them (with `--format pcapng`).
+    #[cfg(feature = "lab")]
+    Packets,
 }
 
 /// Form of an export.
@@ -457,6 +461,9 @@ pub enum FormatChoice {
     /// Apache Parquet; each row says of which case it is.
     #[cfg(feature = "lab")]
     Parquet,
+    /// Packets with comments, for Wireshark (with `--what packets`).
+    #[cfg(feature = "lab")]
+    Pcapng,
 }
 
 /// `sakshi export`.
@@ -640,8 +647,9 @@ pub struct HeadArgs {
 /// `sakshi verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// Folder of the case.
-    #[arg(value_name = "CASE")]
+    /// Folder of the case, a bundle that `sakshi seal` wrote, or `-` for a bundle from standard
+    /// input.
+    #[arg(value_name = "CASE|BUNDLE")]
     pub case: PathBuf,
     /// A head that left the handset: the code from paper, the text of the QR code, or a checkpoint
     /// file. Without it an older state that was put back cannot be noticed.

@@ -64,12 +64,16 @@ pub fn export(args: ExportArgs) -> Result<Outcome, Failure> {
             WhatChoice::Flows => What::Flows,
             WhatChoice::Gaps => What::Gaps,
             WhatChoice::Records => What::Records,
+            #[cfg(feature = "lab")]
+            WhatChoice::Packets => What::Packets,
         },
         format: match args.format {
             FormatChoice::Jsonl => Format::Jsonl,
             FormatChoice::Csv => Format::Csv,
             #[cfg(feature = "lab")]
             FormatChoice::Parquet => Format::Parquet,
+            #[cfg(feature = "lab")]
+            FormatChoice::Pcapng => Format::Pcapng,
         },
         filter: args.filter.into(),
         unredacted: args.unredacted,

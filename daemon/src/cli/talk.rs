@@ -139,6 +139,9 @@ fn status_text(status: &Status) -> String {
         status.seq,
         status.hash,
     );
+    if let Some(bytes) = status.bytes_written {
+        text.extend(["written    ", &bytes.to_string(), " bytes to storage\n"]);
+    }
     for degraded in &status.degraded {
         text.extend(["degraded   ", degraded, "\n"]);
     }

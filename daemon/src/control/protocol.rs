@@ -130,6 +130,8 @@ pub struct Status {
     /// Bytes that they may take; 0: none is kept.
     #[serde(default)]
     pub packets_quota: u64,
+    /// Bytes that this session has had written to storage; null: the kernel does not say.
+    pub bytes_written: Option<u64>,
     /// Sequence number of the last durable record.
     pub seq: i64,
     /// Its hash.

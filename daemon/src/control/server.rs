@@ -24,7 +24,7 @@ use super::{
     protocol::{Answer, LINE_MAX, PHASE_NAME, REMARK, Request, Status, checked_text},
     socket,
 };
-use crate::evidence::Head;
+use crate::{evidence::Head, platform::machine};
 
 /// Connections that are served at once; a further one is closed at once.
 pub const CONNECTIONS_MAX: usize = 16;
@@ -49,6 +49,8 @@ pub struct Shared {
     pub orders: mpsc::Sender<Order>,
     /// The engine or the store has ended by itself.
     pub ended: Arc<Notify>,
+    /// The room that was kept in reserve is in use.
+    pub full: Arc<Notify>,
 }
 
 /// Why the daemon stops.
@@ -60,6 +62,8 @@ pub enum StopReason {
     Signal,
     /// A part of the daemon ended by itself; its error tells why.
     Failure,
+    /// No room is left for the case but what was kept in reserve.
+    DiskFull,
 }
 
 impl StopReason {
@@ -69,6 +73,7 @@ impl StopReason {
             Self::Asked => "asked",
             Self::Signal => "signal",
             Self::Failure => "failure",
+            Self::DiskFull => "disk_full",
         }
     }
 }
@@ -147,6 +152,7 @@ impl Server {
                 }
                 _ = interrupt.recv() => return Ok((StopReason::Signal, Vec::new())),
                 _ = terminate.recv() => return Ok((StopReason::Signal, Vec::new())),
+                () = shared.full.notified() => return Ok((StopReason::DiskFull, Vec::new())),
                 () = shared.ended.notified() => return Ok((StopReason::Failure, Vec::new())),
             }
         }
@@ -203,6 +209,7 @@ async fn answer(request: Request, shared: &Shared) -> Answer {
                 .clone();
             let head = *shared.head.borrow();
             (status.seq, status.hash) = (head.seq, head.hash.to_string());
+            status.bytes_written = machine::bytes_written();
             Answer::Status(Box::new(status))
         }
         Request::Note { text } => order(&text, REMARK, shared, Order::Note).await,

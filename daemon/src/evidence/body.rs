@@ -379,6 +379,9 @@ pub struct Summary {
     pub outbound: Option<Outbound>,
     /// Sockets whose end the kernel told; null: it told none.
     pub closes: Option<Closes>,
+    /// Bytes that a watch has had written to storage; null: an inspection, or the kernel does not say.
+    #[serde(default)]
+    pub bytes_written: Option<u64>,
     /// Sources with their counts.
     pub files: Vec<SourceCount>,
 }

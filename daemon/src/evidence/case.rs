@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     error::StoreError,
+    medium,
     record::{Draft, Hash, Kind},
     signing::UNSIGNED_MODE,
 };
@@ -213,6 +214,7 @@ impl Case {
         files: &CaseFiles,
     ) -> Result<(Self, CaseLock, Draft), StoreError> {
         let entries = files.entries()?;
+        medium::check(dir)?;
         make_folder(dir)?;
         let lock = CaseLock::exclusive(dir)?;
         let mut metadata = serde_json::to_vec_pretty(&meta).map_err(|error| StoreError::Io {

@@ -10,7 +10,7 @@ use std::{
 
 use rusqlite::ErrorCode;
 
-use super::{canonical::CanonicalError, schema};
+use super::{canonical::CanonicalError, reserve::RESERVE_BYTES, schema};
 
 /// Why a case cannot be created, opened, written or read.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +98,26 @@ pub enum StoreError {
         path = .0.display()
     )]
     DiskFull(PathBuf),
+    /// There is no room for what a watch keeps in reserve.
+    #[error(
+        "{path}: no space left on the file system for the {mib} MiB that a watch keeps in reserve for \
+         its end: free some space and start again",
+        path = .0.display(),
+        mib = RESERVE_BYTES / (1024 * 1024)
+    )]
+    NoReserve(PathBuf),
+    /// Every app may read what lies there.
+    #[error(
+        "{path} lies on {file_system}, where owners and modes of files do not hold, so that apps can \
+         read it: put the case on the handset's own storage, such as /data/sakshi",
+        path = .path.display()
+    )]
+    Shared {
+        /// The folder.
+        path: PathBuf,
+        /// What it lies on.
+        file_system: &'static str,
+    },
     /// A later version wrote it.
     #[error(
         "{path} has schema version {found}, this version of sakshi reads up to {supported}: use \

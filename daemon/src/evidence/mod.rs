@@ -14,8 +14,10 @@ mod error;
 pub mod examination;
 pub mod head;
 pub mod journal;
+mod medium;
 mod reader;
 mod record;
+mod reserve;
 pub mod schema;
 pub mod segments;
 pub mod signing;
@@ -30,6 +32,7 @@ pub use reader::{Reader, Records};
 pub use record::{
     ATTACHMENT_MAX, BODY_MAX, Draft, Hash, Head, KIND_MAX, Kind, RECORD_TAG, Record, record_hash,
 };
+pub use reserve::{RESERVE_BYTES, RESERVE_FILE, Reserve};
 // Written apart from all this, in a crate of its own.
 pub use sakshi_verifier::{self as verify, Verification, verify};
 pub use signing::Signing;

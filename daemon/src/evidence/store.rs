@@ -20,6 +20,7 @@ use super::{
         METADATA_FILE,
     },
     error::StoreError,
+    medium,
     record::{ATTACHMENT_MAX, BODY_MAX, Draft, Hash, Head, Kind, record_hash},
     schema,
     signing::{self, CheckpointBody, KeyBody, Ratchet, Reason, Signing},
@@ -136,6 +137,7 @@ impl Store {
     pub fn open(dir: &Path, signing: &Signing) -> Result<Self, StoreError> {
         let case = Case::open(dir)?;
         case.check_private()?;
+        medium::check(dir)?;
         if case.meta().version < FORMAT_VERSION {
             return Err(StoreError::OlderFormat {
                 path: dir.to_owned(),

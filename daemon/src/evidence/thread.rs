@@ -18,6 +18,8 @@ use std::{
 use super::{
     error::StoreError,
     record::{Draft, Head},
+    reserve::Reserve,
+    signing::Reason,
     store::Store,
 };
 use crate::platform::clock::Clock;
@@ -36,6 +38,9 @@ pub const CHECKPOINT_INTERVAL: Duration = Duration::from_mins(1);
 /// Called with the new head after each commit, on the store's thread: it must not block.
 pub type OnCommit = Arc<dyn Fn(Head) + Send + Sync>;
 
+/// Called once the reserve was given up, on the store's thread: it must not block.
+pub type OnReserve = Arc<dyn Fn() + Send + Sync>;
+
 /// How the thread works.
 #[derive(Clone)]
 pub struct StoreOptions {
@@ -47,6 +52,8 @@ pub struct StoreOptions {
     pub checkpoint_interval: Duration,
     /// Told of each commit.
     pub on_commit: OnCommit,
+    /// Room to be given up when the disk is full, and who is told of it.
+    pub reserve: Option<(Reserve, OnReserve)>,
 }
 
 impl StoreOptions {
@@ -57,6 +64,7 @@ impl StoreOptions {
             interval: COMMIT_INTERVAL,
             checkpoint_interval: CHECKPOINT_INTERVAL,
             on_commit,
+            reserve: None,
         }
     }
 }
@@ -300,7 +308,8 @@ impl Batcher<'_> {
                 Ok(Message::Inventory { change, files }) => {
                     // What was handed over before is recorded before.
                     self.commit()?;
-                    let head = self.store.append_inventory(change, &files)?;
+                    let head =
+                        self.with_reserve(&|store| store.append_inventory(change, &files))?;
                     self.look_at_what_waits();
                     (self.options.on_commit)(head);
                 }
@@ -371,10 +380,30 @@ impl Batcher<'_> {
             .is_some_and(|deadline| self.options.clock.monotonic_nanos() >= deadline)
     }
 
+    /// Writes; on a full disk once more, with the room that was kept for it and a checkpoint behind
+    /// what it was for. Whoever keeps the reserve is told, so that the watch ends.
+    fn with_reserve(
+        &mut self,
+        write: &dyn Fn(&mut Store) -> Result<Head, StoreError>,
+    ) -> Result<Head, StoreError> {
+        match (write(&mut self.store), &self.options.reserve) {
+            (Err(StoreError::DiskFull(_)), Some((reserve, tell))) if reserve.release() => {
+                write(&mut self.store)?;
+                let head = self.store.append_vouched(&[], Reason::Reserve)?;
+                tell();
+                Ok(head)
+            }
+            (written, _) => written,
+        }
+    }
+
     fn commit(&mut self) -> Result<(), StoreError> {
         let before = self.store.head();
         let due = self.is_vouching_due();
-        let head = self.store.append_due(&self.drafts, due)?;
+        let drafts = std::mem::take(&mut self.drafts);
+        let head = self.with_reserve(&|store| store.append_due(&drafts, due));
+        self.drafts = drafts;
+        let head = head?;
         self.look_at_what_waits();
         self.drafts.clear();
         self.bytes = 0;

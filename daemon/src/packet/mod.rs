@@ -35,6 +35,11 @@ pub fn dissect(link: LinkType, data: &[u8], original_len: u32) -> Result<View<'_
     link::network(link, data, original_len).and_then(ip::dissect)
 }
 
+/// Where the outermost IP header of a packet begins in `data`.
+pub fn ip_offset(link: LinkType, data: &[u8], original_len: u32) -> Result<usize, Unparsed> {
+    link::network(link, data, original_len).map(|network| network.offset)
+}
+
 /// Entry for fuzzing: the first byte picks the link type, the rest is the packet.
 pub fn fuzz_dissect(data: &[u8]) {
     const LINKS: [LinkType; 12] = [

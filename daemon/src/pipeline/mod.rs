@@ -572,6 +572,8 @@ impl Core {
             lost: self.counts.lost(),
             outbound: self.counts.outbound(),
             closes: self.counts.closes,
+            // The core has no storage.
+            bytes_written: None,
             files: self
                 .sources
                 .iter()

@@ -148,6 +148,16 @@ pub fn interfaces() -> Vec<Interface> {
     found
 }
 
+/// Bytes that this process has had written to storage, as the kernel counts them
+/// (`/proc/self/io`); none where it does not.
+pub fn bytes_written() -> Option<u64> {
+    let counts = std::fs::read_to_string("/proc/self/io").ok()?;
+    let line = counts
+        .lines()
+        .find_map(|line| line.strip_prefix("write_bytes:"));
+    line?.trim().parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

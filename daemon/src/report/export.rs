@@ -8,14 +8,16 @@ use std::io::{self, Write};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-#[cfg(feature = "lab")]
-use super::parquet;
 use super::{
     csv,
     filter::{Filter, NoSuchPart, RulesOf, Sieve},
     fold::Fold,
     redact::Redactor,
 };
+#[cfg(feature = "lab")]
+use super::{parquet, pcapng};
+#[cfg(feature = "lab")]
+use crate::evidence::journal::JournalError;
 use crate::evidence::{
     Hash, Kind, Reader, Record, StoreError, body,
     canonical::{CanonicalError, to_canonical},
@@ -34,6 +36,9 @@ pub enum What {
     Gaps,
     /// Every record as stored.
     Records,
+    /// Packets of the journal.
+    #[cfg(feature = "lab")]
+    Packets,
 }
 
 impl What {
@@ -45,6 +50,8 @@ impl What {
             Self::Flows => "flows",
             Self::Gaps => "gaps",
             Self::Records => "records",
+            #[cfg(feature = "lab")]
+            Self::Packets => "packets",
         }
     }
 
@@ -56,6 +63,8 @@ impl What {
             Self::Flows => "flow",
             Self::Gaps => "gap",
             Self::Records => "record",
+            #[cfg(feature = "lab")]
+            Self::Packets => "packet",
         }
     }
 }
@@ -70,6 +79,9 @@ pub enum Format {
     /// Columns, for many cases at once.
     #[cfg(feature = "lab")]
     Parquet,
+    /// Packets with comments.
+    #[cfg(feature = "lab")]
+    Pcapng,
 }
 
 impl Format {
@@ -80,6 +92,8 @@ impl Format {
             Self::Csv => "csv",
             #[cfg(feature = "lab")]
             Self::Parquet => "parquet",
+            #[cfg(feature = "lab")]
+            Self::Pcapng => "pcapng",
         }
     }
 }
@@ -90,7 +104,7 @@ impl Format {
         match self {
             Self::Jsonl | Self::Csv => false,
             #[cfg(feature = "lab")]
-            Self::Parquet => true,
+            Self::Parquet | Self::Pcapng => true,
         }
     }
 }
@@ -147,6 +161,21 @@ pub enum ExportError {
         "a value of `{0}` does not fit its column: run `sakshi verify` on the case, or export it as JSON Lines"
     )]
     Unfit(&'static str),
+    /// A form that is not that of what is exported.
+    #[cfg(feature = "lab")]
+    #[error("{what} are not written as {format}: --what packets and --format pcapng go together", what = .0.as_str(), format = .1.as_str())]
+    Form(What, Format),
+    /// A block of the journal cannot be read.
+    #[cfg(feature = "lab")]
+    #[error(
+        "the packets of record {seq} cannot be read: {source}; run `sakshi verify` on the case"
+    )]
+    Journal {
+        /// The record.
+        seq: i64,
+        /// What is wrong.
+        source: JournalError,
+    },
     /// The columns could not be written.
     #[cfg(feature = "lab")]
     #[error("the export cannot be written as Parquet: {0}")]
@@ -174,17 +203,19 @@ pub fn export(
     wanted: &Wanted,
     to: &mut dyn Write,
 ) -> Result<Exported, ExportError> {
+    check(wanted)?;
+    let redactor = (!wanted.unredacted)
+        .then(|| Redactor::of(reader))
+        .transpose()?;
     let columns = match wanted.what {
+        #[cfg(feature = "lab")]
+        What::Packets => return pcapng::export(reader, wanted, redactor.as_ref(), to),
         What::Findings => csv::FINDINGS,
         What::Contacts => csv::CONTACTS,
         What::Flows => csv::FLOWS,
         What::Gaps => csv::GAPS,
         What::Records => csv::RECORDS,
     };
-    check(wanted)?;
-    let redactor = (!wanted.unredacted)
-        .then(|| Redactor::of(reader))
-        .transpose()?;
     let mut rows = Rows {
         sink: Sink::begin(reader, wanted, columns, to)?,
         count: 0,
@@ -198,13 +229,18 @@ pub fn export(
     })
 }
 
-/// Whether the filter says something of what is exported.
-pub fn check(wanted: &Wanted) -> Result<(), NoSuchPart> {
-    match wanted.what {
-        What::Findings | What::Contacts | What::Flows => Ok(()),
-        What::Gaps => wanted.filter.only_time(),
-        What::Records => wanted.filter.nothing(),
+/// Whether form and filter say something of what is exported.
+pub fn check(wanted: &Wanted) -> Result<(), ExportError> {
+    #[cfg(feature = "lab")]
+    if (wanted.what == What::Packets) != (wanted.format == Format::Pcapng) {
+        return Err(ExportError::Form(wanted.what, wanted.format));
     }
+    match wanted.what {
+        What::Gaps => wanted.filter.only_time()?,
+        What::Records => wanted.filter.nothing()?,
+        _ => {}
+    }
+    Ok(())
 }
 
 /// Writes the rows, and gives the values of the filter that none has.
@@ -256,6 +292,8 @@ fn write_rows(
         What::Records => reader
             .records(&[])
             .try_for_each(|record| rows.record(&record?))?,
+        #[cfg(feature = "lab")]
+        What::Packets => {}
     }
     Ok(sieve.unknown(what.one()))
 }
@@ -372,6 +410,8 @@ impl<'a> Sink<'a> {
                     origin,
                 )?))
             }
+            #[cfg(feature = "lab")]
+            Format::Pcapng => return Err(ExportError::Form(wanted.what, wanted.format)),
         })
     }
 

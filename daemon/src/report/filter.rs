@@ -103,8 +103,13 @@ impl Filter {
         ]
     }
 
+    /// Whether it asks for times and nothing else.
+    pub fn is_of_time_only(&self) -> bool {
+        self.only_time().is_ok()
+    }
+
     /// Whether a span that is known in part reaches into the asked one.
-    fn touches(&self, from: Option<Timestamp>, to: Option<Timestamp>) -> bool {
+    pub fn touches(&self, from: Option<Timestamp>, to: Option<Timestamp>) -> bool {
         let late = self.since.zip(to).is_some_and(|(since, to)| to < since);
         let early = self
             .until

@@ -12,5 +12,7 @@ pub mod filter;
 pub mod fold;
 #[cfg(feature = "lab")]
 pub mod parquet;
+#[cfg(feature = "lab")]
+pub mod pcapng;
 pub mod redact;
 pub mod table;

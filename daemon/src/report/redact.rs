@@ -100,14 +100,17 @@ impl Redactor {
     /// Looks into every text.
     pub fn texts(&self, value: &mut Value) {
         match value {
-            Value::String(text) => {
-                if let Some(other) = self.text(text) {
-                    *text = other;
-                }
-            }
+            Value::String(text) => self.redact(text),
             Value::Array(items) => items.iter_mut().for_each(|item| self.texts(item)),
             Value::Object(entries) => entries.values_mut().for_each(|item| self.texts(item)),
             _ => {}
+        }
+    }
+
+    /// Redacts a text.
+    pub fn redact(&self, text: &mut String) {
+        if let Some(other) = self.text(text) {
+            *text = other;
         }
     }
 

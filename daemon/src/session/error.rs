@@ -126,6 +126,13 @@ pub enum SessionError {
         path = .0.display()
     )]
     Unsigned(PathBuf),
+    /// The disk was full, and the watch ended with what was kept in reserve.
+    #[error(
+        "{path}: no space left on the file system: the watch was ended in order with the room that is \
+         kept in reserve, and what was seen until then is kept; free some space and start again",
+        path = .0.display()
+    )]
+    Full(PathBuf),
     /// A case without authority was to be sealed.
     #[error(
         "{path} does not say whose handset this is and by whose order, so it is not sealed: record it \

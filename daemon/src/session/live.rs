@@ -7,7 +7,11 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread::{self, JoinHandle},
 };
 
@@ -35,8 +39,8 @@ use crate::{
         server::{Server, Shared, StopReason},
     },
     evidence::{
-        Case, CaseMeta, Draft, Kind, Signing, Store, StoreError, StoreOptions, StoreSender,
-        StoreThread,
+        Case, CaseMeta, Draft, Kind, Reserve, Signing, Store, StoreError, StoreOptions,
+        StoreSender, StoreThread,
         authority::Authority,
         body::{self, Summary},
         device::{DeviceFacts, Fact},
@@ -99,11 +103,11 @@ pub fn run(
         clock.now(),
     )?;
     let (store, not_watched) = open_case(config, clock, &materials)?;
+    let reserve = Reserve::keep(&config.case)?;
     let session = store.next_session();
     let server = Server::bind(&store.case().meta().id).map_err(SessionError::Control)?;
     let started = LiveCapture::start(&live_config(config, &materials), clock)?;
     let record = session_record(session, clock.now(), started.capture.way());
-
     let status = Arc::new(Mutex::new(first_status(config, &record, &started)));
     let first = First {
         session: Draft::new(Kind::SESSION, &record)?,
@@ -115,14 +119,21 @@ pub fn run(
     };
     let core = core_of(&record, materials);
     let keeping = keeping(config, &store, started.capture.way())?;
+    let full = Arc::new(AtomicBool::new(false));
     let work = Work {
         worker: |sender: StoreSender| {
             let keeper = Keeper::start(keeping, sender.clone(), clock)?;
-            let (clock, status) = (Arc::clone(clock), Arc::clone(&status));
-            Ok(Worker::new(core, (sender, keeper), clock, status))
+            let shown = (Arc::clone(&status), Arc::clone(&full));
+            Ok(Worker::new(
+                core,
+                (sender, keeper),
+                Arc::clone(clock),
+                shown,
+            ))
         },
         first,
         batches: started.batches,
+        reserve: (reserve.clone(), Arc::clone(&full)),
     };
     let threads = Threads::start(store, work, &status, clock)?;
 
@@ -131,14 +142,22 @@ pub fn run(
     "stopping".clone_into(&mut status.lock().unwrap_or_else(PoisonError::into_inner).state);
     // The capture ends first and hands on what it still holds; the pipeline ends when it has all.
     let captured = started.capture.stop();
-    let (mut store, summary) = threads.join()?;
+    let (store, mut summary) = threads.join()?;
     let (reason, waiting) = outcome.map_err(SessionError::Control)?;
     captured?;
-    close(&mut store, session, reason, clock.now(), &summary)?;
-    drop(store);
+    summary.bytes_written = machine::bytes_written();
+    close(store, &reserve, (session, reason), clock.now(), &summary)?;
     // Those who asked for the stop wait until the connection is closed: only now is all written.
     drop(waiting);
-    Ok(summary)
+    had_room(reason, config).map(|()| summary)
+}
+
+/// A watch that ended for want of room has done what it could, and that was not all.
+fn had_room(reason: StopReason, config: &RunConfig) -> Result<(), SessionError> {
+    match reason {
+        StopReason::DiskFull => Err(SessionError::Full(config.case.clone())),
+        _ => Ok(()),
+    }
 }
 
 /// What the pipeline thread is given.
@@ -147,6 +166,8 @@ struct Work<F> {
     worker: F,
     first: First,
     batches: LiveBatches,
+    /// Room for the end, and what the worker learns its use by.
+    reserve: (Reserve, Arc<AtomicBool>),
 }
 
 /// The threads behind the capture, and what the control socket shares with them.
@@ -176,7 +197,14 @@ impl Threads {
         let on_commit = Arc::new(move |head| {
             head_sender.send_replace(head);
         });
-        let options = StoreOptions::new(Arc::clone(clock), on_commit);
+        let full = Arc::new(Notify::new());
+        let mut options = StoreOptions::new(Arc::clone(clock), on_commit);
+        let ((reserve, seen), told) = (work.reserve, Arc::clone(&full));
+        let tell = move || {
+            seen.store(true, Ordering::Relaxed);
+            told.notify_one();
+        };
+        options.reserve = Some((reserve, Arc::new(tell)));
         let store = StoreThread::spawn(store, options).map_err(|source| SessionError::Machine {
             what: "the store thread could not be started",
             source,
@@ -202,6 +230,7 @@ impl Threads {
             head,
             orders,
             ended,
+            full,
         };
         Ok(Self {
             store,
@@ -446,11 +475,11 @@ fn first_events(
         .collect()
 }
 
-/// Writes the last two records of the session.
+/// Writes the last two records of the session; then the room for them is needed no more.
 fn close(
-    store: &mut Store,
-    session: u64,
-    reason: StopReason,
+    mut store: Store,
+    reserve: &Reserve,
+    (session, reason): (u64, StopReason),
     now: Timestamp,
     summary: &Summary,
 ) -> Result<(), SessionError> {
@@ -464,5 +493,6 @@ fn close(
         Draft::new(Kind::SUMMARY, summary)?,
         Draft::new(Kind::STOP, &stop)?,
     ])?;
+    reserve.release();
     Ok(())
 }

@@ -4,7 +4,11 @@
 //! and the status that others may look at. No lock is taken per packet.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -19,7 +23,7 @@ use crate::{
     capture::live::LiveBatches,
     control::{protocol::Status, server::Order},
     evidence::{Draft, Head, Receipt, StoreSender, Urgency, body::Summary},
-    input::{Event, Input, Note, PhaseChange},
+    input::{Event, Gap, GapCause, Input, Note, PhaseChange},
     pipeline::Core,
     platform::clock::Clock,
 };
@@ -57,6 +61,8 @@ pub struct Worker {
     store: StoreSender,
     clock: Arc<dyn Clock>,
     status: Arc<Mutex<Status>>,
+    /// Set when the room that is kept in reserve came into use.
+    full: Arc<AtomicBool>,
     ticked: i64,
     /// Whether anything came in since the last tick.
     fed: bool,
@@ -69,7 +75,7 @@ impl Worker {
         core: Core,
         (store, keeper): (StoreSender, Option<Keeper>),
         clock: Arc<dyn Clock>,
-        status: Arc<Mutex<Status>>,
+        (status, full): (Arc<Mutex<Status>>, Arc<AtomicBool>),
     ) -> Self {
         let now = clock.monotonic_nanos();
         Self {
@@ -77,6 +83,7 @@ impl Worker {
             store,
             clock,
             status,
+            full,
             ticked: now,
             fed: true,
             handed_on: now,
@@ -108,7 +115,9 @@ impl Worker {
             }
             apps.look(&mut self.engine, &self.store)?;
             self.look_at_the_clock()?;
+            self.look_at_the_room()?;
         }
+        self.look_at_the_room()?;
         apps.look(&mut self.engine, &self.store)?;
         drop(apps);
         self.engine.keep_on(self.clock.now())?;
@@ -130,6 +139,27 @@ impl Worker {
             .append_acknowledged(drafts, Urgency::AtOnce)?
             .wait()?;
         Apps::start(first.apps, &self.clock)
+    }
+
+    /// A watch without room ends; from when on nothing is seen is on record before it does.
+    fn look_at_the_room(&mut self) -> Result<(), SessionError> {
+        if !self.full.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let gap = Event::Gap(Gap {
+            at: now,
+            cause: GapCause::DiskFull,
+            from: Some(now),
+            to: None,
+            packets: None,
+            place: "storage".to_owned(),
+            detail:
+                "no space was left for the case, so the watch ends, with the room that was kept \
+                     in reserve; free some space and start again"
+                    .to_owned(),
+        });
+        self.engine.feed(&Input::Event(&gap))
     }
 
     fn look_at_the_clock(&mut self) -> Result<(), SessionError> {

@@ -2,13 +2,16 @@
 
 use std::{
     fs,
-    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        process::CommandExt as _,
+    },
     process::Command,
 };
 
-use sakshi_tests::{daemon::text, is_root, program};
+use sakshi_tests::{daemon::text, is_root, live_possible, program};
 
-use super::{COULD_NOT, NO, Place, check};
+use super::{COULD_NOT, NO, Place, check, room::Room};
 
 /// `nobody`.
 const NOBODY: u32 = 65_534;
@@ -174,5 +177,91 @@ fn a_case_of_somebody_else_is_refused() {
             COULD_NOT,
             &["permission denied", "run as the case's owner"],
         );
+    }
+}
+
+/// The folder of the sockets keeps others out; if it did not, the daemon would.
+#[test]
+fn a_daemon_does_not_listen_to_somebody_else() {
+    use std::{
+        io::{Read as _, Write as _},
+        os::unix::net::UnixStream,
+    };
+    if !live_possible("a_daemon_does_not_listen_to_somebody_else") {
+        return;
+    }
+    let room = Room::open("size=64m,mode=700");
+    let watch = room.watch(&room.disk("case"), []);
+    let folder = room.place().at("sockets");
+    assert_eq!(
+        fs::metadata(&folder).expect("a folder").mode() & 0o777,
+        0o700
+    );
+    let socket = fs::read_dir(&folder)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .find(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "sock")
+        })
+        .expect("a socket");
+    // Opened to all, as it never is, so that only the daemon is asked.
+    for path in [&room.place().at(""), &folder] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("open to all");
+    }
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o777)).expect("open to all");
+    let me = std::env::current_exe().expect("this program");
+    let copy = room.place().at("asker");
+    fs::copy(me, &copy).expect("a copy that everybody can read");
+    let ask = |uid: u32| {
+        let mut command = Command::new(&copy);
+        command
+            .args(["control::asks_a_socket", "--exact", "--nocapture"])
+            .env(ASKED, &socket)
+            .uid(uid)
+            .gid(uid);
+        let output = command.output().expect("it ran");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(
+        ask(0).contains("answered: {\"answer\":\"status\""),
+        "{}",
+        ask(0)
+    );
+    let foreign = ask(NOBODY);
+    assert!(foreign.contains("answered: nothing"), "{foreign}");
+    // It watches on.
+    let mut stream = UnixStream::connect(&socket).expect("a connection");
+    stream
+        .write_all(b"{\"command\":\"status\"}\n")
+        .expect("asked");
+    assert!(stream.read(&mut [0; 1]).expect("an answer") > 0);
+    check(&mut room.sakshi(["stop"]), 0, &[]);
+    watch.ends(0, &[]);
+}
+
+/// Names the socket that [`asks_a_socket`] asks.
+const ASKED: &str = "SAKSHI_TEST_ASKED_SOCKET";
+
+/// Not a test by itself: run again by the one above, under another UID.
+#[test]
+fn asks_a_socket() {
+    use std::{
+        io::{Read as _, Write as _},
+        os::unix::net::UnixStream,
+    };
+    let Some(socket) = std::env::var_os(ASKED) else {
+        return;
+    };
+    let mut stream = UnixStream::connect(socket).expect("a connection");
+    // A daemon that hangs up at once may be faster than we write.
+    drop(stream.write_all(b"{\"command\":\"status\"}\n"));
+    let mut answer = [0; 4096];
+    match stream.read(&mut answer) {
+        Ok(read) if read > 0 => {
+            println!("answered: {}", String::from_utf8_lossy(&answer[..read]));
+        }
+        _ => println!("answered: nothing"),
     }
 }

@@ -12,6 +12,8 @@ use super::{COULD_NOT, DONE, INCOMPLETE, Place, check, made, room::Room};
 
 /// A disk on which a case can be made and little more.
 const SMALL: &str = "size=4m,mode=700";
+/// The same with room for what a watch keeps in reserve.
+const ROOMY: &str = "size=16m,mode=700";
 
 /// Takes every byte that is left.
 fn fill(room: &Room) {
@@ -108,56 +110,118 @@ fn a_full_disk_ends_an_inspection_with_the_reason() {
 }
 
 #[test]
-fn a_disk_that_fills_up_ends_a_watch_and_keeps_what_was_acknowledged() {
-    if !live_possible("a_disk_that_fills_up_ends_a_watch_and_keeps_what_was_acknowledged") {
+fn a_disk_that_fills_up_ends_a_watch_in_order_with_its_reserve() {
+    if !live_possible("a_disk_that_fills_up_ends_a_watch_in_order_with_its_reserve") {
         return;
     }
-    let room = Room::open(SMALL);
+    let room = Room::open(ROOMY);
     let case = room.disk("case");
     let watch = room.watch(&case, []);
-    let said = check(
-        &mut room.sakshi(["note", "before the disk was full"]),
-        DONE,
-        &[],
-    );
-    let seq: i64 = said
-        .stdout
-        .split(&[' ', ','][..])
-        .find_map(|word| word.parse().ok())
-        .expect("a number");
+    let reserve = fs::metadata(room.seen("case/reserve")).expect("the reserve");
+    assert_eq!(reserve.len(), 8 * 1024 * 1024);
+    let blocks = std::os::unix::fs::MetadataExt::blocks(&reserve);
+    assert!(blocks * 512 >= reserve.len(), "{blocks} blocks");
     fill(&room);
+    // What is said while the disk is full is committed all the same.
+    let note = room.sakshi(["note", "the disk is full"]).output();
+    println!("the note: {}", note.expect("it ran").status);
     watch.ends(
         COULD_NOT,
         &[
-            "evidence.db",
             "no space left",
-            "what was acknowledged is kept",
+            "ended in order",
+            "free some space and start again",
         ],
     );
     let rules = room.run("iptables", &["-w", "-S"]);
     assert!(!rules.contains("NFLOG"), "rules are left: {rules}");
+    assert!(!room.seen("case/reserve").exists());
 
+    // Its end is vouched for, unlike that of one which broke off.
     let kept = keep(&room, "case");
-    verified(room.place(), &kept);
-    let note = records(&room, &case)
-        .into_iter()
-        .find(|record| record["seq"] == seq)
-        .expect("the record that was acknowledged");
-    assert_eq!(note["kind"], "note");
-    let hash = note["hash"].as_str().expect("a hash");
-    assert!(said.stdout.contains(hash), "{} is not {hash}", said.stdout);
+    check(room.place().sakshi(["verify"]).arg(&kept), DONE, &[]);
+    let found = records(&room, &case);
+    let of = |kind: &str| {
+        found
+            .iter()
+            .filter(|record| record["kind"] == kind)
+            .collect::<Vec<_>>()
+    };
+    let gaps = of("gap");
+    let full: Vec<&&Value> = gaps
+        .iter()
+        .filter(|gap| gap["body"]["cause"] == "disk_full")
+        .collect();
+    assert_eq!(full.len(), 1, "{gaps:#?}");
+    let reasons: Vec<&Value> = of("checkpoint")
+        .iter()
+        .map(|record| &record["body"]["reason"])
+        .collect();
+    assert!(
+        reasons.iter().any(|reason| **reason == "reserve"),
+        "{reasons:?}"
+    );
+    assert_eq!(of("stop")[0]["body"]["reason"], "disk_full");
+    assert!(of("summary")[0]["body"]["bytes_written"].is_u64());
 
-    // With space again the case goes on, and the stop without a record is one.
+    // Without room for a reserve nothing is begun.
+    let run = ["run", "--case", text(&case)];
+    check(
+        &mut room.sakshi(run),
+        COULD_NOT,
+        &["8 MiB that a watch keeps in reserve"],
+    );
+    // With space again the case goes on; its end was in order.
     fs::remove_file(room.seen("filler")).expect("removed");
     let watch = room.watch(&case, []);
     check(&mut room.sakshi(["stop"]), DONE, &[]);
     watch.ends(DONE, &[]);
-    let unclean = records(&room, &case)
-        .iter()
-        .filter(|record| record["kind"] == "unclean_stop")
-        .count();
-    assert_eq!(unclean, 1);
+    let unclean = |record: &&Value| record["kind"] == "unclean_stop";
+    assert_eq!(records(&room, &case).iter().filter(unclean).count(), 0);
     check(room.sakshi(["verify"]).arg(&case), DONE, &[]);
+}
+
+#[test]
+fn shared_storage_takes_no_case() {
+    if !live_possible("shared_storage_takes_no_case") {
+        return;
+    }
+    // A root of its own, in which /sdcard leads to where Android's does.
+    const SCRIPT: &str = "set -e; cd \"$1\"; \
+        for dir in usr bin lib lib64 proc dev target; do mkdir $dir; done; \
+        mkdir -p storage/emulated/0 data/sakshi; ln -s /storage/emulated/0 sdcard; \
+        for dir in usr bin lib lib64 proc dev; do [ -e /$dir ] && mount --rbind /$dir $dir; done; \
+        mount --bind \"$2\" target; shift 2; \
+        for case in /sdcard/case /storage/emulated/0/a/b /data/sakshi/case; do \
+        chroot . /target/sakshi case new $case --from /data/answers.toml || true; done";
+    let room = Room::open("size=8m,mode=755");
+    let root = room.disk("root");
+    room.run("mkdir", &["-p", text(&root.join("data"))]);
+    let answers = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/demo/authority.toml");
+    fs::copy(&answers, room.seen("root/data/answers.toml")).expect("copied");
+    let programs = sakshi_tests::program("sakshi");
+    let programs = programs.parent().expect("a folder");
+    let mut command = room.command(Path::new("unshare"));
+    command.args([
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        SCRIPT,
+        "sh",
+    ]);
+    let output = command.arg(&root).arg(programs).output().expect("it ran");
+    let (out, error) = [&output.stdout, &output.stderr]
+        .map(|text| String::from_utf8_lossy(text).into_owned())
+        .into();
+    assert_eq!(
+        error.matches("lies on shared storage").count(),
+        2,
+        "{error}"
+    );
+    assert_eq!(out.matches("authority recorded").count(), 1, "{out}{error}");
+    assert!(!room.seen("root/storage/emulated/0/case").exists());
 }
 
 fn records(room: &Room, case: &Path) -> Vec<Value> {

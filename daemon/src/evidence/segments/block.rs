@@ -100,7 +100,7 @@ pub fn packet(out: &mut Vec<u8>, number: u32, packet: &Packet<'_>, as_nflog: boo
 }
 
 /// What the kernel told of a packet, as netlink attributes around it.
-fn nflog(out: &mut Vec<u8>, packet: &Packet<'_>) {
+pub fn nflog(out: &mut Vec<u8>, packet: &Packet<'_>) {
     let is_v6 = packet.data.first().is_some_and(|first| first >> 4 == 6);
     let (family, [p0, p1]) = if is_v6 {
         (10, [0x86, 0xdd])

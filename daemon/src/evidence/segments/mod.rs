@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{Draft, Kind, StoreGone, canonical::CanonicalError, record::Hash};
 use crate::time::Timestamp;
 
-pub use block::{Block, Blocks, LINK_NFLOG, PacketBlock};
+pub use block::{Block, Blocks, LINK_NFLOG, PacketBlock, link_number, nflog};
 pub use handful::{Found, Handful, Mark, Sample};
 pub use past::{Past, adopt};
 pub use read::{KeptPacket, packets_of};
