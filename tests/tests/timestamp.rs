@@ -101,7 +101,10 @@ impl Lab {
         let dir = self.dir.path().join(name);
         fs::create_dir(&dir).expect("made");
         fs::write(dir.join("ts.cnf"), CONFIGURATION).expect("written");
-        for (who, subject) in [("ca", "/O=Sample root"), ("tsa", "/O=Sample authority/CN=TSA")] {
+        for (who, subject) in [
+            ("ca", "/O=Sample root"),
+            ("tsa", "/O=Sample authority/CN=TSA"),
+        ] {
             openssl(&dir, &format!("genpkey {kind} -out {who}.key"));
             let subject = subject.replace(' ', "_");
             openssl(
@@ -124,8 +127,14 @@ impl Lab {
 
     fn request(&self) -> PathBuf {
         let path = self.dir.path().join("request.tsq");
-        daemon::output(["timestamp", "request", text(&self.bundle), "-o", text(&path)])
-            .expect("a request");
+        daemon::output([
+            "timestamp",
+            "request",
+            text(&self.bundle),
+            "-o",
+            text(&path),
+        ])
+        .expect("a request");
         path
     }
 
@@ -155,7 +164,10 @@ fn verify(of: &Path, answer: &Path, roots: &Path) -> (Option<i32>, String) {
         text(roots),
     ]);
     let said = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
 }
 
 fn run(arguments: &[&str]) -> Output {
@@ -217,7 +229,13 @@ fn an_answer_of_each_kind_of_key_holds() {
         let answer = lab.answer(&authority, &request);
         let (code, said) = lab.verify(&answer, &authority.join("ca.pem"));
         assert_eq!(code, Some(0), "{name}: {said}");
-        for part in ["the timestamp holds", " IST (", "1.500 s either way", "CN=TSA", "1.2.3.4.1"] {
+        for part in [
+            "the timestamp holds",
+            " IST (",
+            "1.500 s either way",
+            "CN=TSA",
+            "1.2.3.4.1",
+        ] {
             assert!(said.contains(part), "{part} is not in:\n{said}");
         }
         let theirs = openssl(
@@ -238,7 +256,13 @@ fn an_answer_of_each_kind_of_key_holds() {
     assert_eq!(fs::read(&kept).ok(), fs::read(&answer).ok());
     let error = daemon::output(attach).expect_err("not replaced");
     assert!(error.to_string().contains("is not replaced"), "{error}");
-    let found = run(&["timestamp", "verify", text(&lab.bundle), "--roots", text(&roots)]);
+    let found = run(&[
+        "timestamp",
+        "verify",
+        text(&lab.bundle),
+        "--roots",
+        text(&roots),
+    ]);
     assert_eq!(found.status.code(), Some(0), "{found:?}");
     // A hash of SHA-1 for the certificate, as older authorities give it, and an authority in between.
     let authority = lab.dir.path().join("p256");
@@ -263,14 +287,21 @@ fn an_answer_for_something_else_does_not_hold() {
     let refused = |answer: &Path, roots: &Path, why: &str| {
         let (code, said) = lab.verify(answer, roots);
         assert_eq!(code, Some(1), "{why}: {said}");
-        assert!(said.contains("does NOT hold") && said.contains(why), "{why}: {said}");
+        assert!(
+            said.contains("does NOT hold") && said.contains(why),
+            "{why}: {said}"
+        );
     };
     refused(&answer, &other.join("ca.pem"), "no chain leads");
     // Another hash was stamped.
     let wrong = lab.dir.path().join("wrong.tsq");
     openssl(
         lab.dir.path(),
-        &format!("ts -query -digest {} -sha256 -cert -out {}", "ab".repeat(32), text(&wrong)),
+        &format!(
+            "ts -query -digest {} -sha256 -cert -out {}",
+            "ab".repeat(32),
+            text(&wrong)
+        ),
     );
     let stamped = lab.answer(&other, &wrong);
     refused(&stamped, &other.join("ca.pem"), "it stamps something else");
@@ -283,14 +314,26 @@ fn an_answer_for_something_else_does_not_hold() {
         lab.dir.path(),
         &format!("ts -query -digest {hash} -sha256 -out {}", text(&bare)),
     );
-    refused(&lab.answer(&authority, &bare), &roots, "certificate is not in it");
+    refused(
+        &lab.answer(&authority, &bare),
+        &roots,
+        "certificate is not in it",
+    );
     // The authority refuses an algorithm that it does not know.
     let sha1 = lab.dir.path().join("sha512.tsq");
     openssl(
         lab.dir.path(),
-        &format!("ts -query -digest {} -sha512 -out {}", "ab".repeat(64), text(&sha1)),
+        &format!(
+            "ts -query -digest {} -sha512 -out {}",
+            "ab".repeat(64),
+            text(&sha1)
+        ),
     );
-    refused(&lab.answer(&other, &sha1), &roots, "the authority refused (status 2)");
+    refused(
+        &lab.answer(&other, &sha1),
+        &roots,
+        "the authority refused (status 2)",
+    );
     let (code, said) = lab.verify(&answer, &lab.bundle);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("the roots cannot be read"), "{said}");
@@ -332,8 +375,14 @@ fn a_certificate_for_another_purpose_does_not_hold() {
         let answer = replaced(&lab, &good, &dir);
         let (code, said) = lab.verify(&answer, &good.join("ca.pem"));
         assert_eq!(code, Some(1), "{extensions}: {said}");
-        let why = ["is not for time stamping alone", "not the one that the signer meant"];
-        assert!(why.iter().any(|why| said.contains(why)), "{extensions}: {said}");
+        let why = [
+            "is not for time stamping alone",
+            "not the one that the signer meant",
+        ];
+        assert!(
+            why.iter().any(|why| said.contains(why)),
+            "{extensions}: {said}"
+        );
     }
 }
 
@@ -343,11 +392,17 @@ fn replaced(lab: &Lab, good: &Path, dir: &Path) -> PathBuf {
     let content = dir.join("content.der");
     openssl(
         good,
-        &format!("ts -reply -in answer.tsr -token_out -out {}", text(&dir.join("token.der"))),
+        &format!(
+            "ts -reply -in answer.tsr -token_out -out {}",
+            text(&dir.join("token.der"))
+        ),
     );
     openssl(
         dir,
-        &format!("cms -verify -noverify -inform DER -in token.der -out {}", text(&content)),
+        &format!(
+            "cms -verify -noverify -inform DER -in token.der -out {}",
+            text(&content)
+        ),
     );
     openssl(
         dir,
@@ -355,9 +410,14 @@ fn replaced(lab: &Lab, good: &Path, dir: &Path) -> PathBuf {
     );
     let token = fs::read(dir.join("signed.der")).expect("the token");
     let status = [0x30, 3, 2, 1, 0];
-    let length = u16::try_from(status.len() + token.len()).expect("short").to_be_bytes();
+    let length = u16::try_from(status.len() + token.len())
+        .expect("short")
+        .to_be_bytes();
     let answer = [&[0x30, 0x82], length.as_slice(), &status, &token].concat();
-    let path = lab.dir.path().join(format!("{}.tsr", dir.file_name().and_then(|n| n.to_str()).unwrap_or("x")));
+    let path = lab.dir.path().join(format!(
+        "{}.tsr",
+        dir.file_name().and_then(|n| n.to_str()).unwrap_or("x")
+    ));
     fs::write(&path, answer).expect("written");
     path
 }
@@ -372,7 +432,11 @@ fn no_changed_or_cut_answer_holds() {
     let answer = fs::read(lab.answer(&authority, &lab.request())).expect("the answer");
     let manifest = lab.dir.path().join("manifest.json");
     let bundle = fs::read(&lab.bundle).expect("the bundle");
-    let end = bundle.windows(3).position(|at| at == b"}\0\0").expect("its end") + 1;
+    let end = bundle
+        .windows(3)
+        .position(|at| at == b"}\0\0")
+        .expect("its end")
+        + 1;
     fs::write(&manifest, &bundle[512..end]).expect("written");
     let roots = authority.join("ca.pem");
     let path = lab.dir.path().join("changed.tsr");
@@ -395,7 +459,10 @@ fn no_changed_or_cut_answer_holds() {
         .windows(spare.len())
         .position(|part| part == spare)
         .map_or(0..0, |at| at..at + spare.len());
-    for changed in (0..answer.len()).step_by(13).filter(|byte| !at.contains(byte)) {
+    for changed in (0..answer.len())
+        .step_by(13)
+        .filter(|byte| !at.contains(byte))
+    {
         let mut bytes = answer.clone();
         bytes[changed] ^= 1;
         assert!(!holds(&bytes), "byte {changed} changed");
@@ -405,6 +472,9 @@ fn no_changed_or_cut_answer_holds() {
 /// A certificate's DER.
 fn der_of(pem: &Path) -> Vec<u8> {
     let dir = pem.parent().expect("a folder");
-    openssl(dir, &format!("x509 -in {} -outform DER -out c.der", text(pem)));
+    openssl(
+        dir,
+        &format!("x509 -in {} -outform DER -out c.der", text(pem)),
+    );
     fs::read(dir.join("c.der")).expect("DER")
 }
