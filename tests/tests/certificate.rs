@@ -192,6 +192,16 @@ fn facts_are_filled_in_and_what_a_person_must_say_is_not() {
             "____________(yes / no)",
         ],
     );
+    assert!(!english.to_lowercase().contains("violat"));
+}
+
+#[test]
+fn hindi_says_the_same_and_of_the_computer_nothing_is_known() {
+    if !poppler("the certificate in Hindi") {
+        return;
+    }
+    let (_dir, case) = stated(|demo| demo);
+    let drafts = drafts(&case, "both");
     let hindi = read(&drafts["certificate-phone-hi.pdf"]);
     contains(
         &hindi,
@@ -220,9 +230,7 @@ fn facts_are_filled_in_and_what_a_person_must_say_is_not() {
         ],
     );
     assert!(!pc.contains("SAMPLE virtual handset"), "{pc}");
-    for said in [&english, &hindi, &pc] {
-        assert!(!said.to_lowercase().contains("violat"));
-    }
+    assert!(!pc.to_lowercase().contains("violat"));
 }
 
 #[test]
@@ -298,24 +306,38 @@ fn texts_of_people_stay_texts_and_stay_on_the_page() {
 }
 
 #[test]
-fn a_bundle_gives_the_same_and_its_other_hashes() {
+fn a_sealed_bundle_gives_the_same_and_its_other_hashes() {
     if !poppler("the certificate of a bundle") {
         return;
     }
     let (dir, case) = stated(|demo| demo);
     let bundle = dir.path().join("case.tar");
-    bundle_writer::write(&case, &bundle).expect("a bundle");
-    let hash = bundle_writer::sha256(&fs::read(&bundle).expect("the bundle"));
+    daemon::output(["seal", text(&case), "-o", text(&bundle), "--also", "sha1"]).expect("sealed");
+    let before = fs::read(&bundle).expect("the bundle");
+    let hash = bundle_writer::sha256(&before);
     let drafts = drafts(&bundle, "en");
+    assert_eq!(
+        fs::read(&bundle).ok(),
+        Some(before),
+        "the bundle was changed"
+    );
     let list = String::from_utf8_lossy(&drafts["hashes.sha256"]).into_owned();
     assert!(list.starts_with(&format!("{hash}  case.tar\n")), "{list}");
     assert!(list.contains("  case/evidence.db\n"), "{list}");
     let said = read(&drafts["certificate-phone-en.pdf"]);
     contains(
         &said,
-        &["[x] SHA1 [x] SHA256 [ ] MD5", "SHA1 da39a3ee", &hash],
+        &[
+            "[x] SHA1 [x] SHA256 [ ] MD5",
+            "SHA1 ",
+            &hash,
+            "Last signed checkpoint: ",
+        ],
     );
     assert!(!said.contains("not sealed"), "{said}");
+    let page = daemon::output(["summary", text(&bundle)]).expect("a summary");
+    contains(&page, &["Its code for paper", "Manifest's SHA-256", &hash]);
+    assert!(!page.contains("not signed"), "{page}");
 }
 
 #[test]
@@ -326,6 +348,8 @@ fn every_time_of_not_working_is_listed() {
     let handset = Handset::start().expect("a virtual handset");
     let case = handset.dir().join("case");
     let watch = Daemon::start(&handset, &case, &[]).expect("the daemon watches");
+    // Told only when it is committed, and the session's beginning with it.
+    watch.phase("idle").expect("a phase");
     watch.kill().expect("killed");
     daemon::clean(&handset).expect("cleaned");
     let watch = Daemon::start(&handset, &case, &[]).expect("it watches again");

@@ -35,6 +35,16 @@ pub(crate) struct Walked {
     pub(crate) unlisted: Vec<String>,
 }
 
+impl Walked {
+    /// Of a case whose database could not be read.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            chain: None,
+            unlisted: Vec::new(),
+        }
+    }
+}
+
 /// Verifies the case in the folder `dir`.
 pub(crate) fn walk_folder(
     dir: &Path,
@@ -62,19 +72,15 @@ pub(crate) fn walk(
     progress: Report<'_>,
 ) -> Result<Walked, VerifyError> {
     let case = check_metadata(path, metadata, damages)?;
-    let nothing = Walked {
-        chain: None,
-        unlisted: Vec::new(),
-    };
     let snapshot = match opened {
         Opened::Readable(snapshot) => snapshot,
         Opened::Missing => {
             damages.add(Subject::Database, Flaw::FileMissing);
-            return Ok(nothing);
+            return Ok(Walked::nothing());
         }
         Opened::Damaged(detail) => {
             damages.add(Subject::Database, Flaw::Unreadable(detail));
-            return Ok(nothing);
+            return Ok(Walked::nothing());
         }
     };
     let connection = snapshot.connection();

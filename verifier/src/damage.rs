@@ -192,6 +192,45 @@ pub enum Flaw {
     /// The head that was given is of another case.
     #[error("the head that was given belongs to case {0}")]
     HeadCase(String),
+    /// The archive of a bundle is not as the format says.
+    #[error("its archive, at offset {offset}: {what}")]
+    Archive {
+        /// Where, in bytes from its start.
+        offset: u64,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// Manifest or signature is not where it belongs.
+    #[error(
+        "a bundle begins with manifest.json and manifest.sig, of no more than 16 MiB and 4 KiB"
+    )]
+    NotInItsPlace,
+    /// A file that should not be in the bundle.
+    #[error("neither the manifest nor a record has it there")]
+    FileExtra,
+    /// A file of a bundle has other bytes.
+    #[error("it has SHA-256 {found}, the manifest says {expected}")]
+    EntryChanged {
+        /// As the manifest says.
+        expected: Hash,
+        /// As found.
+        found: Hash,
+    },
+    /// Another hash that the manifest lists differs.
+    #[error("its {0} is not what the manifest says")]
+    OtherHash(&'static str),
+    /// The case in a bundle is not sealed.
+    #[error("the case in it is not sealed: its last record is no checkpoint of a seal")]
+    NotSealed,
+    /// The manifest is of another seal.
+    #[error("its `{0}` is not what the seal of the case says")]
+    OtherSeal(&'static str),
+    /// The manifest's key is another than the seal named.
+    #[error("its key is not the one that the case's last checkpoint names for the manifest")]
+    ManifestKey,
+    /// The manifest's signature does not verify.
+    #[error("it is no signature over the manifest: {0}")]
+    ManifestSignature(&'static str),
     /// The chain has no record.
     #[error("it has no record")]
     Empty,

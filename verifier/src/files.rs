@@ -20,13 +20,9 @@ use crate::{
     snapshot::{DATABASE_FILE, LOCK_FILE},
 };
 
-/// The private key of a live case; no record can name it.
-const KEY_FILE: &str = "signing.key";
-/// Room that a watch keeps for its end; nothing is in it.
-const RESERVE_FILE: &str = "reserve";
-/// The manifest and its signature, which stay beside a sealed case so that its bundle can be written
-/// again.
-const SEAL_FILES: [&str; 2] = ["manifest.json", "manifest.sig"];
+/// The private key of a live case, the room that a watch keeps for its end, and a sealed case's
+/// manifest and signature: no record can name them.
+const UNNAMED: [&str; 4] = ["signing.key", "reserve", "manifest.json", "manifest.sig"];
 /// Files that no record names and that are listed; more are left out.
 const UNLISTED_MAX: usize = 64;
 /// Folders below the case's that are searched for unlisted files.
@@ -46,7 +42,6 @@ pub(crate) enum Files<'a> {
     /// In a folder.
     Folder(&'a Path),
     /// In a bundle that was read: by their paths in the case.
-    #[expect(dead_code, reason = "for bundles")]
     Read(&'a BTreeMap<String, Content>),
 }
 
@@ -193,12 +188,10 @@ fn is_being_written(path: &str, chain: &Chain) -> bool {
             .is_some_and(|end| end == "pcapng")
 }
 
-/// The files of the database, the lock, the key and the reserve, whose content no record can name.
+/// The files of the database, the lock, and what else no record can name.
 fn is_own(path: &str) -> bool {
     path == LOCK_FILE
-        || path == KEY_FILE
-        || path == RESERVE_FILE
-        || SEAL_FILES.contains(&path)
+        || UNNAMED.contains(&path)
         || path
             .strip_prefix(DATABASE_FILE)
             .is_some_and(|rest| ["", "-wal", "-shm"].contains(&rest))

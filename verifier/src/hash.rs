@@ -76,6 +76,19 @@ impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
     }
 }
 
+/// Bytes as lower-case hex digits.
+#[cfg(feature = "other-hashes")]
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use fmt::Write;
+
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
 /// Reads exactly `N` bytes in lower-case hex digits.
 pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digit = |byte: u8| match byte {

@@ -6,6 +6,7 @@
 //! built and trusted alone. Memory is bounded: one record at a time, a bounded list of damages.
 
 mod body;
+pub mod bundle;
 mod canonical;
 mod case;
 mod chain;
@@ -23,6 +24,7 @@ pub mod text;
 mod time;
 mod verify;
 
+pub use bundle::verify_bundle;
 pub use canonical::is_canonical;
 pub use damage::{DAMAGES_MAX, Damage, Flaw, JournalFlaw, Subject};
 pub use error::VerifyError;

@@ -124,3 +124,15 @@ pub(crate) const OBJECTS: &[Object] = &[
          FROM record WHERE kind = 'journal'",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::OBJECTS;
+
+    #[test]
+    fn the_text_is_the_documented_one() {
+        let documented = include_str!("../../docs/evidence-schema.sql");
+        let ours: Vec<&str> = OBJECTS.iter().map(|object| object.sql).collect();
+        assert_eq!(documented.lines().collect::<Vec<_>>(), ours);
+    }
+}

@@ -71,7 +71,6 @@ impl Snapshot {
     }
 
     /// Opens a database that nobody else has, in a folder of ours.
-    #[expect(dead_code, reason = "for bundles")]
     pub(crate) fn open_own(folder: TempDir) -> Result<Opened, VerifyError> {
         let database = folder.path().join(DATABASE_FILE);
         Self::in_place(&database, None, Some(folder))

@@ -1,8 +1,9 @@
 //! What a verification comes to.
 
-use std::path::Path;
+use std::{fs::File, io, path::Path};
 
 use crate::{
+    bundle::verify_bundle,
     case::{Walked, walk_folder},
     chain::Chain,
     damage::{Damage, Damages},
@@ -96,20 +97,28 @@ pub struct Damaged {
     pub good: Option<Checkpoint>,
 }
 
-/// Verifies the case in the folder `dir`. An error means that it could not be told; damage is a
-/// result.
-pub fn verify(dir: &Path, progress: Report<'_>) -> Result<Verification, VerifyError> {
-    verify_against(dir, None, progress)
+/// Verifies the case in a folder, or a bundle in a file; `-` is a bundle from standard input. An
+/// error means that it could not be told; damage is a result.
+pub fn verify(path: &Path, progress: Report<'_>) -> Result<Verification, VerifyError> {
+    verify_against(path, None, progress)
 }
 
 /// The same, held against a head that left the handset.
 pub fn verify_against(
-    dir: &Path,
+    path: &Path,
     expected: Option<ExpectedHead>,
     progress: Report<'_>,
 ) -> Result<Verification, VerifyError> {
+    if path == Path::new("-") {
+        return verify_bundle(io::stdin().lock(), path, 0, expected, progress);
+    }
+    if path.is_file() {
+        let file = File::open(path).map_err(|error| VerifyError::io(path, error))?;
+        let total = file.metadata().map_or(0, |found| found.len());
+        return verify_bundle(file, path, total, expected, progress);
+    }
     let mut damages = Damages::default();
-    let walked = walk_folder(dir, expected, &mut damages, progress)?;
+    let walked = walk_folder(path, expected, &mut damages, progress)?;
     Ok(conclude(walked, damages, None))
 }
 

@@ -3,12 +3,16 @@
 //! In: the command line. Out: [`Cli`]. Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 could
 //! not.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    evidence::segments::QUOTA_MIN, report::filter::UNKNOWN_COUNTRY, time::Timestamp, validate::plan,
+    evidence::segments::QUOTA_MIN, report::filter::UNKNOWN_COUNTRY, session::probe::TARGETS_MAX,
+    time::Timestamp, validate::plan,
 };
 
 /// A witness of what a handset's apps send, and where.
@@ -131,12 +135,13 @@ pub enum Command {
         sakshi timestamp verify case-17.tar --roots authority.pem"
     )]
     Timestamp(TimestampCommand),
-    /// Check that a case's evidence is intact; changes nothing. Exit code 1: it is damaged; 4:
-    /// nothing is wrong, but nothing vouches for its end.
+    /// Check that the evidence of a case or a bundle is intact; changes nothing. Exit code 1: it is
+    /// damaged; 4: nothing is wrong, but nothing vouches for its end.
     #[command(after_help = "Examples:\n  \
         sakshi verify case-17\n  \
         sakshi verify case-17 --head 00000-00376-XJWVT-FS8X1-AXKMZ-0R87H-VJ8R4-Z25M7\n  \
         sakshi verify case-17 --head case-17.head\n  \
+        sakshi verify case-17.tar\n  \
         sakshi verify --replay case-17")]
     Verify(VerifyArgs),
     /// Say how a running daemon is doing. Exit code 1: none runs.
@@ -174,6 +179,12 @@ pub enum Command {
     /// A process of a validation.
     #[command(subcommand, hide = true)]
     ValidatePart(ValidatePart),
+    /// Sends the flows of a probe.
+    #[command(hide = true)]
+    ProbeSend {
+        /// Where to.
+        targets: Vec<SocketAddr>,
+    },
 }
 
 /// `sakshi validate`.
@@ -346,6 +357,10 @@ pub struct RunArgs {
     /// Folder of a BPF file system that every process sees, instead of /sys/fs/bpf.
     #[arg(long, value_name = "DIR", hide = true)]
     pub bpffs: Option<PathBuf>,
+    /// Have a probe of our own send a few known flows to the lab's own host at start and stop: each
+    /// must be found, or the case says that the watch did not work properly. Addresses, no names.
+    #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',', num_args = 1..=TARGETS_MAX)]
+    pub probe: Vec<SocketAddr>,
     /// Report of `sakshi validate` (validation.json) to record with the session.
     #[arg(long, value_name = "FILE")]
     pub validation: Option<PathBuf>,
@@ -646,8 +661,9 @@ pub struct HeadArgs {
 /// `sakshi verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// Folder of the case.
-    #[arg(value_name = "CASE")]
+    /// Folder of the case, a bundle that `sakshi seal` wrote, or `-` for a bundle from standard
+    /// input.
+    #[arg(value_name = "CASE|BUNDLE")]
     pub case: PathBuf,
     /// A head that left the handset: the code from paper, the text of the QR code, or a checkpoint
     /// file. Without it an older state that was put back cannot be noticed.

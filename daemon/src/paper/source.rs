@@ -177,6 +177,7 @@ pub fn manifest_hash(path: &Path) -> Result<Hash, SourceError> {
         parse(path, &bytes)?;
         return Ok(Hash::of(&bytes));
     }
+    not_encrypted(path)?;
     let file = File::open(path).map_err(of(path))?;
     let mut archive = tar::Archive::new(file);
     let mut entries = archive.entries().map_err(no_archive(path))?;
@@ -199,6 +200,25 @@ fn no_bundle(path: &Path, detail: impl Into<String>) -> SourceError {
         path: path.to_owned(),
         detail: detail.into(),
     }
+}
+
+/// Begins a bundle that is encrypted.
+const ENCRYPTED: &[u8] = b"age-encryption.org/";
+
+/// An encrypted bundle is told from other files: there is a remedy.
+fn not_encrypted(path: &Path) -> Result<(), SourceError> {
+    let mut start = Vec::new();
+    let bound = u64::try_from(ENCRYPTED.len()).unwrap_or(0);
+    File::open(path)
+        .and_then(|file| file.take(bound).read_to_end(&mut start))
+        .map_err(of(path))?;
+    if start == ENCRYPTED {
+        return Err(no_bundle(
+            path,
+            "it is encrypted: open it with `age -d` first",
+        ));
+    }
+    Ok(())
 }
 
 fn no_archive(path: &Path) -> impl Fn(io::Error) -> SourceError {
@@ -244,6 +264,7 @@ fn inside(path: &Path, entry: &tar::Entry<'_, impl Read>) -> Result<String, Sour
 }
 
 fn unpack(path: &Path) -> Result<(TempDir, Bundle), SourceError> {
+    not_encrypted(path)?;
     let archive_file = hashed(
         path,
         path.file_name()

@@ -47,14 +47,23 @@ const TIME_STAMPING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.
 const TIME_STAMPING_BYTES: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 8];
 /// `id-ce-subjectKeyIdentifier`.
 const SUBJECT_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
-/// Signatures that are known. SHA-1 is none of them.
-const SIGNATURES: [&dyn SignatureVerificationAlgorithm; 8] = [
+/// Names of signatures (RFC 8017, appendix C; RFC 5758, 3.2; RFC 8410, 3).
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const RSA_SHA_256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11");
+const RSA_SHA_384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.12");
+const RSA_SHA_512: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.13");
+const ECDSA_SHA_256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
+const ECDSA_SHA_384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.3");
+const ED_25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+/// Signatures that are known, in the order in which [`named`] tells them apart. SHA-1 is none of
+/// them.
+static SIGNATURES: [&dyn SignatureVerificationAlgorithm; 8] = [
     ring::RSA_PKCS1_2048_8192_SHA256,
     ring::RSA_PKCS1_2048_8192_SHA384,
     ring::RSA_PKCS1_2048_8192_SHA512,
     ring::ECDSA_P256_SHA256,
-    ring::ECDSA_P256_SHA384,
     ring::ECDSA_P384_SHA256,
+    ring::ECDSA_P256_SHA384,
     ring::ECDSA_P384_SHA384,
     ring::ED25519,
 ];
@@ -275,9 +284,10 @@ fn signature(
         .to_der()
         .map_err(|_| CheckError::Part("what is signed"))?;
     let signature = answer.signer.signature.as_bytes();
+    let oid = answer.signer.signature_algorithm.oid;
     let mut known = false;
-    for algorithm in SIGNATURES {
-        match entity.verify_signature(algorithm, &signed, signature) {
+    for algorithm in named(oid, answer.signer.digest_alg.oid) {
+        match entity.verify_signature(*algorithm, &signed, signature) {
             Ok(()) => return Ok(()),
             Err(webpki::Error::InvalidSignatureForPublicKey) => known = true,
             Err(_) => {}
@@ -286,9 +296,26 @@ fn signature(
     if known {
         Err(CheckError::Signature)
     } else {
-        let oid = answer.signer.signature_algorithm.oid;
         Err(CheckError::Algorithm(oid.to_string()))
     }
+}
+
+/// What a signature's algorithm may be, by its name; which of them the key decides. Plain RSA is
+/// named without its hash (RFC 3370, 3.2), which is then that of the content.
+fn named(
+    oid: ObjectIdentifier,
+    digest: ObjectIdentifier,
+) -> &'static [&'static dyn SignatureVerificationAlgorithm] {
+    match (oid, digest) {
+        (RSA_SHA_256, _) | (RSA, SHA_256) => SIGNATURES.get(0..1),
+        (RSA_SHA_384, _) | (RSA, SHA_384) => SIGNATURES.get(1..2),
+        (RSA_SHA_512, _) | (RSA, SHA_512) => SIGNATURES.get(2..3),
+        (ECDSA_SHA_256, _) => SIGNATURES.get(3..5),
+        (ECDSA_SHA_384, _) => SIGNATURES.get(5..7),
+        (ED_25519, _) => SIGNATURES.get(7..8),
+        _ => None,
+    }
+    .unwrap_or_default()
 }
 
 /// One purpose only, and critical (RFC 3161, 2.3).

@@ -16,7 +16,7 @@ use crate::{
 
 pub(super) fn hash_report(drafted: &Drafted<'_>, words: &Words, pieces: &mut Vec<Piece>) {
     pieces.push(Piece::Heading(words.hash_report.to_owned()));
-    if drafted.source.bundle().is_none() {
+    if drafted.source.bundle().is_none() && !drafted.facts.sealed {
         pieces.push(Piece::Flag(words.not_sealed.to_owned()));
     }
     pieces.push(Piece::Paragraph(text(format!(
