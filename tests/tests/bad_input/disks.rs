@@ -165,12 +165,15 @@ fn a_disk_that_fills_up_ends_a_watch_in_order_with_its_reserve() {
     assert!(of("summary")[0]["body"]["bytes_written"].is_u64());
 
     // Without room for a reserve nothing is begun.
+    fill(&room);
+    let filler = fs::File::options().write(true).open(room.seen("filler"));
+    let filler = filler.expect("the filler");
+    let len = filler.metadata().expect("its length").len();
+    filler.set_len(len - 1024 * 1024).expect("a MiB of room");
+    drop(filler);
     let run = ["run", "--case", text(&case)];
-    check(
-        &mut room.sakshi(run),
-        COULD_NOT,
-        &["8 MiB that a watch keeps in reserve"],
-    );
+    let says = ["no space left", "8 MiB that a watch keeps in reserve"];
+    check(&mut room.sakshi(run), COULD_NOT, &says);
     // With space again the case goes on; its end was in order.
     fs::remove_file(room.seen("filler")).expect("removed");
     let watch = room.watch(&case, []);
