@@ -82,22 +82,7 @@ impl Bench<'_> {
                     Must::DamagedWithHead,
                 )
             }
-            6 | 7 => {
-                let what = value(&mut rows, at, chance);
-                for index in at..rows.len() {
-                    if index > at {
-                        let before = rows[index - 1].hash.clone();
-                        rows[index].prev = before;
-                    }
-                    rows[index].seq = number(index + 1);
-                    rows[index].hash = hash(&rows[index]);
-                }
-                // A hash that was changed alone is right again.
-                if rows == self.case.rows {
-                    rows[at].prev[0] ^= 1;
-                }
-                (format!("{what}, chain made anew"), Must::Damaged)
-            }
+            6 | 7 => self.made_anew(&mut rows, at, chance),
             8 => {
                 rows.clone_from(&self.other.rows);
                 ("database of another case".to_owned(), Must::Damaged)
@@ -107,6 +92,31 @@ impl Bench<'_> {
         self.case.write(dir, self.schema);
         write_database(&dir.join("evidence.db"), self.schema, &rows);
         (what, must)
+    }
+
+    /// A value changed, and every hash behind it made to fit: all that is possible without a key.
+    fn made_anew(&self, rows: &mut [Row], at: usize, chance: &mut Chance) -> (String, Must) {
+        let what = value(rows, at, chance);
+        for index in at..rows.len() {
+            if index > at {
+                let before = rows[index - 1].hash.clone();
+                rows[index].prev = before;
+            }
+            rows[index].seq = number(index + 1);
+            rows[index].hash = hash(&rows[index]);
+        }
+        // A hash that was changed alone is right again.
+        if rows == self.case.rows {
+            rows[at].prev[0] ^= 1;
+        }
+        // The last checkpoint may become something that nothing vouches for.
+        let last = at == rows.len() - 1;
+        let must = if last {
+            Must::DamagedWithHead
+        } else {
+            Must::Damaged
+        };
+        (format!("{what}, chain made anew"), must)
     }
 
     /// A file, or a byte of the database, changed.
