@@ -14,7 +14,7 @@ const PROBE_UID: u32 = 5_750;
 /// Flows of one probe: UDP and TCP to each target.
 const FLOWS: u64 = 4;
 /// A probe is judged five seconds after it was sent.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn targets() -> String {
     format!(
