@@ -29,6 +29,9 @@ use crate::{
 /// Most contacts a session keeps apart; further ones are counted to no contact, as a gap.
 pub const CONTACTS_MAX: usize = 200_000;
 
+/// What the flows of our own probe are called in `owner.role`.
+pub const PROBE: &str = "probe";
+
 /// The role of a UID that resolves names for others: it is no app.
 const RESOLVER: &str = "resolver";
 
@@ -91,6 +94,8 @@ pub struct Claim {
     pub via: Option<body::Via>,
     /// Whether payload was sent.
     pub payload: bool,
+    /// Whether it is our own probe's, of which no rule is asked.
+    pub probe: bool,
     /// Its first packets.
     pub packets: Vec<PacketRef>,
     /// When it was settled.
@@ -129,6 +134,8 @@ struct Entry {
     /// The next byte count at which a rule may say something else.
     next_bound: Option<u64>,
     dirty: bool,
+    /// Our own probe's: no rule is asked.
+    probe: bool,
 }
 
 /// All contacts of a session.
@@ -281,7 +288,10 @@ impl ContactBook {
         place: Place,
         apps: Option<&OwnerApps<'_>>,
     ) -> (Entry, body::Contact) {
-        let owner = owner_body(&claim.owner, apps, claim.process.as_ref());
+        let mut owner = owner_body(&claim.owner, apps, claim.process.as_ref());
+        if claim.probe {
+            owner.role = Some(PROBE.to_owned());
+        }
         let packages = packages_body(apps);
         let endpoint = body::Endpoint {
             addr: claim.addr,
@@ -322,13 +332,15 @@ impl ContactBook {
             last: claim.at,
             next_bound: self.bounds.first().copied(),
             dirty: false,
+            probe: claim.probe,
         };
         (entry, record)
     }
 
     fn judge(&mut self, id: ContactId, at: Timestamp, out: &mut Vec<Record>) {
         let label = self.label(id);
-        let Some(entry) = self.entries.get_mut(id.0 as usize) else {
+        let entry = self.entries.get_mut(id.0 as usize);
+        let Some(entry) = entry.filter(|entry| !entry.probe) else {
             return;
         };
         let verdicts = judge(&self.sets, &entry.input);

@@ -4,6 +4,7 @@
 //! inputs through one channel send, so that the hot path allocates nothing per packet.
 
 mod gap;
+mod probe;
 mod surroundings;
 
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use crate::{
 };
 
 pub use gap::{Gap, GapCause};
+pub use probe::{ProbeFlow, ProbeMark, ProbeOrder, ProbeSent};
 pub use surroundings::{
     Interface, InterfaceAddress, InterfaceChange, InterfaceCount, InterfaceCounters,
     InterfaceHappening, InterfaceKind, Suspension,
@@ -385,6 +387,10 @@ pub enum Event {
     Counters(InterfaceCounters),
     /// The handset slept.
     Suspension(Suspension),
+    /// Which flows are our own probe's.
+    ProbeOrder(ProbeOrder),
+    /// Our own probe sent.
+    ProbeSent(ProbeSent),
     /// Time passed without a packet.
     Tick(Timestamp),
     /// A capture file has ended, at its last packet's time: its flows end with it.

@@ -3,12 +3,16 @@
 //! In: the command line. Out: [`Cli`]. Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 could
 //! not.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    evidence::segments::QUOTA_MIN, report::filter::UNKNOWN_COUNTRY, time::Timestamp, validate::plan,
+    evidence::segments::QUOTA_MIN, report::filter::UNKNOWN_COUNTRY, session::probe::TARGETS_MAX,
+    time::Timestamp, validate::plan,
 };
 
 /// A witness of what a handset's apps send, and where.
@@ -175,6 +179,12 @@ pub enum Command {
     /// A process of a validation.
     #[command(subcommand, hide = true)]
     ValidatePart(ValidatePart),
+    /// Sends the flows of a probe.
+    #[command(hide = true)]
+    ProbeSend {
+        /// Where to.
+        targets: Vec<SocketAddr>,
+    },
 }
 
 /// `sakshi validate`.
@@ -347,6 +357,10 @@ pub struct RunArgs {
     /// Folder of a BPF file system that every process sees, instead of /sys/fs/bpf.
     #[arg(long, value_name = "DIR", hide = true)]
     pub bpffs: Option<PathBuf>,
+    /// Have a probe of our own send a few known flows to the lab's own host at start and stop: each
+    /// must be found, or the case says that the watch did not work properly. Addresses, no names.
+    #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',', num_args = 1..=TARGETS_MAX)]
+    pub probe: Vec<SocketAddr>,
     /// Report of `sakshi validate` (validation.json) to record with the session.
     #[arg(long, value_name = "FILE")]
     pub validation: Option<PathBuf>,

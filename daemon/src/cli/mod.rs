@@ -28,6 +28,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use self::args::{Cli, Command};
+use crate::session::probe;
 
 /// What a command came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,5 +86,9 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Validate(args) => validate::validate(&args),
         Command::ValidatePart(part) => validate::part(part),
+        Command::ProbeSend { targets } => {
+            probe::send_and_tell(&targets)?;
+            Ok(Outcome::Done)
+        }
     }
 }

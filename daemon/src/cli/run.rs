@@ -44,6 +44,7 @@ pub fn run(args: RunArgs) -> Result<Outcome, Failure> {
         bpffs: args.bpffs,
         packets_quota: args.packets_quota,
         rooted: given("--rooted", args.rooted)?,
+        probe: args.probe,
         validation: args.validation,
     };
     let summary = watch(&config, &(Arc::new(SystemClock) as _), &mut |status| {

@@ -24,7 +24,7 @@ use super::{
     protocol::{Answer, LINE_MAX, PHASE_NAME, REMARK, Request, Status, checked_text},
     socket,
 };
-use crate::{evidence::Head, platform::machine};
+use crate::{evidence::Head, input::ProbeSent, platform::machine};
 
 /// Connections that are served at once; a further one is closed at once.
 pub const CONNECTIONS_MAX: usize = 16;
@@ -36,6 +36,8 @@ pub enum Order {
     Note(String, oneshot::Sender<Result<Head, String>>),
     /// A phase; likewise.
     Phase(String, oneshot::Sender<Result<Head, String>>),
+    /// What our own probe sent.
+    Probe(ProbeSent),
 }
 
 /// What server and engine share.

@@ -21,7 +21,9 @@ pub use sakshi_rules::contact::Endpoint;
 pub use crate::{
     attribute::{charge::ChargeBasis, owner::Basis, process::ProcessBasis},
     flow::{FlowState, RttBasis},
-    input::{Gap, GapCause, InterfaceChange, InterfaceCount, InterfaceCounters, Suspension},
+    input::{
+        Gap, GapCause, InterfaceChange, InterfaceCount, InterfaceCounters, ProbeMark, Suspension,
+    },
 };
 
 /// Who sent.
@@ -495,6 +497,25 @@ pub struct Export {
     pub tool_version: String,
 }
 
+/// Record `probe`: known flows of our own were sent, and each was found or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// When they had been sent.
+    pub at: Timestamp,
+    /// At which end of the watch.
+    pub mark: ProbeMark,
+    /// Flows that were sent.
+    pub sent: u64,
+    /// Found with the right owner, and all their packets.
+    pub found: u64,
+    /// Found with another owner, or with none.
+    pub wrong_owner: u64,
+    /// Not found, or not all of their packets.
+    pub missing: u64,
+    /// Why the probe could not send all that it should; null: it did.
+    pub failed: Option<String>,
+}
+
 /// A record of the core, before it has a place in the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
@@ -522,11 +543,13 @@ pub enum Record {
     Counters(InterfaceCounters),
     /// The handset slept.
     Suspension(Suspension),
+    /// Our own probe was sent, and found or not.
+    Probe(Probe),
 }
 
 impl Record {
     /// Kinds that come from the core.
-    pub const KINDS: [Kind; 12] = [
+    pub const KINDS: [Kind; 13] = [
         Kind::FLOW,
         Kind::CONTACT,
         Kind::FINDING,
@@ -539,6 +562,7 @@ impl Record {
         Kind::INTERFACE,
         Kind::COUNTERS,
         Kind::SUSPENSION,
+        Kind::PROBE,
     ];
 
     /// The draft that the store appends.
@@ -556,6 +580,7 @@ impl Record {
             Self::Interface(body) => Draft::new(Kind::INTERFACE, body),
             Self::Counters(body) => Draft::new(Kind::COUNTERS, body),
             Self::Suspension(body) => Draft::new(Kind::SUSPENSION, body),
+            Self::Probe(body) => Draft::new(Kind::PROBE, body),
         }
     }
 }

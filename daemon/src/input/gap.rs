@@ -41,13 +41,15 @@ pub enum GapCause {
     DiskFull,
     /// Packets were seen and counted, and not kept in the case's segments.
     NotKept,
+    /// Our own probe was not found whole: it is not shown that the watch worked.
+    ProbeFailed,
     /// A cause that a later version knows.
     Other(Word),
 }
 
 impl GapCause {
     /// Every cause of this version.
-    const KNOWN: [Self; 12] = [
+    const KNOWN: [Self; 13] = [
         Self::KernelLoss,
         Self::QueueFull,
         Self::RulesMissing,
@@ -60,6 +62,7 @@ impl GapCause {
         Self::Degraded,
         Self::DiskFull,
         Self::NotKept,
+        Self::ProbeFailed,
     ];
 
     /// Its word, as stored.
@@ -77,6 +80,7 @@ impl GapCause {
             Self::Degraded => "degraded",
             Self::DiskFull => "disk_full",
             Self::NotKept => "not_kept",
+            Self::ProbeFailed => "probe_failed",
             Self::Other(word) => word.as_str(),
         }
     }

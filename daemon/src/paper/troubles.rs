@@ -143,6 +143,9 @@ impl What {
             Self::Gap(GapCause::Degraded) => "something was watched less well than it should be",
             Self::Gap(GapCause::DiskFull) => "no room was left for the case, and the watch ended",
             Self::Gap(GapCause::NotKept) => "packets were seen and counted, and not kept",
+            Self::Gap(GapCause::ProbeFailed) => {
+                "the tool's own probe was not found: it was not shown to work properly"
+            }
             Self::Gap(GapCause::Other(_)) => "something that a later version of the tool knows",
             Self::Reboot => "the handset was started anew",
             Self::Unclean => "a session ended without its closing record",

@@ -7,6 +7,7 @@ mod charges;
 mod kept;
 mod owners;
 mod paths;
+mod probe;
 mod process;
 mod settle;
 mod sightings;
@@ -164,6 +165,7 @@ pub struct Core {
     clock: StreamClock,
     counts: Counts,
     samples: kept::Samples,
+    probes: probe::Probes,
 }
 
 /// What a session's summary is made of.
@@ -215,6 +217,7 @@ impl Core {
             totals_due_nanos: TOTALS_EVERY_NANOS,
             clock: StreamClock::default(),
             samples: kept::Samples::default(),
+            probes: probe::Probes::default(),
         }
     }
 
@@ -402,6 +405,8 @@ impl Core {
             }
             Event::Counters(counters) => out.push(Record::Counters(counters.clone())),
             Event::Suspension(slept) => out.push(Record::Suspension(slept.clone())),
+            Event::ProbeOrder(order) => self.probe_order(order),
+            Event::ProbeSent(sent) => self.probe_sent(sent),
         }
     }
 
@@ -453,6 +458,7 @@ impl Core {
         self.table.tick(at);
         let now_nanos = self.clock.elapsed_nanos();
         self.settle_waiting(now_nanos, out);
+        self.judge_probes(now_nanos, out);
         if now_nanos > self.totals_due_nanos {
             self.totals_due_nanos = now_nanos.saturating_add(TOTALS_EVERY_NANOS);
             self.book.totals(out);
@@ -464,6 +470,7 @@ impl Core {
     pub fn finish(&mut self, out: &mut Vec<Record>) {
         let before = out.len();
         self.settle_ready(out);
+        self.judge_probes(i64::MAX, out);
         self.end_source(out);
         self.counts
             .note_records(out.get(before..).unwrap_or_default());

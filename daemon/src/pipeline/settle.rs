@@ -13,6 +13,7 @@ use super::{
     Core, FLOW_NAMES_MAX, Flow, Settled, State, charges,
     kept::Samples,
     paths::{self, Paths},
+    probe::{self, Probes},
     process,
 };
 use crate::{
@@ -134,6 +135,7 @@ impl Core {
             resolved: &self.resolved,
             app_names: &self.app_names,
             paths: &self.paths,
+            probes: &self.probes,
             samples: &mut self.samples,
             sources: &self.sources,
             max_age_days: self.max_age_days,
@@ -145,6 +147,9 @@ impl Core {
     pub(super) fn close_ended(&mut self, out: &mut Vec<Record>) {
         let mut ended = std::mem::take(&mut self.ended);
         self.table.drain_ended(&mut ended);
+        for flow in &ended {
+            self.probes.note_ended(flow);
+        }
         let (_, mut desk) = self.desk();
         for mut flow in ended.drain(..) {
             let owner = conclude(&flow).uid;
@@ -172,6 +177,7 @@ struct Desk<'a> {
     resolved: &'a ResolvedNames,
     app_names: &'a process::AppNames,
     paths: &'a Paths,
+    probes: &'a Probes,
     samples: &'a mut Samples,
     sources: &'a [String],
     max_age_days: u32,
@@ -242,6 +248,7 @@ impl<'a> Desk<'a> {
             names,
             via: flow.user.way.via(),
             payload: flow.payload_out,
+            probe: self.probes.sent(flow),
             packets: self.packet_refs(flow),
             at: flow.end,
         };
@@ -341,6 +348,21 @@ impl<'a> Desk<'a> {
         charged
     }
 
+    /// The owner as records have it; the probe's own flows say so.
+    fn owner(
+        &self,
+        flow: &Flow,
+        owner: &Conclusion,
+        apps: Option<&OwnerApps<'_>>,
+        process: Option<&NamedProcess>,
+    ) -> body::Owner {
+        let mut owner = owner_body(owner, apps, process);
+        if self.probes.sent(flow) {
+            owner.role = Some(probe::ROLE.to_owned());
+        }
+        owner
+    }
+
     fn packet_refs(&self, flow: &Flow) -> Vec<PacketRef> {
         let source = |number: u16| {
             self.sources
@@ -386,7 +408,7 @@ impl<'a> Desk<'a> {
             bytes_acked: flow.closing.and_then(|closing| closing.bytes_acked),
             bytes_received: flow.closing.and_then(|closing| closing.bytes_received),
             end_reason: flow.ended.unwrap_or(Ended::Finished).as_str().to_owned(),
-            owner: owner_body(&owner, apps.as_ref(), process.as_ref()),
+            owner: self.owner(flow, &owner, apps.as_ref(), process.as_ref()),
             charged_to: self.charged_to(flow),
             pid: flow.user.process.pid(),
             carried_packets: if flow.uid.is_some() || flow.user.sighted.is_some() {

@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -23,6 +24,7 @@ use super::{
     examine::examine_with,
     inspect::tool,
     packets::{Keeper, Keeping},
+    probe,
     recover::{self, Since},
     setup::{InventoryFrom, Materials, problem_gap},
     validation,
@@ -36,7 +38,7 @@ use crate::{
     },
     control::{
         protocol::Status,
-        server::{Server, Shared, StopReason},
+        server::{Order, Server, Shared, StopReason},
     },
     evidence::{
         Case, CaseMeta, Draft, Kind, Reserve, Signing, Store, StoreError, StoreOptions,
@@ -46,7 +48,7 @@ use crate::{
         device::{DeviceFacts, Fact},
         segments::Past,
     },
-    input::{Apk, Event, Gap, GapCause},
+    input::{Apk, Event, Gap, GapCause, ProbeMark, ProbeOrder},
     pipeline::{Core, Setup},
     platform::{
         clock::{Clock, boot_time},
@@ -76,6 +78,8 @@ pub struct RunConfig {
     pub packets_quota: u64,
     /// How the handset was rooted, as somebody stated it; none: as the case's authority says.
     pub rooted: Option<String>,
+    /// Where our own probe sends to; empty: there is none.
+    pub probe: Vec<SocketAddr>,
     /// Report of a validation that is recorded with the session.
     pub validation: Option<PathBuf>,
 }
@@ -114,7 +118,7 @@ pub fn run(
         doctor: Draft::new(Kind::DOCTOR, &examination)?,
         device: Draft::new(Kind::DEVICE, &with_root(facts, config, &store)?)?,
         reports,
-        events: first_events(&materials, &started, not_watched, clock.now()),
+        events: first_events(config, &materials, &started, (not_watched, clock.now())),
         apps: apps_at_start((from, stamps), &materials, &store)?,
     };
     let core = core_of(&record, materials);
@@ -138,7 +142,9 @@ pub fn run(
     let threads = Threads::start(store, work, &status, clock)?;
 
     announce(&status.lock().unwrap_or_else(PoisonError::into_inner));
+    threads.probe_at_start(config, clock)?;
     let outcome = server.serve(&threads.shared);
+    threads.probe_at_stop(config, &outcome, clock.as_ref());
     "stopping".clone_into(&mut status.lock().unwrap_or_else(PoisonError::into_inner).state);
     // The capture ends first and hands on what it still holds; the pipeline ends when it has all.
     let captured = started.capture.stop();
@@ -237,6 +243,45 @@ impl Threads {
             pipeline,
             shared,
         })
+    }
+
+    /// Has the probe send as soon as packets are watched; whoever stops the watch meanwhile need not
+    /// wait for it.
+    fn probe_at_start(
+        &self,
+        config: &RunConfig,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<(), SessionError> {
+        if config.probe.is_empty() {
+            return Ok(());
+        }
+        let (targets, clock) = (config.probe.clone(), Arc::clone(clock));
+        let orders = self.shared.orders.clone();
+        let spawned = thread::Builder::new()
+            .name("probe".to_owned())
+            .spawn(move || {
+                let sent = probe::send(&targets, ProbeMark::Start, clock.as_ref());
+                // A watch that has ended takes no more.
+                let _ = orders.send(Order::Probe(sent));
+            });
+        spawned.map(drop).map_err(|source| SessionError::Machine {
+            what: "the probe's thread could not be started",
+            source,
+        })
+    }
+
+    /// Has it send once more before the capture ends, unless the watch has failed already.
+    fn probe_at_stop<T>(
+        &self,
+        config: &RunConfig,
+        outcome: &std::io::Result<(StopReason, T)>,
+        clock: &dyn Clock,
+    ) {
+        let in_order = matches!(outcome, Ok((StopReason::Asked | StopReason::Signal, _)));
+        if in_order && !config.probe.is_empty() {
+            let sent = probe::send(&config.probe, ProbeMark::Stop, clock);
+            let _ = self.shared.orders.send(Order::Probe(sent));
+        }
     }
 
     /// Waits until everything is handed on and committed. An error of the store explains the
@@ -452,11 +497,18 @@ fn first_status(config: &RunConfig, record: &body::Session, started: &Started) -
 
 /// What was not seen, or is seen less well, from the start on.
 fn first_events(
+    config: &RunConfig,
     materials: &Materials,
     started: &Started,
-    not_watched: Gap,
-    now: Timestamp,
+    (not_watched, now): (Gap, Timestamp),
 ) -> Vec<Event> {
+    let order = (!config.probe.is_empty()).then(|| {
+        Event::ProbeOrder(ProbeOrder {
+            at: now,
+            uid: probe::PROBE_UID,
+            targets: config.probe.clone(),
+        })
+    });
     std::iter::once(not_watched)
         .chain(
             materials
@@ -471,6 +523,7 @@ fn first_events(
                 .map(|degradation| degradation.to_gap(now)),
         )
         .map(Event::Gap)
+        .chain(order)
         .chain(started.first.iter().cloned())
         .collect()
 }

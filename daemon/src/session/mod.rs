@@ -14,6 +14,7 @@ mod inspect;
 mod inventory_watch;
 mod live;
 mod packets;
+pub mod probe;
 mod recover;
 mod replay;
 mod seal;

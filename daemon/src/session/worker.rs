@@ -117,6 +117,10 @@ impl Worker {
             self.look_at_the_clock()?;
             self.look_at_the_room()?;
         }
+        // The probe of the stop was sent before the capture ended.
+        while let Ok(order) = orders.try_recv() {
+            self.obey(order)?;
+        }
         self.look_at_the_room()?;
         apps.look(&mut self.engine, &self.store)?;
         drop(apps);
@@ -184,6 +188,7 @@ impl Worker {
         self.fed = true;
         let at = self.clock.now();
         let (event, reply) = match order {
+            Order::Probe(sent) => return self.engine.feed(&Input::Event(&Event::ProbeSent(sent))),
             Order::Note(text, reply) => (Event::Note(Note { at, text }), reply),
             Order::Phase(name, reply) => (Event::PhaseChange(PhaseChange { at, name }), reply),
         };

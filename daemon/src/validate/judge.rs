@@ -203,27 +203,7 @@ impl Judgement {
             let counted = found.iter().map(|flow| flow.packets_out).sum();
             self.compare_counts(counted, sent.datagrams, |scores| &mut scores.datagrams);
         }
-        let bytes: u64 = found.iter().map(|flow| flow.bytes_out).sum();
-        let as_sent = if sent.step.what.is_tcp() {
-            bytes > sent.step.bytes
-        } else {
-            let headers = if sent.local.is_ipv4() {
-                HEADERS_V4
-            } else {
-                HEADERS_V6
-            };
-            bytes == sent.datagrams * (sent.step.bytes + headers)
-        };
-        self.note(
-            sent,
-            |scores| &mut scores.bytes,
-            if as_sent {
-                Answer::Right
-            } else {
-                Answer::Wrong
-            },
-            || format!("has {bytes} bytes on record"),
-        );
+        self.bytes(sent, found.iter().map(|flow| flow.bytes_out).sum());
         for flow in found {
             self.note(
                 sent,
@@ -256,6 +236,30 @@ impl Judgement {
                 || format!("name on record: {name:?}"),
             );
         }
+    }
+
+    /// Bytes on record against those that were sent.
+    fn bytes(&mut self, sent: &Sent, bytes: u64) {
+        let as_sent = if sent.step.what.is_tcp() {
+            bytes > sent.step.bytes
+        } else {
+            let headers = if sent.local.is_ipv4() {
+                HEADERS_V4
+            } else {
+                HEADERS_V6
+            };
+            bytes == sent.datagrams * (sent.step.bytes + headers)
+        };
+        self.note(
+            sent,
+            |scores| &mut scores.bytes,
+            if as_sent {
+                Answer::Right
+            } else {
+                Answer::Wrong
+            },
+            || format!("has {bytes} bytes on record"),
+        );
     }
 
     /// Flows over TCP and UDP that nobody sent.

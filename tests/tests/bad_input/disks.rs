@@ -165,12 +165,15 @@ fn a_disk_that_fills_up_ends_a_watch_in_order_with_its_reserve() {
     assert!(of("summary")[0]["body"]["bytes_written"].is_u64());
 
     // Without room for a reserve nothing is begun.
+    fill(&room);
+    let filler = fs::File::options().write(true).open(room.seen("filler"));
+    let filler = filler.expect("the filler");
+    let len = filler.metadata().expect("its length").len();
+    filler.set_len(len - 1024 * 1024).expect("a MiB of room");
+    drop(filler);
     let run = ["run", "--case", text(&case)];
-    check(
-        &mut room.sakshi(run),
-        COULD_NOT,
-        &["8 MiB that a watch keeps in reserve"],
-    );
+    let says = ["no space left", "8 MiB that a watch keeps in reserve"];
+    check(&mut room.sakshi(run), COULD_NOT, &says);
     // With space again the case goes on; its end was in order.
     fs::remove_file(room.seen("filler")).expect("removed");
     let watch = room.watch(&case, []);
@@ -181,22 +184,23 @@ fn a_disk_that_fills_up_ends_a_watch_in_order_with_its_reserve() {
     check(room.sakshi(["verify"]).arg(&case), DONE, &[]);
 }
 
+/// A root of its own, in which /sdcard leads to where Android's does.
+const SCRIPT: &str = "set -e; cd \"$1\"; \
+    for dir in usr bin lib lib64 proc dev target; do mkdir $dir; done; \
+    mkdir -p storage/emulated/0 data/sakshi; ln -s /storage/emulated/0 sdcard; \
+    for dir in usr bin lib lib64 proc dev; do [ -e /$dir ] && mount --rbind /$dir $dir; done; \
+    mount --bind \"$2\" target; shift 2; \
+    for case in /sdcard/case /storage/emulated/0/a/b /data/sakshi/case; do \
+    chroot . /target/sakshi case new $case --from /data/answers.toml || true; done";
+
 #[test]
 fn shared_storage_takes_no_case() {
     if !live_possible("shared_storage_takes_no_case") {
         return;
     }
-    // A root of its own, in which /sdcard leads to where Android's does.
-    const SCRIPT: &str = "set -e; cd \"$1\"; \
-        for dir in usr bin lib lib64 proc dev target; do mkdir $dir; done; \
-        mkdir -p storage/emulated/0 data/sakshi; ln -s /storage/emulated/0 sdcard; \
-        for dir in usr bin lib lib64 proc dev; do [ -e /$dir ] && mount --rbind /$dir $dir; done; \
-        mount --bind \"$2\" target; shift 2; \
-        for case in /sdcard/case /storage/emulated/0/a/b /data/sakshi/case; do \
-        chroot . /target/sakshi case new $case --from /data/answers.toml || true; done";
     let room = Room::open("size=8m,mode=755");
-    let root = room.disk("root");
-    room.run("mkdir", &["-p", text(&root.join("data"))]);
+    let own_root = room.disk("root");
+    room.run("mkdir", &["-p", text(&own_root.join("data"))]);
     let answers = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/demo/authority.toml");
     fs::copy(&answers, room.seen("root/data/answers.toml")).expect("copied");
     let programs = sakshi_tests::program("sakshi");
@@ -211,7 +215,11 @@ fn shared_storage_takes_no_case() {
         SCRIPT,
         "sh",
     ]);
-    let output = command.arg(&root).arg(programs).output().expect("it ran");
+    let output = command
+        .arg(&own_root)
+        .arg(programs)
+        .output()
+        .expect("it ran");
     let (out, error) = [&output.stdout, &output.stderr]
         .map(|text| String::from_utf8_lossy(text).into_owned())
         .into();

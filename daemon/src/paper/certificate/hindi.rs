@@ -130,6 +130,9 @@ const fn what(what: What) -> &'static str {
         (_, Some(GapCause::Degraded)) => "कुछ अपेक्षा से कम देखा गया",
         (_, Some(GapCause::DiskFull)) => "मामले के लिए स्थान नहीं बचा और देखना समाप्त हुआ",
         (_, Some(GapCause::NotKept)) => "पैकेट देखे और गिने गए, पर रखे नहीं गए",
+        (_, Some(GapCause::ProbeFailed)) => {
+            "उपकरण की अपनी जाँच के पैकेट नहीं मिले: उचित कार्य प्रदर्शित नहीं हुआ"
+        }
         (_, Some(GapCause::Other(_)) | None) => "अन्य",
     }
 }

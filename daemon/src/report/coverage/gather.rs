@@ -279,6 +279,15 @@ impl Gathered {
                 let label = Span { from, to };
                 self.clock_steps.push((label, step));
             }
+            // What lies between has no count: neither does what is lost in it.
+            GapCause::ProbeFailed => {
+                self.lost.add(gap.packets);
+                self.degraded.push(Weaker {
+                    from,
+                    place: gap.place.clone(),
+                    detail: format!("{} (from {from} to {to})", gap.detail),
+                });
+            }
             GapCause::Degraded => self.degraded.push(Weaker {
                 from,
                 place: gap.place.clone(),
