@@ -12,6 +12,7 @@ mod names;
 mod packets;
 mod pipeline;
 mod stamp;
+mod verifier;
 
 use std::path::PathBuf;
 
@@ -54,6 +55,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("kernel_config", doctor::kernel_config),
     ("machine_files", doctor::machine_files),
     ("timestamp", stamp::timestamp),
+    ("bundle", verifier::bundle),
+    ("head", verifier::head),
+    ("verifier_canonical", verifier::canonical),
+    ("verifier_journal", verifier::journal),
     ("pipeline", pipeline::pipeline),
 ];
 

@@ -90,6 +90,10 @@ targets! {
     kernel_config: EXECUTIONS;
     machine_files: EXECUTIONS;
     timestamp: EXECUTIONS;
+    bundle: EXECUTIONS_SLOW;
+    head: EXECUTIONS;
+    verifier_canonical: EXECUTIONS;
+    verifier_journal: EXECUTIONS;
     pipeline: EXECUTIONS_SLOW;
 }
 

@@ -271,6 +271,34 @@ fn tamper(case: &Path) {
     assert_eq!(bench.named(), [], "the case is intact again");
 }
 
+/// A body of each kind about kept packets, and about what was done with the case.
+fn kinds_of_packets() -> Vec<(Kind, Value)> {
+    let at = "2026-11-24T05:00:00.000000Z";
+    vec![
+        (
+            Kind::SEGMENT,
+            json!({"path": "packets/000001.pcapng", "bytes": 7, "sha256": "0".repeat(64)}),
+        ),
+        (
+            Kind::SEGMENT_DROPPED,
+            json!({"at": at, "path": "packets/000001.pcapng", "reason": "quota"}),
+        ),
+        (
+            Kind::PACKETS,
+            json!({"at": at, "contact": "1-1", "frames": [1, 2], "segment": null}),
+        ),
+        (
+            Kind::EXPORT,
+            json!({"at": at, "what": "flows", "redacted": false}),
+        ),
+        (Kind::PROBE, json!({"at": at, "sent": 3, "found": 3})),
+        (
+            Kind::VALIDATION,
+            json!({"at": at, "kernel": "6.1", "wrong": 0}),
+        ),
+    ]
+}
+
 /// A body of each kind that only a live watch, or a person, writes.
 fn kinds_of_a_live_watch() -> Vec<(Kind, Value)> {
     let at = "2026-11-24T05:00:00.000000Z";
@@ -350,6 +378,7 @@ fn sample_case(dir: &Path) -> PathBuf {
     store.append_files(&files).expect("appended");
     let drafts: Vec<Draft> = kinds_of_a_live_watch()
         .into_iter()
+        .chain(kinds_of_packets())
         .map(|(kind, body)| {
             // Attachments are part of what is changed.
             let draft = Draft::new(kind.clone(), &body).expect("canonical");
