@@ -37,6 +37,8 @@ pub const TARGETS_MAX: usize = 8;
 const DATAGRAMS: u64 = 3;
 /// Time for a connection; one that is refused, or that nobody answers, was sent all the same.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
+/// Time for answers. One that finds no socket has the kernel itself send an error, which is nobody's.
+const ANSWERS_MAX: Duration = Duration::from_secs(1);
 /// A child that has not ended by then is ended.
 const CHILD_MAX: Duration = Duration::from_secs(30);
 
@@ -100,6 +102,17 @@ pub fn send_and_tell(targets: &[SocketAddr]) -> io::Result<()> {
     out.flush()
 }
 
+/// Keeps the socket open for what may come back.
+fn take_answers(socket: &UdpSocket, packets: u64) -> io::Result<()> {
+    socket.set_read_timeout(Some(ANSWERS_MAX))?;
+    for _ in 0..packets {
+        if socket.recv(&mut [0; 64]).is_err() {
+            break; // Refused, or nobody answers: both are fine.
+        }
+    }
+    Ok(())
+}
+
 fn to_target(target: SocketAddr, flows: &mut Vec<ProbeFlow>) -> io::Result<()> {
     let any: IpAddr = if target.is_ipv4() {
         Ipv4Addr::UNSPECIFIED.into()
@@ -121,6 +134,7 @@ fn to_target(target: SocketAddr, flows: &mut Vec<ProbeFlow>) -> io::Result<()> {
         remote: target,
         packets,
     });
+    take_answers(&socket, packets)?;
     let stream = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
     stream.bind(&SocketAddr::new(local.ip(), 0).into())?;
     let own = stream.local_addr()?.as_socket();
