@@ -201,6 +201,26 @@ fn tar_and_sha256sum_open_a_bundle_and_it_is_the_case() {
 }
 
 #[test]
+fn a_bundle_is_verified_as_it_is_and_with_a_byte_changed() {
+    let (dir, case) = case();
+    let bundle = dir.path().join("bundle.tar");
+    let mut bytes = sealed(&case, &bundle, &["--also", "sha1,md5"]);
+    let output = run(&["verify", text(&bundle)]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(
+        said.starts_with("intact: ") && said.contains("sealed: "),
+        "{said}"
+    );
+    let output = run(&["verify", text(&case)]);
+    assert_eq!(output.status.code(), Some(0), "the folder as well");
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    fs::write(&bundle, bytes).expect("written");
+    assert_eq!(run(&["verify", text(&bundle)]).status.code(), Some(1));
+}
+
+#[test]
 fn sealing_again_writes_the_same_bytes() {
     let (dir, case) = case();
     let first = sealed(&case, &dir.path().join("first.tar"), &["--also", "md5"]);

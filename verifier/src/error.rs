@@ -18,6 +18,13 @@ pub enum VerifyError {
         path = .0.display()
     )]
     NotACase(PathBuf),
+    /// A file that is no bundle.
+    #[error(
+        "{path} is no case and no bundle: name the folder that was given to `--case`, or a file that \
+         `sakshi seal` wrote",
+        path = .0.display()
+    )]
+    NotABundle(PathBuf),
     /// No permission.
     #[error("{path}: permission denied: run as the case's owner (root on a handset)", path = .0.display())]
     Denied(PathBuf),

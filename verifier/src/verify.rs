@@ -112,7 +112,8 @@ pub fn verify_against(
     if path == Path::new("-") {
         return verify_bundle(io::stdin().lock(), path, 0, expected, progress);
     }
-    if path.is_file() {
+    // A pipe is read as a file is.
+    if path.exists() && !path.is_dir() {
         let file = File::open(path).map_err(|error| VerifyError::io(path, error))?;
         let total = file.metadata().map_or(0, |found| found.len());
         return verify_bundle(file, path, total, expected, progress);

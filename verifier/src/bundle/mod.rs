@@ -16,7 +16,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use self::{
-    archive::{Archive, ArchiveError, Entry},
+    archive::{Archive, ArchiveError, BLOCK, Entry},
     manifest::{CASE_FOLDER, Manifest, ManifestFile, ManifestSignature},
 };
 use crate::{
@@ -51,11 +51,14 @@ pub fn verify_bundle(
 ) -> Result<Verification, VerifyError> {
     let mut start = Vec::new();
     (&mut source)
-        .take(AGE.len() as u64)
+        .take(BLOCK as u64)
         .read_to_end(&mut start)
         .map_err(|error| VerifyError::io(name, error))?;
-    if start == AGE {
+    if start.starts_with(AGE) {
         return Err(VerifyError::Encrypted(name.to_owned()));
+    }
+    if !resembles_bundle(&start) {
+        return Err(VerifyError::NotABundle(name.to_owned()));
     }
     let mut unpacking = Unpacking {
         archive: Archive::new(start.as_slice().chain(source)),
@@ -108,6 +111,12 @@ pub fn verify_bundle(
         unchecked: names(unchecked),
     };
     Ok(conclude(walked, damages, Some(facts)))
+}
+
+/// Whether a file begins as a bundle does, so that one with damage there is told from another file.
+fn resembles_bundle(start: &[u8]) -> bool {
+    let magic = start.get(257..262);
+    start.starts_with(MANIFEST_FILE.as_bytes()) || magic == Some(b"ustar")
 }
 
 /// The names of the hashes that were not checked.
