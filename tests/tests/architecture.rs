@@ -82,7 +82,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("report", &["evidence", "input", "packet", "time"]),
     ("paper", &["evidence", "report", "time"]),
     ("stamp", &["time"]),
-    ("control", &["evidence", "platform", "time"]),
+    ("control", &["evidence", "input", "platform", "time"]),
     (
         "doctor",
         &[

@@ -101,11 +101,7 @@ pub fn run(
         &from,
         clock.as_ref(),
     );
-    let reports = validation::drafts(
-        config.validation.as_deref(),
-        Some(&machine::kernel_release()),
-        clock.now(),
-    )?;
+    let reports = reports(config, clock.as_ref())?;
     let (store, not_watched) = open_case(config, clock, &materials)?;
     let reserve = Reserve::keep(&config.case)?;
     let session = store.next_session();
@@ -164,6 +160,12 @@ fn had_room(reason: StopReason, config: &RunConfig) -> Result<(), SessionError> 
         StopReason::DiskFull => Err(SessionError::Full(config.case.clone())),
         _ => Ok(()),
     }
+}
+
+/// The report that was given for this session, read before anything is touched.
+fn reports(config: &RunConfig, clock: &dyn Clock) -> Result<Vec<Draft>, SessionError> {
+    let kernel = machine::kernel_release();
+    validation::drafts(config.validation.as_deref(), Some(&kernel), clock.now())
 }
 
 /// What the pipeline thread is given.
