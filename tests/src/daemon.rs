@@ -61,11 +61,16 @@ pub fn export(case: &Path, what: &str) -> Result<Vec<Value>> {
 
 /// The same with what is personal; the case takes a record of it. Nobody may be writing it.
 pub fn export_unredacted(case: &Path, what: &str) -> Result<Vec<Value>> {
-    let by = ["--unredacted", "--by", "a test"];
-    output(["export", text(case), "--what", what].into_iter().chain(by))?
+    export_text_unredacted(case, what)?
         .lines()
         .map(json)
         .collect()
+}
+
+/// The same as it is written, in JSON Lines.
+pub fn export_text_unredacted(case: &Path, what: &str) -> Result<String> {
+    let by = ["--unredacted", "--by", "a test"];
+    output(["export", text(case), "--what", what].into_iter().chain(by))
 }
 
 /// What can be exported.

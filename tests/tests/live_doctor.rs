@@ -104,7 +104,7 @@ fn it_tells_a_daemon_from_what_a_crash_left_and_changes_nothing() {
 
 /// The session that was killed has its record.
 fn record_says_how_it_was_found(case: &Path, later: &Value) {
-    daemon::verify(case).expect("intact evidence");
+    daemon::not_damaged(case).expect("undamaged evidence");
     let records = daemon::export(case, "records").expect("records");
     let of_kind: Vec<&Value> = records
         .iter()

@@ -57,7 +57,7 @@ fn a_session_that_was_cut_is_made_good() {
     let case = handset.dir().join("case");
     for session in 1..=2_u64 {
         cut(&handset, &case);
-        daemon::verify(&case).expect("intact evidence");
+        daemon::not_damaged(&case).expect("undamaged evidence");
         assert_eq!(of_kind(&case, "unclean_stop").len() as u64, session - 1);
     }
     let before = of_kind(&case, "flow").len();

@@ -134,7 +134,7 @@ fn flows(capture: &Path, case: &Path) -> String {
     ];
     daemon::output(arguments).expect("inspected");
     daemon::verify(case).expect("intact evidence");
-    daemon::export_text(case, "flows", "jsonl").expect("flows")
+    daemon::export_text_unredacted(case, "flows").expect("flows")
 }
 
 fn rows(flows: &str) -> Vec<Value> {

@@ -145,7 +145,7 @@ impl Reason {
             "stop" => Some(Self::Stop),
             "unclean_stop" => Some(Self::Recovery),
             // Written beside a session, so that nothing may follow for long.
-            "authority" | "custody" | "export" | "files" => Some(Self::Records),
+            "authority" | "custody" | "export" | "files" | "validation" => Some(Self::Records),
             _ => None,
         }
     }

@@ -288,6 +288,6 @@ mod tests {
     #[test]
     fn lists_are_joined_and_objects_kept() {
         let row = serde_json::json!({"seq": 1, "kind": ["a", "-b"], "body": [{"x": 1}]});
-        assert!(written(&[row], RECORDS).contains("1,a; -b,\"[{\"\"x\"\":1}]\","));
+        assert!(written(&[row], RECORDS).contains("1,a; -b,,\"[{\"\"x\"\":1}]\","));
     }
 }

@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn known_bounds() {
-        // 1 − 0.05^(1/n), and scipy.stats.beta.ppf(0.95, k + 1, n − k).
+        // 1 − 0.05^(1/n), and scipy.stats.beta.ppf(0.95, k + 1, n − k), rounded up.
         for (errors, of, ppm) in [
             (0, 1, 950_000),
             (0, 10, 258_866),
@@ -76,7 +76,7 @@ mod tests {
             (0, 299, 9_970),
             (0, 100_000, 30),
             (1, 10, 394_164),
-            (5, 100, 102_253),
+            (5, 100, 102_254),
             (10, 10, MILLION),
             (0, 0, MILLION),
         ] {

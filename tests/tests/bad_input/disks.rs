@@ -137,10 +137,33 @@ fn a_disk_that_fills_up_ends_a_watch_in_order_with_its_reserve() {
     assert!(!rules.contains("NFLOG"), "rules are left: {rules}");
     assert!(!room.seen("case/reserve").exists());
 
-    // Its end is vouched for, unlike that of one which broke off.
-    let kept = keep(&room, "case");
+    its_end_is_on_record(&room, &case);
+
+    // Without room for a reserve nothing is begun.
+    fill(&room);
+    let filler = fs::File::options().write(true).open(room.seen("filler"));
+    let filler = filler.expect("the filler");
+    let len = filler.metadata().expect("its length").len();
+    filler.set_len(len - 1024 * 1024).expect("a MiB of room");
+    drop(filler);
+    let run = ["run", "--case", text(&case)];
+    let says = ["no space left", "8 MiB that a watch keeps in reserve"];
+    check(&mut room.sakshi(run), COULD_NOT, &says);
+    // With space again the case goes on; its end was in order.
+    fs::remove_file(room.seen("filler")).expect("removed");
+    let watch = room.watch(&case, []);
+    check(&mut room.sakshi(["stop"]), DONE, &[]);
+    watch.ends(DONE, &[]);
+    let unclean = |record: &&Value| record["kind"] == "unclean_stop";
+    assert_eq!(records(&room, &case).iter().filter(unclean).count(), 0);
+    check(room.sakshi(["verify"]).arg(&case), DONE, &[]);
+}
+
+/// The end is vouched for, unlike that of a watch which broke off, and says why.
+fn its_end_is_on_record(room: &Room, case: &Path) {
+    let kept = keep(room, "case");
     check(room.place().sakshi(["verify"]).arg(&kept), DONE, &[]);
-    let found = records(&room, &case);
+    let found = records(room, case);
     let of = |kind: &str| {
         found
             .iter()
@@ -163,25 +186,6 @@ fn a_disk_that_fills_up_ends_a_watch_in_order_with_its_reserve() {
     );
     assert_eq!(of("stop")[0]["body"]["reason"], "disk_full");
     assert!(of("summary")[0]["body"]["bytes_written"].is_u64());
-
-    // Without room for a reserve nothing is begun.
-    fill(&room);
-    let filler = fs::File::options().write(true).open(room.seen("filler"));
-    let filler = filler.expect("the filler");
-    let len = filler.metadata().expect("its length").len();
-    filler.set_len(len - 1024 * 1024).expect("a MiB of room");
-    drop(filler);
-    let run = ["run", "--case", text(&case)];
-    let says = ["no space left", "8 MiB that a watch keeps in reserve"];
-    check(&mut room.sakshi(run), COULD_NOT, &says);
-    // With space again the case goes on; its end was in order.
-    fs::remove_file(room.seen("filler")).expect("removed");
-    let watch = room.watch(&case, []);
-    check(&mut room.sakshi(["stop"]), DONE, &[]);
-    watch.ends(DONE, &[]);
-    let unclean = |record: &&Value| record["kind"] == "unclean_stop";
-    assert_eq!(records(&room, &case).iter().filter(unclean).count(), 0);
-    check(room.sakshi(["verify"]).arg(&case), DONE, &[]);
 }
 
 /// A root of its own, in which /sdcard leads to where Android's does.
