@@ -1,7 +1,7 @@
 //! What may be typed, and what it means.
 //!
 //! In: the command line. Out: [`Cli`]. Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 could
-//! not.
+//! not, 4 nothing is wrong but nothing vouches for the end of a case.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -21,7 +21,7 @@ use crate::{
     name = "sakshi",
     version,
     about,
-    after_help = "Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 could not.\n\n\
+    after_help = "Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 could not, 4 nothing vouches for the end (verify).\n\n\
         Examples:\n  \
         sakshi doctor                                 can this machine be watched?\n  \
         sakshi case new /data/sakshi/case-17          whose handset, by whose order\n  \
