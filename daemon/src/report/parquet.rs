@@ -96,7 +96,7 @@ impl Form {
         match key {
             "packets" if what == What::Gaps => Self::Integer,
             "basis" if column == "place.basis" => Self::Json,
-            "apps" | "packages" | "charged_to" | "names" | "interfaces" | "packets"
+            "apps" | "packages" | "charged_to" | "names" | "interfaces" | "packets" | "kept"
             | "reference" | "body" => Self::Json,
             "uid" | "user" | "creator_uid" | "disputed_uid" | "sport" | "dport" | "port"
             | "protocol" | "packets_out" | "bytes_out" | "packets_in" | "bytes_in" | "rtt_us"
