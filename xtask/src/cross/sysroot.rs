@@ -57,7 +57,7 @@ impl Purpose {
     /// Ends the name of the piece of the cache.
     fn suffix(self) -> &'static str {
         match self {
-            Self::Phone => "-lean",
+            Self::Phone => "-small",
             Self::Tests => "-tests",
         }
     }
@@ -212,6 +212,8 @@ fn build_command(
         // Without bitcode the link-time optimisation of what uses it fails.
         flags.push("-Cembed-bitcode=yes".into());
         flags.push(NO_UNWIND_TABLES.into());
+        // Nor what reads debug information for a stack that nobody can walk.
+        cargo.arg("-Zbuild-std-features=panic-unwind");
     }
     cargo.env("CARGO_ENCODED_RUSTFLAGS", paths::encoded(&flags));
     cargo
@@ -266,7 +268,7 @@ pub mod tests {
         let musl = "sysroot-1.95.0-59807616e-aarch64-unknown-linux-musl";
         assert_eq!(
             compiler.sysroot(Target::Musl, Purpose::Phone),
-            format!("{musl}-lean")
+            format!("{musl}-small")
         );
         assert_eq!(
             compiler.sysroot(Target::Musl, Purpose::Tests),
