@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
 use super::clock::{Clock, SystemClock};
 
@@ -160,7 +160,9 @@ pub fn end_with_parent(signal: Signal) {
     let parent = getppid();
     // A kernel that refuses leaves us to the pipes, which break when the parent ends.
     let _ = set_parent_process_death_signal(Some(signal));
-    if getppid() != parent {
+    // It may have gone before we asked: then the machine's first process has taken us over.
+    let orphaned = parent.is_none_or(Pid::is_init);
+    if orphaned || getppid() != parent {
         std::process::exit(1);
     }
 }
