@@ -292,8 +292,8 @@ impl Initials {
             return false;
         };
         // A compatible version was negotiated (RFC 9368): keys of the new one from the same ID.
-        let other = (open.version != initial.version)
-            .then(|| Keys::derive(initial.version, connection.id));
+        let other =
+            (open.version != initial.version).then(|| Keys::derive(initial.version, connection.id));
         let Some(payload) = other.as_ref().unwrap_or(&open.keys).open(initial) else {
             return false;
         };
