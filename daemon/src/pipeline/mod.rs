@@ -5,6 +5,7 @@
 
 mod charges;
 mod kept;
+mod lateness;
 mod owners;
 mod paths;
 mod probe;
@@ -23,7 +24,10 @@ use sakshi_rules::{
     contact::{AppProtocol, Name},
 };
 
-use self::paths::{Paths, Way};
+use self::{
+    lateness::Lateness,
+    paths::{Paths, Way},
+};
 use crate::{
     attribute::{
         inventory::{Inventory, InventoryHistory, Version},
@@ -144,6 +148,7 @@ pub struct Core {
     atlas: Arc<Atlas>,
     max_age_days: u32,
     resolved: ResolvedNames,
+    lateness: Lateness,
     app_names: process::AppNames,
     charges: charges::EarlyCharges,
     paths: Paths,
@@ -196,6 +201,7 @@ impl Core {
             atlas: setup.atlas,
             max_age_days: ages.min().unwrap_or(PLACE_AGE_DAYS_DEFAULT),
             resolved: ResolvedNames::new(),
+            lateness: Lateness::default(),
             app_names: process::AppNames::default(),
             charges: charges::EarlyCharges::default(),
             paths: Paths::default(),
@@ -297,7 +303,8 @@ impl Core {
                 if !observed.outbound && flow.out.packets > 0 =>
             {
                 let asked_by = settle::conclude(flow).uid;
-                self.resolved.learn(message, packet.at, asked_by);
+                let at = self.lateness.earliest(packet.at);
+                self.resolved.learn(message, at, asked_by);
                 self.paths.learn_translators(message);
             }
             Content::HttpRequest(request) => flow.user.through_proxy |= request.target_is_absolute,
@@ -405,6 +412,7 @@ impl Core {
             }
             Event::Counters(counters) => out.push(Record::Counters(counters.clone())),
             Event::Suspension(slept) => out.push(Record::Suspension(slept.clone())),
+            Event::ReadLate(late) => self.lateness.note(*late),
             Event::ProbeOrder(order) => self.probe_order(order),
             Event::ProbeSent(sent) => self.probe_sent(sent),
         }
