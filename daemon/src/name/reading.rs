@@ -193,7 +193,8 @@ impl Reading {
         }
     }
 
-    /// Whether the handset's side has said whom it talks to, or can no longer.
+    /// Whether the handset's side has said whom it talks to, or did not begin with anything known. What
+    /// is found later all the same is heard then.
     pub fn is_answered(&self) -> bool {
         self.datagrams.is_answered() || self.client.reader.is_answered()
     }

@@ -91,7 +91,10 @@ impl Client {
     }
 
     pub(super) const fn is_answered(&self) -> bool {
-        matches!(self.stage, Stage::Done | Stage::Request | Stage::Dns(_))
+        matches!(
+            self.stage,
+            Stage::Done | Stage::Glance | Stage::Request | Stage::Dns(_)
+        )
     }
 
     fn step(&mut self, front: Front<'_>, port: u16, heard: &mut Vec<Heard>) -> Step {

@@ -52,7 +52,7 @@ impl Datagrams {
     }
 
     pub(super) const fn is_answered(&self) -> bool {
-        matches!(self, Self::Dns | Self::Done)
+        !matches!(self, Self::Fresh)
     }
 
     #[expect(
