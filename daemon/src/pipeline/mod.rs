@@ -5,6 +5,7 @@
 
 mod charges;
 mod kept;
+mod lateness;
 mod owners;
 mod paths;
 mod probe;
@@ -24,7 +25,10 @@ use sakshi_rules::{
     contact::{AppProtocol, Name},
 };
 
-use self::paths::{Paths, Way};
+use self::{
+    lateness::Lateness,
+    paths::{Paths, Way},
+};
 use crate::{
     attribute::{
         inventory::{Inventory, InventoryHistory, Version},
@@ -148,6 +152,7 @@ pub struct Core {
     waiting_bytes: reading::Waiting,
     /// What the payload at hand said; empty between packets.
     heard: Vec<Heard>,
+    lateness: Lateness,
     app_names: process::AppNames,
     charges: charges::EarlyCharges,
     paths: Paths,
@@ -202,6 +207,7 @@ impl Core {
             resolved: ResolvedNames::new(),
             waiting_bytes: reading::Waiting::default(),
             heard: Vec::new(),
+            lateness: Lateness::default(),
             app_names: process::AppNames::default(),
             charges: charges::EarlyCharges::default(),
             paths: Paths::default(),
@@ -362,6 +368,7 @@ impl Core {
             }
             Event::Counters(counters) => out.push(Record::Counters(counters.clone())),
             Event::Suspension(slept) => out.push(Record::Suspension(slept.clone())),
+            Event::ReadLate(late) => self.lateness.note(*late),
             Event::ProbeOrder(order) => self.probe_order(order),
             Event::ProbeSent(sent) => self.probe_sent(sent),
         }

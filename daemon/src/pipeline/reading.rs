@@ -123,6 +123,7 @@ impl Core {
                 // An answer teaches only where the handset was seen to ask in the same flow.
                 Heard::Dns(DnsKind::Unicast, message) if !outbound && flow.out.packets > 0 => {
                     let asked_by = settle::conclude(flow).uid;
+                    let at = self.lateness.earliest(at);
                     self.resolved.learn(&message, at, asked_by);
                     self.paths.learn_translators(&message);
                 }
