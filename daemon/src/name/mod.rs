@@ -11,6 +11,7 @@ mod bytes;
 pub mod dns;
 pub mod http;
 mod identify;
+pub mod quic;
 pub mod resolved;
 mod text;
 pub mod tls;
