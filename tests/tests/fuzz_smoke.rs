@@ -79,6 +79,11 @@ targets! {
     tls: EXECUTIONS;
     http: EXECUTIONS;
     identify: EXECUTIONS;
+    server_flight: EXECUTIONS;
+    certificate: EXECUTIONS;
+    lines: EXECUTIONS;
+    xmpp: EXECUTIONS;
+    reading: EXECUTIONS;
     inventory_list: EXECUTIONS;
     inventory_xml: EXECUTIONS;
     inventory_users: EXECUTIONS;

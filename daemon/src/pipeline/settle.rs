@@ -154,7 +154,8 @@ impl Core {
     pub(super) fn close_ended(&mut self, out: &mut Vec<Record>) {
         let mut ended = std::mem::take(&mut self.ended);
         self.table.drain_ended(&mut ended);
-        for flow in &ended {
+        for flow in &mut ended {
+            self.conclude_ended(flow);
             self.probes.note_ended(flow);
         }
         let (_, mut desk) = self.desk();
@@ -270,7 +271,7 @@ impl<'a> Desk<'a> {
         let mut names = flow.user.names.clone();
         let own = names
             .iter()
-            .find(|name| name.source != NameSource::Dns && !flow.user.through_proxy)
+            .find(|name| !name.source.is_question() && !flow.user.through_proxy)
             .map(|name| name.name.clone());
         let mut add = |name: &str| {
             let name = Name {

@@ -4,7 +4,10 @@ use std::{env, fs, path::PathBuf};
 
 use sakshi_workload::initial::{Ids, Sealer, Version, crypto_frame};
 
-use crate::writer::{Hello, QUERY, RESPONSE, Record, dns, dns_over_tcp, records, vector};
+use crate::writer::{
+    Hello, QUERY, RESPONSE, Record, XMPP_HEAD, XMPP_STARTTLS, certificate, dns, dns_over_tcp,
+    records, server_messages, vector,
+};
 
 /// A file of a corpus.
 pub struct Seed {
@@ -22,10 +25,18 @@ fn seed(path: &'static str, bytes: impl Into<Vec<u8>>) -> Seed {
 
 /// Every seed.
 pub fn seeds() -> Vec<Seed> {
-    [dns_seeds(), tls_seeds(), http_seeds(), quic_seeds()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        dns_seeds(),
+        tls_seeds(),
+        http_seeds(),
+        quic_seeds(),
+        text_seeds(),
+        server_seeds(),
+        reading_seeds(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn dns_seeds() -> Vec<Seed> {
@@ -142,6 +153,74 @@ fn http_seeds() -> Vec<Seed> {
             *b"CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: [2001:db8::1]:443\r\n\r\n",
         ),
         seed("http/partial", *b"POST /upload HTTP/1.1\r\nHost: www.exa"),
+    ]
+}
+
+fn text_seeds() -> Vec<Seed> {
+    vec![
+        seed("lines/smtp", *b"EHLO phone\r\nSTARTTLS\r\n"),
+        seed("lines/imap", *b"a1 CAPABILITY\r\na2 STARTTLS\r\n"),
+        seed("lines/ftp", *b"AUTH TLS\r\n"),
+        seed(
+            "lines/mqtt",
+            *b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00",
+        ),
+        seed("xmpp/starttls", [XMPP_HEAD, XMPP_STARTTLS].concat()),
+    ]
+}
+
+fn server_seeds() -> Vec<Seed> {
+    let der = certificate(&["www.example.com", "*.example.net"], "ignored");
+    let flight = records(&server_messages(&der), 100);
+    vec![
+        seed("certificate/names", der),
+        seed("certificate/common-name", certificate(&[], "cn.example")),
+        seed("server_flight/certificate", [vec![0], flight].concat()),
+    ]
+}
+
+/// As the target `reading` takes it apart.
+fn pieces(port: u16, segments: &[(u8, u16, &[u8])]) -> Vec<u8> {
+    let mut bytes = vec![0];
+    bytes.extend(port.to_be_bytes());
+    for (flags, seq, payload) in segments {
+        bytes.push(*flags);
+        bytes.extend(seq.to_be_bytes());
+        bytes.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
+        bytes.extend(*payload);
+    }
+    bytes
+}
+
+fn reading_seeds() -> Vec<Seed> {
+    let hello = Hello::default().sni(b"www.example.com").record();
+    let (first, second) = hello.split_at(40);
+    let query = dns_over_tcp(&dns(1, QUERY, &[("www.example.com", 1)], &[]));
+    let connect = b"CONNECT far.example:443 HTTP/1.1\r\n\r\n";
+    let behind = 1_001 + u16::try_from(connect.len()).unwrap();
+    vec![
+        seed(
+            "reading/out-of-order",
+            pieces(
+                443,
+                &[(2, 1_000, b""), (4, 1_041, second), (4, 1_001, first)],
+            ),
+        ),
+        seed(
+            "reading/connect",
+            pieces(
+                8080,
+                &[(2, 1_000, b""), (4, 1_001, connect), (4, behind, &hello)],
+            ),
+        ),
+        seed(
+            "reading/dns",
+            pieces(53, &[(0, 7, &query[..9]), (0, 16, &query[9..])]),
+        ),
+        seed(
+            "reading/cut",
+            pieces(443, &[(2, 1_000, b""), (12, 1_001, &hello)]),
+        ),
     ]
 }
 
