@@ -29,6 +29,7 @@ pub fn seeds() -> Vec<Seed> {
         dns_seeds(),
         tls_seeds(),
         http_seeds(),
+        quic_seeds(),
         text_seeds(),
         server_seeds(),
         reading_seeds(),
