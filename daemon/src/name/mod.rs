@@ -12,6 +12,7 @@ mod bytes;
 pub mod certificate;
 pub mod dns;
 pub mod http;
+pub mod hidden;
 pub mod lines;
 pub mod quic;
 pub mod reading;

@@ -80,7 +80,11 @@ pub fn inspect(config: &InspectConfig, progress: Progress<'_>) -> Result<Inspect
         return Err(SessionError::TooManyFiles(config.files.len()));
     }
     let names = source_names(&config.files);
-    let sources = sources(&config.files, &names, progress)?;
+    // Without a case there is no record that would say the hashes.
+    let sources = match config.case {
+        Some(_) => sources(&config.files, &names, progress)?,
+        None => Vec::new(),
+    };
     let session = session_record(1, "files", sources, config.handset.clone());
     let mut output = Output::begin(config.case.as_deref(), &materials.files, &session)?;
     let core = Core::new(Setup {
@@ -341,12 +345,12 @@ impl Output {
         Ok(())
     }
 
-    /// An engine that journals if there is a case to keep the journal.
+    /// An engine that journals if there is a case to keep the journal, and else only counts.
     pub(super) fn engine(&self, core: Core) -> Engine {
         if self.store.is_some() {
             Engine::new(core)
         } else {
-            Engine::without_journal(core)
+            Engine::for_counts(core)
         }
     }
 
