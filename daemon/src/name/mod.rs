@@ -15,6 +15,7 @@ pub mod http;
 pub mod lines;
 pub mod reading;
 pub mod resolved;
+pub mod socks;
 pub mod stream;
 mod text;
 pub mod tls;

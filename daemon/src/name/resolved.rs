@@ -42,6 +42,8 @@ pub struct ResolvedName {
     pub expires: Timestamp,
     /// UID that asked, where known.
     pub asked_by: Option<u32>,
+    /// The packet that held the answer: the index of its source, and its number there.
+    pub packet: (u16, u64),
 }
 
 impl ResolvedName {
@@ -95,7 +97,14 @@ impl ResolvedNames {
     /// (RFC 9619). From that, if it asks for addresses (A, AAAA, ANY), aliases are followed within
     /// the answer to the addresses at their end, which get the *question's* name. A PTR answer
     /// names no address: whoever holds an address writes its PTR as they like.
-    pub fn learn(&mut self, message: &DnsMessage, at: Timestamp, asked_by: Option<u32>) {
+    /// `packet` is the one that held the response.
+    pub fn learn(
+        &mut self,
+        message: &DnsMessage,
+        at: Timestamp,
+        asked_by: Option<u32>,
+        packet: (u16, u64),
+    ) {
         let [question] = message.questions.as_slice() else {
             return;
         };
@@ -112,6 +121,7 @@ impl ResolvedNames {
                     at,
                     expires: expiry(at, ttl),
                     asked_by,
+                    packet,
                 },
             );
         });
