@@ -6,11 +6,9 @@
 
 use std::collections::VecDeque;
 
-use sakshi_rules::contact::{Name, NameSource};
-
-use super::{Core, FLOW_NAMES_MAX, Flow, Keep, mark_ready, settle};
+use super::{Core, Flow, Keep, State, mark_ready, names, settle};
 use crate::{
-    flow::{FlowId, Observed},
+    flow::{FlowId, FrameRef, Observed},
     input::{Packet, SocketProto},
     name::{Heard, Numbers, Shown, dns::DnsKind},
     packet::{Transport, View},
@@ -34,6 +32,7 @@ pub(super) struct Waiting {
     held: usize,
     waits: u32,
     gave_up: u64,
+    unnamed: u64,
 }
 
 /// What a flow holds of that.
@@ -41,6 +40,15 @@ pub(super) struct Waiting {
 pub(super) struct Held {
     bytes: usize,
     wait: u32,
+    /// The packet that brought the last of them.
+    last: (u16, u64),
+}
+
+impl Held {
+    const fn last(self) -> FrameRef {
+        let (source, frame) = self.last;
+        FrameRef { source, frame }
+    }
 }
 
 impl Waiting {
@@ -49,10 +57,32 @@ impl Waiting {
         std::mem::replace(&mut self.gave_up, 0)
     }
 
+    /// Names that flows had no room for since the last call.
+    pub(super) const fn take_unnamed(&mut self) -> u64 {
+        std::mem::replace(&mut self.unnamed, 0)
+    }
+
+    /// Takes over what a payload said of its flow.
+    fn take(&mut self, of: &mut State, heard: Heard, frame: FrameRef) {
+        match heard {
+            Heard::Protocol(protocol) => of.protocol = Some(protocol),
+            Heard::Name(name, source) => {
+                self.unnamed += u64::from(!names::push(&mut of.names, &name, source, frame));
+            }
+            Heard::Proxied => of.through_proxy = true,
+            Heard::Hello(hello) => of.tls.hello = Some(hello),
+            Heard::Server(server) => of.tls.server = Some(server),
+            Heard::Request(_) | Heard::Dns(..) => {}
+        }
+    }
+
     /// Notes what a flow holds now.
-    fn note(&mut self, flow: &mut Flow, now_nanos: i64) {
+    fn note(&mut self, flow: &mut Flow, now_nanos: i64, packet: Option<&Packet<'_>>) {
         let holds = flow.user.reading.held();
         let held = &mut flow.user.held;
+        if let (Some(packet), 1..) = (packet, holds) {
+            held.last = (packet.source, packet.frame);
+        }
         if holds == held.bytes {
             return;
         }
@@ -94,11 +124,16 @@ impl Core {
         let took = flow.user.reading.show(&shown, &mut self.heard);
         self.waiting_bytes.gave_up += u64::from(took.gave_up);
         if took.read {
-            self.waiting_bytes.note(flow, self.clock.elapsed_nanos());
+            self.waiting_bytes
+                .note(flow, self.clock.elapsed_nanos(), Some(packet));
         }
         let news = !self.heard.is_empty() || (!was_answered && flow.user.reading.is_answered());
         if news {
-            self.take_heard(observed.flow, observed.outbound, packet.at);
+            let frame = FrameRef {
+                source: packet.source,
+                frame: packet.frame,
+            };
+            self.take_heard(observed.flow, observed.outbound, packet.at, frame);
         }
         if self.waiting_bytes.held > WAITING_BYTES_MAX {
             self.shed_bytes(packet.at);
@@ -110,25 +145,23 @@ impl Core {
         }
     }
 
-    /// Takes over what a flow was heard to say.
-    fn take_heard(&mut self, id: FlowId, outbound: bool, at: Timestamp) {
+    /// Takes over what a flow was heard to say by a packet at that time.
+    fn take_heard(&mut self, id: FlowId, outbound: bool, at: Timestamp, frame: FrameRef) {
         let Some(flow) = self.table.get_mut(id) else {
             self.heard.clear();
             return;
         };
         for heard in self.heard.drain(..) {
             match heard {
-                Heard::Protocol(protocol) => flow.user.protocol = Some(protocol),
-                Heard::Name(name, source) => push_name(&mut flow.user.names, name, source),
                 // An answer teaches only where the handset was seen to ask in the same flow.
                 Heard::Dns(DnsKind::Unicast, message) if !outbound && flow.out.packets > 0 => {
                     let asked_by = settle::conclude(flow).uid;
                     let at = self.lateness.earliest(at);
-                    self.resolved.learn(&message, at, asked_by);
+                    let packet = (frame.source, frame.frame);
+                    self.resolved.learn(&message, at, asked_by, packet);
                     self.paths.learn_translators(&message);
                 }
-                Heard::Request(request) => flow.user.through_proxy |= request.target_is_absolute,
-                Heard::Dns(..) | Heard::Hello(_) | Heard::Server(_) => {}
+                heard => self.waiting_bytes.take(&mut flow.user, heard, frame),
             }
         }
         if outbound && flow.user.reading.is_answered() {
@@ -141,8 +174,10 @@ impl Core {
         if let Some(flow) = self.table.get_mut(id) {
             let port = flow.tuple.remote.port.unwrap_or(0);
             flow.user.reading.conclude(port, &mut self.heard);
-            self.waiting_bytes.note(flow, self.clock.elapsed_nanos());
-            self.take_heard(id, true, at);
+            self.waiting_bytes
+                .note(flow, self.clock.elapsed_nanos(), None);
+            let frame = flow.user.held.last();
+            self.take_heard(id, true, at, frame);
         }
     }
 
@@ -184,13 +219,9 @@ impl Core {
         self.waiting_bytes.release(flow);
         let port = flow.tuple.remote.port.unwrap_or(0);
         flow.user.reading.conclude(port, &mut self.heard);
+        let frame = flow.user.held.last();
         for heard in self.heard.drain(..) {
-            match heard {
-                Heard::Protocol(protocol) => flow.user.protocol = Some(protocol),
-                Heard::Name(name, source) => push_name(&mut flow.user.names, name, source),
-                Heard::Request(request) => flow.user.through_proxy |= request.target_is_absolute,
-                Heard::Dns(..) | Heard::Hello(_) | Heard::Server(_) => {}
-            }
+            self.waiting_bytes.take(&mut flow.user, heard, frame);
             flow.user.ready = true;
         }
     }
@@ -230,11 +261,4 @@ const fn shown<'a>(observed: Observed, view: &View<'a>) -> Option<Shown<'a>> {
         },
         _ => return None,
     })
-}
-
-fn push_name(names: &mut Vec<Name>, name: String, source: NameSource) {
-    let name = Name { name, source };
-    if names.len() < FLOW_NAMES_MAX && !names.contains(&name) {
-        names.push(name);
-    }
 }
