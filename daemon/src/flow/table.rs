@@ -204,6 +204,25 @@ impl<T: Default> FlowTable<T> {
         self.look_at_nanos = 0;
     }
 
+    /// The flows that have not ended, in the order of their ids.
+    pub fn open(&self) -> Vec<FlowId> {
+        let slots = 0..self.slab.slots();
+        let mut open: Vec<FlowId> = slots
+            .filter_map(|at| self.slab.at(at).map(|flow| flow.id))
+            .collect();
+        open.sort_unstable();
+        open
+    }
+
+    /// Ends these flows: the input is over.
+    pub fn finish_flows(&mut self, ids: &[FlowId]) {
+        for id in ids {
+            if self.slab.get(*id).is_some() {
+                self.end_slot(id.slot, Ended::Finished);
+            }
+        }
+    }
+
     /// Ends every flow of which `is_gone` says so, because its app is: what comes on its five-tuple
     /// next is another's. Looks at each open flow once.
     pub fn end_of_apps(&mut self, is_gone: impl Fn(&Flow<T>) -> bool) {

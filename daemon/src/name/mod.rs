@@ -11,8 +11,8 @@
 mod bytes;
 pub mod certificate;
 pub mod dns;
-pub mod http;
 pub mod hidden;
+pub mod http;
 pub mod lines;
 pub mod quic;
 pub mod reading;

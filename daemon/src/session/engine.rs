@@ -42,12 +42,17 @@ impl Engine {
         Self {
             journal: Some(JournalWriter::new()),
             counts_only: false,
-            ..Self::for_counts(core)
+            ..Self::with_core(core)
         }
     }
 
     /// An engine that judges and counts, and keeps nothing of it but the counts.
-    pub fn for_counts(core: Core) -> Self {
+    pub fn for_counts(mut core: Core) -> Self {
+        core.count_only();
+        Self::with_core(core)
+    }
+
+    fn with_core(core: Core) -> Self {
         Self {
             core,
             journal: None,

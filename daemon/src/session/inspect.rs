@@ -26,7 +26,7 @@ use crate::{
         Case, CaseFiles, CaseMeta, Draft, Hash, Kind, LastSession, Signing, Store,
         body::{self, Summary},
     },
-    input::{Batch, Event, Gap, GapCause, Input},
+    input::{Batch, Event, Gap, GapCause, Input, Packet, Sink},
     pipeline::{Core, Setup},
     time::Timestamp,
 };
@@ -151,11 +151,10 @@ fn feed_file(
             }));
         }
     };
-    let mut batch = Batch::new();
     let end = loop {
-        batch.clear();
-        let next = capture.next(&mut batch);
-        batch.iter().try_for_each(|input| engine.feed(&input))?;
+        let mut feed = Feed::new(engine);
+        let next = capture.next(&mut feed);
+        feed.end()?;
         output.drain(engine, false)?;
         progress(capture.bytes_read());
         if let Next::End(damage) = next {
@@ -173,6 +172,51 @@ fn feed_file(
         text: format!("{}: {damage}", path.display()),
         whole: false,
     }))
+}
+
+/// Feeds the engine packet by packet, without a copy, and pauses as often as batches would.
+struct Feed<'a> {
+    engine: &'a mut Engine,
+    inputs: usize,
+    bytes: usize,
+    failed: Option<SessionError>,
+}
+
+impl<'a> Feed<'a> {
+    const fn new(engine: &'a mut Engine) -> Self {
+        Self {
+            engine,
+            inputs: 0,
+            bytes: 0,
+            failed: None,
+        }
+    }
+
+    fn input(&mut self, input: &Input<'_>) {
+        self.inputs += 1;
+        if self.failed.is_none() {
+            self.failed = self.engine.feed(input).err();
+        }
+    }
+
+    fn end(self) -> Result<(), SessionError> {
+        self.failed.map_or(Ok(()), Err)
+    }
+}
+
+impl Sink for Feed<'_> {
+    fn packet(&mut self, packet: &Packet<'_>) {
+        self.bytes += packet.data.len();
+        self.input(&Input::Packet(*packet));
+    }
+
+    fn event(&mut self, event: Event) {
+        self.input(&Input::Event(&event));
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= Batch::BYTES_MAX || self.inputs >= Batch::INPUTS_MAX || self.failed.is_some()
+    }
 }
 
 /// The gap of a capture of which nothing could be read, and so no time is known.

@@ -29,7 +29,12 @@ fn the_protocol_offered_says_more_than_the_port_and_that_more_than_the_name() {
 
 #[test]
 fn other_servers_hide_no_names() {
-    for name in ["www.example.com", "google", "xdns.google", "dns.google.example"] {
+    for name in [
+        "www.example.com",
+        "google",
+        "xdns.google",
+        "dns.google.example",
+    ] {
         assert_eq!(hidden(&hello(name, &["h2"]), false, 443), None, "{name}");
     }
     assert_eq!(hidden(&ClientHello::default(), true, 443), None);
