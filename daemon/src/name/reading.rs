@@ -213,7 +213,7 @@ impl Reading {
         if self.server.stream.is_waiting() {
             self.server.conclude(port, heard);
         }
-        self.datagrams.conclude(heard);
+        self.datagrams.conclude();
     }
 
     fn segment(&mut self, shown: &Shown<'_>, heard: &mut Vec<Heard>) -> Took {

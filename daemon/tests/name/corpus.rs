@@ -33,6 +33,7 @@ pub fn seeds() -> Vec<Seed> {
         text_seeds(),
         server_seeds(),
         reading_seeds(),
+        quic_seeds(),
     ]
     .into_iter()
     .flatten()
