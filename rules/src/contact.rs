@@ -127,9 +127,9 @@ pub enum NameSource {
 }
 
 impl NameSource {
-    /// Whether it is what was asked for: a question, not the endpoint's own name.
-    pub const fn is_question(self) -> bool {
-        matches!(self, Self::Dns | Self::Mdns | Self::Llmnr)
+    /// Whether it names the endpoint: it is no question, and covers no other name.
+    pub const fn is_own(self) -> bool {
+        !matches!(self, Self::Dns | Self::Mdns | Self::Llmnr | Self::EchOuter)
     }
 }
 

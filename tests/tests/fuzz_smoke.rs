@@ -72,6 +72,10 @@ targets! {
     capture_file: EXECUTIONS;
     dns: EXECUTIONS;
     dns_tcp: EXECUTIONS;
+    service: EXECUTIONS;
+    quic: EXECUTIONS;
+    quic_frames: EXECUTIONS;
+    gquic: EXECUTIONS;
     tls: EXECUTIONS;
     http: EXECUTIONS;
     identify: EXECUTIONS;

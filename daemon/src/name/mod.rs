@@ -13,6 +13,7 @@ pub mod certificate;
 pub mod dns;
 pub mod http;
 pub mod lines;
+pub mod quic;
 pub mod reading;
 pub mod resolved;
 pub mod socks;

@@ -2,9 +2,11 @@
 
 use std::{env, fs, path::PathBuf};
 
+use sakshi_workload::initial::{Ids, Sealer, Version, crypto_frame};
+
 use crate::writer::{
     Hello, QUERY, RESPONSE, Record, XMPP_HEAD, XMPP_STARTTLS, certificate, dns, dns_over_tcp,
-    records, server_messages,
+    records, server_messages, vector,
 };
 
 /// A file of a corpus.
@@ -27,9 +29,11 @@ pub fn seeds() -> Vec<Seed> {
         dns_seeds(),
         tls_seeds(),
         http_seeds(),
+        quic_seeds(),
         text_seeds(),
         server_seeds(),
         reading_seeds(),
+        quic_seeds(),
     ]
     .into_iter()
     .flatten()
@@ -76,6 +80,61 @@ fn tls_seeds() -> Vec<Seed> {
         seed(
             "tls/hello-bare",
             records(&Hello::message_with(&[]), usize::MAX),
+        ),
+    ]
+}
+
+fn quic_seeds() -> Vec<Seed> {
+    let hello = Hello::default()
+        .sni(b"www.example.com")
+        .alpn(&["h3"])
+        .versions(&[0x0304])
+        .message();
+    let (first, second) = hello.split_at(hello.len() / 2);
+    let mut frames = Vec::new();
+    crypto_frame(&mut frames, first.len(), second);
+    frames.extend([1, 0, 0, 2, 0, 0, 1, 0, 0, 0]);
+    crypto_frame(&mut frames, 0, first);
+    let ids = Ids {
+        to: b"12345678",
+        from: b"me",
+    };
+    let mut datagrams = Vec::new();
+    for version in [Version::V1, Version::V2] {
+        let sealer = Sealer::new(version, ids.to);
+        let one = sealer.initial(ids, b"token", 0, &frames);
+        let chosen = Ids {
+            to: b"of-the-server",
+            ..ids
+        };
+        let other = sealer.initial(chosen, &[], 1, &[1; 40]);
+        datagrams.extend(vector(2, &one));
+        datagrams.extend(vector(2, &other));
+    }
+    let mut chlo = b"CHLO\x02\0\0\0PAD\0\x04\0\0\0SNI\0\x13\0\0\0----".to_vec();
+    chlo.extend(b"www.example.com");
+    let q043 = [
+        &b"\x0912345678Q043\x01123456789012\xa0\x01\x04\0"[..],
+        &chlo,
+    ]
+    .concat();
+    let q046 = [
+        &b"\xc3Q046\x5012345678\0\0\0\x01123456789012\xa0\x01\x04\0"[..],
+        &chlo,
+    ]
+    .concat();
+    vec![
+        seed("quic/two-versions", datagrams),
+        seed("quic_frames/shuffled", frames),
+        seed("gquic/q043", q043),
+        seed("gquic/q046", q046),
+        seed(
+            "service/hints",
+            *b"\0\x01\0\0\x01\0\x03\x02h3\0\x04\0\x04\xc0\0\x02\x01\0\x06\0\x10\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01",
+        ),
+        seed(
+            "service/ech",
+            *b"\0\x01\x01a\0\0\x05\0\x16\0\x14\xfe\x0d\0\x10\x01\0\x20\0\x01k\0\x04\0\x01\0\x01\0\x01n\0\0",
         ),
     ]
 }

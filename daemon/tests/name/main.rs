@@ -4,6 +4,7 @@
 mod corpus;
 mod dns;
 mod identify;
+mod quic;
 mod reading;
 mod resolved;
 mod robustness;

@@ -5,14 +5,16 @@ use sakshi::{
     name::{
         self, Heard, NAME_BYTES_MAX, Numbers, Probe, Reading, Shown,
         certificate::CERTIFICATE_NAMES_MAX,
-        dns::{ANSWERS_MAX, AnswerData, DnsMessage, QUESTIONS_MAX},
+        dns::{ANSWERS_MAX, AnswerData, DnsMessage, ECH_NAMES_MAX, HINTS_MAX, QUESTIONS_MAX},
         http::HttpRequest,
+        quic::{CONNECTIONS_MAX, CRYPTO_BYTES_MAX, CRYPTO_PIECES_MAX, Initials, Outcome, google},
         resolved::{ADDRESSES_MAX, ResolvedNames},
         stream::WINDOW_BYTES,
         tls::{ClientHello, OFFERS_MAX, ServerHello},
     },
     time::Timestamp,
 };
+use sakshi_workload::initial::{Ids, Sealer, Version};
 
 /// Longest text of a name: each byte escaped as `\DDD`.
 const NAME_TEXT_MAX: usize = 4 * NAME_BYTES_MAX;
@@ -37,13 +39,20 @@ fn check_dns(message: &DnsMessage) {
     }
     for answer in &message.answers {
         check_name(&answer.name);
-        if let AnswerData::Cname(name) = &answer.data {
-            check_name(name);
+        match &answer.data {
+            AnswerData::Cname(name) => check_name(name),
+            AnswerData::Service(service) => {
+                check_name(&service.target);
+                service.ech_names.iter().for_each(|name| check_name(name));
+                assert!(service.ech_names.len() <= ECH_NAMES_MAX);
+                assert!(service.hints.len() <= HINTS_MAX);
+            }
+            _ => {}
         }
     }
     let mut resolved = ResolvedNames::new();
     resolved.learn(message, Timestamp::from_micros(0), Some(10_050), (0, 1));
-    assert!(resolved.len() <= ADDRESSES_MAX.min(message.answers.len()));
+    assert!(resolved.len() <= ADDRESSES_MAX.min(message.answers.len() * (HINTS_MAX + 1)));
 }
 
 /// The message of a UDP datagram.
@@ -52,6 +61,24 @@ pub(super) fn dns(data: &[u8]) {
         Ok(message) => check_dns(&message),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
+}
+
+/// An answer with a service binding, of which the bytes are the data.
+pub(super) fn service(data: &[u8]) {
+    let Ok(len) = u16::try_from(data.len()) else {
+        return;
+    };
+    let mut message = b"\0\x01\x81\x80\0\x01\0\x01\0\0\0\0\x01a\0\0\x41\0\x01".to_vec();
+    message.extend(b"\xc0\x0c\0\x41\0\x01\0\0\0\x3c");
+    message.extend(len.to_be_bytes());
+    message.extend(data);
+    let read = name::dns::message(&message).expect("an answer around any data");
+    check_dns(&read);
+    assert_eq!(read.stopped, None);
+    assert!(matches!(
+        read.answers.first().map(|answer| &answer.data),
+        Some(AnswerData::Service(_) | AnswerData::Malformed(_))
+    ));
 }
 
 /// The beginning of a TCP stream of messages.
@@ -83,6 +110,56 @@ pub(super) fn tls(data: &[u8]) {
     }
     if let Probe::Yes(hello) = name::tls::hello_message(data) {
         check_hello(&hello);
+    }
+}
+
+/// Datagrams of one flow, each with two bytes of length before it. The bytes of an Initial cannot be
+/// guessed, so that those of a seed lead behind the decryption, and the rest around it.
+pub(super) fn quic(data: &[u8]) {
+    let (mut one, mut other) = (Initials::default(), Initials::default());
+    let mut rest = data;
+    while let Some((&[high, low], behind)) = rest.split_first_chunk::<2>() {
+        let len = usize::from(u16::from_be_bytes([high, low])).min(behind.len());
+        let (datagram, behind) = behind.split_at(len);
+        rest = behind;
+        let read = one.datagram(datagram);
+        assert_eq!(read, other.datagram(datagram));
+        for hello in &read.hellos {
+            check_hello(&hello.hello);
+        }
+        if read.outcome == Outcome::Ignored {
+            assert!(read.hellos.is_empty());
+        }
+        let piece_bytes = CRYPTO_PIECES_MAX * 64;
+        assert!(one.bytes_held() <= CONNECTIONS_MAX * (4 * CRYPTO_BYTES_MAX + piece_bytes));
+    }
+    one.give_up();
+    assert_eq!(one.bytes_held(), 0);
+}
+
+/// The frames of an Initial, sealed as a client would: what is behind the decryption.
+pub(super) fn quic_frames(data: &[u8]) {
+    let id = b"fuzzing!";
+    let sealer = Sealer::new(Version::V1, id);
+    let ids = Ids { to: id, from: b"" };
+    let mut flow = Initials::default();
+    for (number, frames) in (0..).zip(data.chunks(1200)) {
+        let mut frames = frames.to_vec();
+        frames.resize(frames.len().max(4), 0);
+        let read = flow.datagram(&sealer.initial(ids, &[], number, &frames));
+        for hello in &read.hellos {
+            check_hello(&hello.hello);
+        }
+    }
+}
+
+/// A datagram of Google's own version.
+pub(super) fn gquic(data: &[u8]) {
+    if let Probe::Yes(hello) = google::hello(data) {
+        assert!(google::version(data).is_some());
+        if let Some(name) = &hello.sni {
+            check_name(name);
+        }
     }
 }
 
