@@ -122,7 +122,7 @@ pub(super) fn places(data: &[u8]) {
         let address: IpAddr = address.parse().expect("an address");
         let place = atlas.locate(address, Timestamp::from_micros(0), 180);
         assert!(!place.basis.is_empty());
-        if let Some((_, prefix)) = atlas.database_country(address) {
+        if let Some((_, prefix)) = atlas.database_country(0, address) {
             assert!(!prefix.to_string().is_empty());
         }
     }

@@ -43,7 +43,7 @@ pub fn compare(atlas: &Atlas, database: &Database) -> Result<(), Error> {
 }
 
 fn same(atlas: &Atlas, database: &Database, addr: IpAddr) -> Result<(), Error> {
-    let ours = atlas.database_country(addr);
+    let ours = atlas.database_country(0, addr);
     let theirs = database.country(addr)?;
     if ours.map_or(NO_COUNTRY, |(code, _)| code) == theirs {
         Ok(())
