@@ -340,6 +340,9 @@ pub struct RunArgs {
     /// Rule set to judge by; may be repeated. Without it, the built-in set for an Indian lab.
     #[arg(long, value_name = "FILE")]
     pub rules: Vec<PathBuf>,
+    /// Location data made by `sakshi data add`; without it, what is built in.
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
     /// How to watch packets.
     #[arg(long, value_enum, default_value = "auto")]
     pub capture: CaptureChoice,
@@ -403,6 +406,9 @@ pub struct InspectArgs {
     /// Rule set to judge by; may be repeated. Without it, the built-in set for an Indian lab.
     #[arg(long, value_name = "FILE")]
     pub rules: Vec<PathBuf>,
+    /// Location data made by `sakshi data add`; without it, what is built in.
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
     /// How the closing summary is shown on standard output.
     #[arg(long, value_enum, default_value = "text")]
     pub format: TextOrJson,

@@ -4,6 +4,7 @@
 //! line each, in the order asked. Exit code 1 of `data verify`: a file is not as it was added.
 
 use std::{
+    fmt::Write as _,
     fs,
     io::{BufRead, stdin},
     net::IpAddr,
@@ -46,8 +47,7 @@ fn add(args: AddArgs) -> Result<Outcome, Failure> {
         category: args.category,
         passing: args.old_versions_forbidden,
     };
-    for file in &args.files {
-        let added = collection.add(file, &said)?;
+    for added in collection.add(&args.files, &said)? {
         let item = &added.item;
         say(format_args!(
             "{}: {}, {} {}, licence: {}",
@@ -230,10 +230,12 @@ fn text(line: &Line<'_>) -> String {
             .sha256
             .as_ref()
             .map_or_else(String::new, |_| format!(", {age}"));
-        text.push_str(&format!(
-            "\t{} {}{age}: {} is {}\n",
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "\t{} {}{age}: {} is {}",
             basis.source, basis.version, basis.prefix, basis.says
-        ));
+        );
     }
     text
 }

@@ -154,55 +154,88 @@ impl Collection {
         self.dir.join(PLACES_FILE)
     }
 
-    /// Adds a file and compiles anew. Nothing is changed when it cannot be used.
-    pub fn add(&mut self, path: &Path, said: &Said) -> Result<Added, GatherError> {
-        let bytes = fs::read(path).map_err(GatherError::io(path))?;
-        let file = path.file_name().map_or_else(
-            || path.display().to_string(),
-            |name| name.to_string_lossy().into_owned(),
-        );
-        self.add_bytes(&bytes, file, said)
+    /// Adds files, of which the same is said, and compiles anew. Nothing is changed when one of them
+    /// cannot be used.
+    pub fn add(&mut self, paths: &[PathBuf], said: &Said) -> Result<Vec<Added>, GatherError> {
+        let mut files = Vec::with_capacity(paths.len());
+        for path in paths {
+            let bytes = fs::read(path).map_err(GatherError::io(path))?;
+            let file = path.file_name().map_or_else(
+                || path.display().to_string(),
+                |name| name.to_string_lossy().into_owned(),
+            );
+            files.push((file, bytes, said.clone()));
+        }
+        self.add_read(files)
     }
 
-    /// The same for a file in memory.
-    pub fn add_bytes(
+    /// The same for files in memory: name, bytes, and what is said of it.
+    pub fn add_read(
         &mut self,
-        bytes: &[u8],
-        file: String,
-        said: &Said,
-    ) -> Result<Added, GatherError> {
-        let found = read(bytes, &file, said)?;
-        let item = item_of(&found, file, said);
+        files: Vec<(String, Vec<u8>, Said)>,
+    ) -> Result<Vec<Added>, GatherError> {
         let mut builder = self.builder()?;
-        let gone = builder.add(found.source, found.pieces)?;
-        let compiled = encode::encode(&builder.finish()?, PLAIN)?;
+        let mut items = self.items.clone();
+        let mut all = Vec::with_capacity(files.len());
         let folder = self.dir.join(FILES_FOLDER);
-        fs::create_dir_all(&folder).map_err(GatherError::io(&folder))?;
-        write(&folder.join(&item.kept), bytes)?;
-        let mut deleted = Vec::new();
-        for old in &mut self.items {
-            if old.replaced_by.is_none() && gone.contains(&old.name) {
-                old.replaced_by = Some(item.name.clone());
-                if old.passing && old.kept != item.kept {
-                    let path = folder.join(&old.kept);
-                    fs::remove_file(&path).map_err(GatherError::io(&path))?;
-                    deleted.push(old.file.clone());
+        let mut kept = Vec::with_capacity(files.len());
+        for (file, bytes, said) in files {
+            let found = read(&bytes, &file, &said)?;
+            let item = item_of(&found, file, &said);
+            let gone = builder.add(found.source, found.pieces)?;
+            let mut deleted = Vec::new();
+            for old in &mut items {
+                if old.replaced_by.is_none() && gone.contains(&old.name) {
+                    old.replaced_by = Some(item.name.clone());
+                    if old.passing && old.kept != item.kept {
+                        deleted.push(old.file.clone());
+                    }
                 }
             }
+            items.push(item.clone());
+            kept.push((folder.join(&item.kept), bytes));
+            all.push(Added {
+                item,
+                notes: found.notes,
+                gone,
+                deleted,
+            });
         }
-        self.items.push(item.clone());
+        let compiled = encode::encode(&builder.finish()?, PLAIN)?;
+        fs::create_dir_all(&folder).map_err(GatherError::io(&folder))?;
+        for (path, bytes) in kept {
+            write(&path, &bytes)?;
+        }
+        self.items = items;
+        self.delete_what_must_go()?;
         write(&self.places(), &compiled)?;
         let list = List {
             version: LIST_VERSION,
             files: self.items.clone(),
         };
         write(&self.dir.join(LIST_FILE), to_canonical(&list)?.as_bytes())?;
-        Ok(Added {
-            item,
-            notes: found.notes,
-            gone,
-            deleted,
-        })
+        Ok(all)
+    }
+
+    /// Deletes replaced files whose licence asks for it.
+    fn delete_what_must_go(&self) -> Result<(), GatherError> {
+        let in_use: BTreeSet<&str> = self.in_use().map(|item| item.kept.as_str()).collect();
+        for item in &self.items {
+            let must_go = item.passing && item.replaced_by.is_some();
+            if must_go && !in_use.contains(item.kept.as_str()) {
+                let path = self.dir.join(FILES_FOLDER).join(&item.kept);
+                match fs::remove_file(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(GatherError::Io {
+                            path,
+                            source: error,
+                        });
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The files in use, read anew on top of what is built in.

@@ -3,7 +3,7 @@
 //! In: a dataset to begin with, and for each further file its source and its [`Piece`]s. Out: a
 //! dataset; the same files in the same order give the same one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     LocateError,
@@ -70,6 +70,9 @@ pub enum Piece {
 /// What holds from a first address on, until the next one.
 type Steps<T> = Vec<(u128, T)>;
 
+/// What one source says of systems: its name, the systems, and which one announces what.
+type SystemsOf = (String, Vec<System>, Steps<u32>);
+
 /// First address behind the IPv4-mapped block.
 const IPV4_END: u128 = 0x1_0000_0000_0000;
 
@@ -78,7 +81,7 @@ const IPV4_END: u128 = 0x1_0000_0000_0000;
 pub struct Builder {
     sources: Vec<Source>,
     databases: Vec<(String, Steps<CountryCode>)>,
-    systems: Option<(String, Vec<System>, Steps<u32>)>,
+    systems: Vec<SystemsOf>,
     lists: Vec<(String, ProviderList)>,
     spread: Vec<(String, Organisation, Vec<Prefix>)>,
     domains: Vec<(String, DomainList)>,
@@ -99,10 +102,22 @@ impl Builder {
             };
             (name(source), steps_of(&data, vote))
         });
-        let systems = data.systems_source.map(|source| {
-            let steps = steps_of(&data, |row| row.system);
-            (name(source), data.systems.clone(), steps)
+        let of_systems: BTreeSet<u16> = data
+            .systems
+            .iter()
+            .filter(|system| system.number != 0)
+            .map(|system| system.source)
+            .collect();
+        let systems = of_systems.into_iter().map(|source| {
+            let own = |row: &Row| {
+                let system = usize::try_from(row.system).ok();
+                let system = system.and_then(|index| data.systems.get(index));
+                let is_own = system.is_some_and(|system| system.source == source);
+                if is_own { row.system } else { 0 }
+            };
+            (name(source), data.systems.clone(), steps_of(&data, own))
         });
+        let systems = systems.collect();
         let spread = data.organisations.iter().zip(0_u16..);
         let spread = spread.map(|(organisation, index)| {
             let own = data
@@ -149,12 +164,6 @@ impl Builder {
                 .map(|known| known.name.clone())
                 .filter(|known| *known == name),
         );
-        if pieces
-            .iter()
-            .any(|piece| matches!(piece, Piece::Systems(_)))
-        {
-            gone.extend(self.systems.iter().map(|(source, ..)| source.clone()));
-        }
         gone.sort_unstable();
         gone.dedup();
         for source in &gone {
@@ -174,7 +183,7 @@ impl Builder {
         self.lists.retain(|(source, _)| source != name);
         self.spread.retain(|(source, ..)| source != name);
         self.domains.retain(|(source, _)| source != name);
-        self.systems.take_if(|(source, ..)| source == name);
+        self.systems.retain(|(source, ..)| source != name);
     }
 
     fn piece(&mut self, source: &str, piece: Piece) -> Result<(), LocateError> {
@@ -196,7 +205,7 @@ impl Builder {
                     (span, index)
                 });
                 let steps = flatten(spans.collect(), 0);
-                self.systems = Some((source, systems, steps));
+                self.systems.push((source, systems, steps));
             }
             Piece::Regions { key, name, lines } => {
                 self.lists.push((source, list(key, name, lines)?));
@@ -228,15 +237,12 @@ impl Builder {
             .map(|(source, index)| (source.name.as_str(), index))
             .collect();
         let of = |name: &str| index.get(name).copied().unwrap_or(0);
-        let tables = tables(&self.databases, self.systems.as_ref())?;
+        let (systems, announced) = systems_of(&self.systems, of);
+        let tables = tables(&self.databases, &announced)?;
         let (organisations, spread) = spread_of(&self.spread, of)?;
         Ok(Dataset {
             databases: self.databases.iter().map(|(name, _)| of(name)).collect(),
-            systems_source: self.systems.as_ref().map(|(name, ..)| of(name)),
-            systems: self.systems.as_ref().map_or_else(
-                || vec![System::default()],
-                |(_, systems, _)| systems.clone(),
-            ),
+            systems,
             countries: tables.countries,
             rows: tables.rows,
             ipv4: tables.ipv4,
@@ -340,6 +346,30 @@ fn flatten<T: Copy + PartialEq>(mut spans: Vec<(Span, T)>, none: T) -> Steps<T> 
     steps
 }
 
+/// The systems of all sources in one list, which is in use only, and what each source says by it.
+fn systems_of(sources: &[SystemsOf], of: impl Fn(&str) -> u16) -> (Vec<System>, Vec<Steps<u32>>) {
+    let mut systems = vec![System::default()];
+    let mut announced = Vec::with_capacity(sources.len());
+    for (name, own, steps) in sources {
+        let mut numbers: BTreeMap<u32, u32> = BTreeMap::from([(0, 0)]);
+        let mut number_of = |index: u32| {
+            *numbers.entry(index).or_insert_with(|| {
+                let system = usize::try_from(index).ok().and_then(|index| own.get(index));
+                systems.push(System {
+                    source: of(name),
+                    ..system.cloned().unwrap_or_default()
+                });
+                u32::try_from(systems.len() - 1).unwrap_or(0)
+            })
+        };
+        let steps = steps
+            .iter()
+            .map(|&(start, index)| (start, number_of(index)));
+        announced.push(steps.collect());
+    }
+    (systems, announced)
+}
+
 /// Countries, rows and ranges.
 struct Tables {
     countries: Vec<CountryCode>,
@@ -350,7 +380,7 @@ struct Tables {
 
 fn tables(
     databases: &[(String, Steps<CountryCode>)],
-    systems: Option<&(String, Vec<System>, Steps<u32>)>,
+    systems: &[Steps<u32>],
 ) -> Result<Tables, LocateError> {
     let mut codes = BTreeMap::from([(NO_COUNTRY, 0_u8)]);
     for (_, steps) in databases {
@@ -376,7 +406,7 @@ fn tables(
 /// All steps together.
 fn merge(
     databases: &[(String, Steps<CountryCode>)],
-    systems: Option<&(String, Vec<System>, Steps<u32>)>,
+    systems: &[Steps<u32>],
     codes: &BTreeMap<CountryCode, u8>,
 ) -> Steps<Row> {
     let base = prefix::key(std::net::IpAddr::from([0, 0, 0, 0]));
@@ -384,19 +414,17 @@ fn merge(
     for (_, steps) in databases {
         starts.extend(steps.iter().map(|&(start, _)| start));
     }
-    starts.extend(
-        systems
-            .iter()
-            .flat_map(|(_, _, steps)| steps)
-            .map(|&(start, _)| start),
-    );
+    starts.extend(systems.iter().flatten().map(|&(start, _)| start));
     starts.sort_unstable();
     starts.dedup();
     let mut columns: Vec<_> = databases
         .iter()
         .map(|(_, steps)| steps.iter().peekable())
         .collect();
-    let mut system = systems.map(|(_, _, steps)| steps.iter().peekable());
+    let mut announced: Vec<_> = systems
+        .iter()
+        .map(|steps| (steps.iter().peekable(), 0))
+        .collect();
     let mut row = Row::default();
     let mut merged: Steps<Row> = Vec::with_capacity(starts.len());
     for start in starts {
@@ -405,9 +433,14 @@ fn merge(
                 *vote = codes.get(code).copied().unwrap_or(0);
             }
         }
-        if let Some(column) = &mut system {
+        row.system = 0;
+        for (column, said) in &mut announced {
             while let Some(&(_, index)) = column.next_if(|(at, _)| *at <= start) {
-                row.system = index;
+                *said = index;
+            }
+            // Who was added last counts, where it says anything.
+            if *said != 0 {
+                row.system = *said;
             }
         }
         merged.push((start, row));

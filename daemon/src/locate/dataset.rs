@@ -67,6 +67,8 @@ pub struct Row {
 /// An autonomous system.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct System {
+    /// Index into [`Dataset::sources`]: who says so.
+    pub source: u16,
     /// Its number; 0 for none.
     pub number: u32,
     /// The country that it is registered in, which is not where its addresses are.
@@ -160,8 +162,6 @@ pub struct Dataset {
     pub countries: Vec<CountryCode>,
     /// Country databases: indices into `sources`, at most [`DATABASES_MAX`].
     pub databases: Vec<u16>,
-    /// The source that says which system announces an address; none: nobody says it.
-    pub systems_source: Option<u16>,
     /// Autonomous systems; the first is none.
     pub systems: Vec<System>,
     /// Distinct rows.

@@ -58,10 +58,6 @@ pub fn payload(data: &Dataset) -> Result<Vec<u8>, LocateError> {
     for &database in &data.databases {
         varint(&mut out, database.into());
     }
-    out.push(u8::from(data.systems_source.is_some()));
-    if let Some(index) = data.systems_source {
-        varint(&mut out, index.into());
-    }
     tables(&mut out, data)?;
     lists(&mut out, data)?;
     Ok(out)
@@ -71,6 +67,7 @@ pub fn payload(data: &Dataset) -> Result<Vec<u8>, LocateError> {
 fn tables(out: &mut Vec<u8>, data: &Dataset) -> Result<(), LocateError> {
     count(out, data.systems.len());
     for system in &data.systems {
+        varint(out, system.source.into());
         varint(out, system.number.into());
         out.extend_from_slice(&system.country);
         text(out, &system.name);

@@ -115,11 +115,7 @@ pub fn decode_payload(payload: &[u8]) -> Result<Dataset, LocateError> {
     if databases.len() > DATABASES_MAX {
         return Err(reader.damaged("at most 8 country databases"));
     }
-    let systems_source = match reader.byte()? {
-        0 => None,
-        _ => Some(reader.index(files)?),
-    };
-    let systems = reader.list(Reader::system)?;
+    let systems = reader.list(|reader| reader.system(files))?;
     let rows = reader.rows(countries.len(), databases.len(), systems.len())?;
     let ipv4 = reader.ranges(rows.len())?;
     let ipv6 = reader.ranges(rows.len())?;
@@ -139,7 +135,6 @@ pub fn decode_payload(payload: &[u8]) -> Result<Dataset, LocateError> {
         sources,
         countries,
         databases,
-        systems_source,
         systems,
         rows,
         ipv4,
@@ -295,8 +290,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn system(&mut self) -> Result<System, LocateError> {
+    /// The first one is none, whatever the sources are.
+    fn system(&mut self, sources: usize) -> Result<System, LocateError> {
         Ok(System {
+            source: self.index(sources.max(1))?,
             number: self.number("a system's number")?,
             country: self.country()?,
             name: self.text()?,

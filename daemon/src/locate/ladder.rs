@@ -391,8 +391,8 @@ impl Query<'_> {
     }
 
     fn system_says(&self, addr: IpAddr, looked: &Looked) -> Option<PlaceBasis> {
-        let source = self.atlas.source(self.atlas.systems_source?)?;
         let system = self.system(looked)?;
+        let source = self.atlas.source(system.source)?;
         let same = |row: &Row| row.system == looked.row.system;
         let prefix = self.atlas.block(addr, looked.range, same);
         let mut says = format!("AS{} {}", system.number, system.name);

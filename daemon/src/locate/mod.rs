@@ -131,7 +131,6 @@ pub struct Atlas {
     sources: Vec<Source>,
     countries: Vec<CountryCode>,
     databases: Vec<u16>,
-    systems_source: Option<u16>,
     systems: Vec<System>,
     rows: Vec<Row>,
     ipv4: Family<u32>,
@@ -184,7 +183,6 @@ impl Atlas {
             sources: data.sources,
             countries: data.countries,
             databases: data.databases,
-            systems_source: data.systems_source,
             systems: data.systems,
             rows: data.rows,
             ipv4: Family {
@@ -274,9 +272,9 @@ impl Atlas {
     /// How many ranges and prefixes the tables hold: IPv4 ranges, IPv6 ranges, listed prefixes.
     pub fn sizes(&self) -> [usize; 3] {
         [
-            self.ipv4.steps.len(),
-            self.ipv6.steps.len(),
-            self.listed.len(),
+            self.ipv4.steps.count(),
+            self.ipv6.steps.count(),
+            self.listed.count(),
         ]
     }
 

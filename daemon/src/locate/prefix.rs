@@ -154,6 +154,9 @@ pub fn nat64(addr: Ipv6Addr) -> Option<Ipv4Addr> {
 /// The well-known prefix of RFC 6052.
 pub const NAT64: Prefix = Prefix::v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96);
 
+/// Starts, and a number for each.
+type Numbered<K> = (Steps<K>, Vec<u32>);
+
 #[derive(Debug, Clone)]
 struct Node<T> {
     prefix: Prefix,
@@ -167,8 +170,8 @@ struct Node<T> {
 pub struct PrefixTable<T> {
     nodes: Vec<Node<T>>,
     /// Where another prefix becomes the narrowest, by family; and which one, counted from 1.
-    ipv4: (Steps<u32>, Vec<u32>),
-    ipv6: (Steps<u128>, Vec<u32>),
+    ipv4: Numbered<u32>,
+    ipv6: Numbered<u128>,
 }
 
 impl<T> PrefixTable<T> {
@@ -217,7 +220,7 @@ impl<T> PrefixTable<T> {
     }
 
     /// How many prefixes it holds.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.nodes.len()
     }
 }
@@ -226,7 +229,7 @@ fn get<T>(nodes: &[Node<T>], index: u32) -> Option<&Node<T>> {
     nodes.get(usize::try_from(index).ok()?)
 }
 
-fn at<K: Address>((steps, numbers): &(Steps<K>, Vec<u32>), addr: K) -> Option<u32> {
+fn at<K: Address>((steps, numbers): &Numbered<K>, addr: K) -> Option<u32> {
     numbers.get(steps.find(addr)?).copied()
 }
 
@@ -246,7 +249,7 @@ impl Edges {
         }
     }
 
-    fn by_family(self) -> ((Steps<u32>, Vec<u32>), (Steps<u128>, Vec<u32>)) {
+    fn by_family(self) -> (Numbered<u32>, Numbered<u128>) {
         let mut narrow = (vec![0], vec![0]);
         let mut wide = (vec![0], vec![0]);
         for (start, number) in self.0 {

@@ -53,7 +53,6 @@ pub fn dataset() -> Dataset {
             NO_COUNTRY, *b"IN", *b"EU", *b"XK", *b"HK", *b"AP", *b"ZZ", *b"SG",
         ],
         databases: vec![0],
-        systems_source: None,
         systems: vec![System::default()],
         rows: (0..8).map(row).collect(),
         ipv4: Ranges {

@@ -26,7 +26,7 @@ impl Address for u32 {
     }
 }
 
-/// Bits that addresses in use have in common: 2000::/3 (RFC 4291 section 2.4).
+/// Bits that addresses in use have in common: `2000::/3` (RFC 4291 section 2.4).
 const COMMON: u32 = 3;
 
 impl Address for u128 {
@@ -98,7 +98,7 @@ impl<K: Address> Steps<K> {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.starts.len()
     }
 }
@@ -127,11 +127,9 @@ mod tests {
                     *start = *start >> 3 | 1 << 125;
                 }
             }
-            for starts in [&mut narrow] {
-                starts.push(0);
-                starts.sort_unstable();
-                starts.dedup();
-            }
+            narrow.push(0);
+            narrow.sort_unstable();
+            narrow.dedup();
             wide.push(0);
             wide.sort_unstable();
             wide.dedup();

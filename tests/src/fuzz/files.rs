@@ -4,7 +4,12 @@ use std::net::IpAddr;
 
 use sakshi::{
     attribute::inventory::{Inventory, PROBLEMS_MAX},
-    locate::{Atlas, encode, format},
+    locate::{
+        Atlas,
+        build::Builder,
+        encode, format,
+        published::{self, Said},
+    },
     time::Timestamp,
 };
 use sakshi_rules::{RuleSet, TomlError, cases, problem};
@@ -99,6 +104,33 @@ pub(super) fn rule_cases(data: &[u8]) {
             }
         }
         Err(error) => check_rule_error(&error),
+    }
+}
+
+/// Most entries of a published file, so that a few bytes that stand for many end soon.
+const ENTRIES: usize = 5_000;
+
+/// A file as others publish it: what it says can be put into tables, written and read again, and an
+/// error says something.
+pub(super) fn published(data: &[u8]) {
+    let said = Said {
+        published: Some(Timestamp::from_micros(0)),
+        ..Said::default()
+    };
+    match published::read(data, "list_20260820.txt", &said, ENTRIES) {
+        Ok(found) => {
+            let mut builder = Builder::default();
+            let written = builder
+                .add(found.source, found.pieces)
+                .and_then(|_| builder.finish())
+                .and_then(|dataset| Ok((encode::encode(&dataset, format::PLAIN)?, dataset)));
+            // Too many services or regions are refused with words.
+            let Ok((file, dataset)) = written else {
+                return;
+            };
+            assert_eq!(format::decode(&file).ok(), Some(dataset));
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
     }
 }
 

@@ -52,10 +52,11 @@ fn countries(provider: &str) -> BTreeMap<String, CountryCode> {
         }
     }
     if provider == "aws" {
-        for row in csv::Reader::from_reader(BORDER_GROUPS.as_bytes()).deserialize::<GroupRow>() {
-            if let Ok(row) = row {
-                found.insert(row.border_group, country(&row.country));
-            }
+        for row in csv::Reader::from_reader(BORDER_GROUPS.as_bytes())
+            .deserialize::<GroupRow>()
+            .flatten()
+        {
+            found.insert(row.border_group, country(&row.country));
         }
     }
     found
@@ -140,7 +141,7 @@ struct OracleEntry {
 /// Lines of one provider, with the regions that no table has.
 struct Lines {
     countries: BTreeMap<String, CountryCode>,
-    lines: Vec<Listed>,
+    listed: Vec<Listed>,
     unknown: BTreeSet<String>,
     max: usize,
 }
@@ -149,7 +150,7 @@ impl Lines {
     fn of(provider: &str, max: usize) -> Self {
         Self {
             countries: countries(provider),
-            lines: Vec::new(),
+            listed: Vec::new(),
             unknown: BTreeSet::new(),
             max,
         }
@@ -162,10 +163,10 @@ impl Lines {
         group: &str,
         service: &str,
     ) -> Result<(), PublishedError> {
-        if self.lines.len() >= self.max {
+        if self.listed.len() >= self.max {
             return Err(PublishedError::TooMany(self.max));
         }
-        let at = format!("entry {}", self.lines.len() + 1);
+        let at = format!("entry {}", self.listed.len() + 1);
         let prefix =
             Prefix::parse(prefix).ok_or_else(|| entry(at, "a prefix in CIDR notation", prefix))?;
         let everywhere = ["GLOBAL", "global"].contains(&group);
@@ -177,7 +178,7 @@ impl Lines {
                 UNKNOWN_COUNTRY
             })
         };
-        self.lines.push(Listed {
+        self.listed.push(Listed {
             prefix,
             location: Location {
                 region: region.to_owned(),
@@ -194,7 +195,7 @@ impl Lines {
             pieces: vec![Piece::Regions {
                 key: key.to_owned(),
                 name: name.to_owned(),
-                lines: self.lines,
+                lines: self.listed,
             }],
             ..Draft::default()
         };
@@ -216,9 +217,9 @@ pub(super) fn read(value: Value, file: &str, max: usize) -> Result<Draft, Publis
     } else if value.get("prefixes").is_some() {
         gcp(serde_json::from_value(value)?, max)
     } else if value.get("values").is_some() {
-        azure(serde_json::from_value(value)?, file, max)
+        azure(&serde_json::from_value(value)?, file, max)
     } else {
-        oracle(serde_json::from_value(value)?, max)
+        oracle(&serde_json::from_value(value)?, max)
     }
 }
 
@@ -273,7 +274,7 @@ fn gcp(list: Gcp, max: usize) -> Result<Draft, PublishedError> {
     })
 }
 
-fn azure(list: Azure, file: &str, max: usize) -> Result<Draft, PublishedError> {
+fn azure(list: &Azure, file: &str, max: usize) -> Result<Draft, PublishedError> {
     let mut lines = Lines::of("azure", max);
     for tag in &list.values {
         let region = tag.name.strip_prefix(AZURE_REGION_TAG);
@@ -300,7 +301,7 @@ fn azure(list: Azure, file: &str, max: usize) -> Result<Draft, PublishedError> {
     })
 }
 
-fn oracle(list: Oracle, max: usize) -> Result<Draft, PublishedError> {
+fn oracle(list: &Oracle, max: usize) -> Result<Draft, PublishedError> {
     let mut lines = Lines::of("oracle", max);
     for region in &list.regions {
         for line in &region.cidrs {

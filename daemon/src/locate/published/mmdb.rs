@@ -69,6 +69,7 @@ impl Record {
             Number::Text(text) => text.trim_start_matches("AS").parse().ok()?,
         };
         Some(System {
+            source: 0,
             number,
             country: NO_COUNTRY,
             name: self

@@ -86,7 +86,7 @@ fn span(number: usize, first: &str, last: &str) -> Result<Span, PublishedError> 
     })
 }
 
-/// When the comment of an IPFire file says that it was generated
+/// When the comment of an `IPFire` file says that it was generated
 /// (`# Generated: Thu, 25 Jun 2026 04:33:59 GMT`).
 fn generated(text: &str) -> Option<String> {
     let line = text
@@ -142,7 +142,13 @@ fn ipfire(lines: &[Line<'_>], text: &str) -> Result<Draft, PublishedError> {
         };
         countries.push((span, country));
     }
-    Ok(ipfire_draft(text, vec![Piece::Countries(countries)]))
+    let only_ipv6 = countries.iter().all(|(span, _)| span.last >> 32 != 0xffff);
+    let mut draft = ipfire_draft(text, vec![Piece::Countries(countries)]);
+    if only_ipv6 {
+        // The two families are two files: one does not take the other's place.
+        draft.name.push_str("-ipv6");
+    }
+    Ok(draft)
 }
 
 /// Blocks of `key: value` lines, as `location export` writes them. Each begins with `net:` or
@@ -217,6 +223,7 @@ impl Dump {
             .map(|&(prefix, _, number, _)| {
                 let name = self.names.get(&number).cloned().unwrap_or_default();
                 let system = System {
+                    source: 0,
                     number,
                     country: NO_COUNTRY,
                     name,
@@ -276,6 +283,7 @@ fn systems(lines: &[Line<'_>], comma: char, stem: &str) -> Result<Draft, Publish
             continue;
         }
         let system = System {
+            source: 0,
             number: asn,
             country,
             name: name.replace("\"\"", "\""),
