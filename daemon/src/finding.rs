@@ -544,8 +544,15 @@ fn rules_input(
 /// Whether a protocol leaves its payload readable; unknown protocols are not guessed.
 const fn cleartext(protocol: AppProtocol) -> Option<bool> {
     match protocol {
-        AppProtocol::Http | AppProtocol::Dns => Some(true),
-        AppProtocol::Tls | AppProtocol::Quic => Some(false),
+        AppProtocol::Http
+        | AppProtocol::Dns
+        | AppProtocol::Smtp
+        | AppProtocol::Imap
+        | AppProtocol::Pop3
+        | AppProtocol::Ftp
+        | AppProtocol::Xmpp
+        | AppProtocol::Mqtt => Some(true),
+        AppProtocol::Tls | AppProtocol::Dtls | AppProtocol::Quic => Some(false),
         AppProtocol::Unknown => None,
     }
 }

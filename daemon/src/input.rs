@@ -24,7 +24,7 @@ pub use gap::{Gap, GapCause};
 pub use probe::{ProbeFlow, ProbeMark, ProbeOrder, ProbeSent};
 pub use surroundings::{
     Interface, InterfaceAddress, InterfaceChange, InterfaceCount, InterfaceCounters,
-    InterfaceHappening, InterfaceKind, Suspension,
+    InterfaceHappening, InterfaceKind, ReadLate, Suspension,
 };
 
 /// How the first byte of a packet is to be read (numbers of the tcpdump.org link-type registry,
@@ -387,6 +387,8 @@ pub enum Event {
     Counters(InterfaceCounters),
     /// The handset slept.
     Suspension(Suspension),
+    /// What follows was read late, or no longer.
+    ReadLate(ReadLate),
     /// Which flows are our own probe's.
     ProbeOrder(ProbeOrder),
     /// Our own probe sent.

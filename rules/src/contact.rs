@@ -77,8 +77,22 @@ pub enum AppProtocol {
     Http,
     /// TLS.
     Tls,
+    /// TLS over datagrams.
+    Dtls,
     /// QUIC.
     Quic,
+    /// SMTP in clear; what follows a STARTTLS is TLS.
+    Smtp,
+    /// IMAP in clear, likewise.
+    Imap,
+    /// POP3 in clear, likewise.
+    Pop3,
+    /// FTP in clear, likewise.
+    Ftp,
+    /// XMPP in clear, likewise.
+    Xmpp,
+    /// MQTT in clear.
+    Mqtt,
     /// Not recognised, or no payload.
     Unknown,
 }
@@ -91,12 +105,28 @@ pub enum NameSource {
     Tls,
     /// SNI of a QUIC Initial of this flow.
     Quic,
+    /// SNI of a hello of this flow under which another, encrypted hello was offered (ECH): the name
+    /// that covers it, not the one meant.
+    EchOuter,
     /// HTTP Host of this flow.
     Http,
+    /// The domain that an XMPP stream of this flow is to.
+    Xmpp,
     /// Asked in this flow (a question to a resolver, not the endpoint's own name).
     Dns,
+    /// Asked in this flow on the local link, by multicast DNS.
+    Mdns,
+    /// Asked in this flow on the local link, by LLMNR.
+    Llmnr,
     /// Learnt from an answer elsewhere.
     Resolved,
+}
+
+impl NameSource {
+    /// Whether it is what was asked for: a question, not the endpoint's own name.
+    pub const fn is_question(self) -> bool {
+        matches!(self, Self::Dns | Self::Mdns | Self::Llmnr)
+    }
 }
 
 /// A name with its source.

@@ -47,12 +47,29 @@ words! {
         "unknown" => Unknown,
     }
     Proto { "tcp" => Tcp, "udp" => Udp, "icmp" => Icmp, "other" => Other }
-    AppProtocol { "dns" => Dns, "http" => Http, "tls" => Tls, "quic" => Quic, "unknown" => Unknown }
+    AppProtocol {
+        "dns" => Dns,
+        "http" => Http,
+        "tls" => Tls,
+        "dtls" => Dtls,
+        "quic" => Quic,
+        "smtp" => Smtp,
+        "imap" => Imap,
+        "pop3" => Pop3,
+        "ftp" => Ftp,
+        "xmpp" => Xmpp,
+        "mqtt" => Mqtt,
+        "unknown" => Unknown,
+    }
     NameSource {
         "tls" => Tls,
         "quic" => Quic,
+        "ech_outer" => EchOuter,
         "http" => Http,
+        "xmpp" => Xmpp,
         "dns" => Dns,
+        "mdns" => Mdns,
+        "llmnr" => Llmnr,
         "resolved" => Resolved,
     }
     Grade {

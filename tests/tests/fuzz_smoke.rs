@@ -72,9 +72,18 @@ targets! {
     capture_file: EXECUTIONS;
     dns: EXECUTIONS;
     dns_tcp: EXECUTIONS;
+    service: EXECUTIONS;
+    quic: EXECUTIONS;
+    quic_frames: EXECUTIONS;
+    gquic: EXECUTIONS;
     tls: EXECUTIONS;
     http: EXECUTIONS;
     identify: EXECUTIONS;
+    server_flight: EXECUTIONS;
+    certificate: EXECUTIONS;
+    lines: EXECUTIONS;
+    xmpp: EXECUTIONS;
+    reading: EXECUTIONS;
     inventory_list: EXECUTIONS;
     inventory_xml: EXECUTIONS;
     inventory_users: EXECUTIONS;

@@ -63,7 +63,7 @@ const ASKED: [(&str, &str); 13] = [
     ("203.0.100.9", "TH aws ap-southeast-1 high"),
     ("203.0.101.9", "IN aws ap-south-1 high"),
     ("203.0.102.9", "- aws - not_locatable"),
-    ("203.0.103.9", "CN aws xx-new-9 low"),
+    ("203.0.103.9", "AU aws xx-new-9 low"),
     ("34.93.1.1", "IN gcp asia-south1 high"),
     ("34.93.7.7", "- gcp - not_locatable"),
     ("35.190.0.1", "- gcp - not_locatable"),

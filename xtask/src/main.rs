@@ -22,6 +22,7 @@ Usage: cargo xtask <command>
   test                                 everything that must pass before a change goes in
   bench capture [--rate N …]           what capturing loses and costs (root, release build)
   bench places [FOLDER]                how fast a place is found, beside maxminddb (release build)
+  bench names [--packets N …]          what reading names costs, beside tcpdump and tshark (release build)
   cross [musl] [android] [--compare]   build what runs on the phone (docs/building.md)
   cross --tests [--all]                the unit tests (all: the slow ones too) on arm64, emulated
   cross --stand-in                     build the shim with a folder that looks like an NDK

@@ -39,6 +39,10 @@ fn run_demo(options: &[&str]) -> Outcome {
 /// Builds everything for release and runs a bench. Its figures decide nothing.
 pub fn bench(options: &[&str]) -> Outcome {
     prerequisites::system_tools()?;
+    let (bench, options) = match options {
+        ["names", options @ ..] => ("bench-names", options),
+        _ => ("bench", options),
+    };
     let programs = [
         "build",
         "--release",
@@ -46,6 +50,8 @@ pub fn bench(options: &[&str]) -> Outcome {
         "sakshi",
         "-p",
         "sakshi-tests",
+        "-p",
+        "sakshi-workload",
         "--bins",
     ];
     run("cargo", &programs)?;
@@ -54,7 +60,7 @@ pub fn bench(options: &[&str]) -> Outcome {
     let bench = target
         .ok_or("the build folder has no parent")?
         .join("release")
-        .join("bench");
+        .join(bench);
     run(&bench.to_string_lossy(), options)
 }
 

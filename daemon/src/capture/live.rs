@@ -14,6 +14,7 @@ pub(crate) mod charges;
 pub(crate) mod clock_step;
 pub(crate) mod closes;
 pub(crate) mod interfaces;
+pub(crate) mod lateness;
 pub(crate) mod ledger;
 pub(crate) mod lookup;
 pub(crate) mod outbox;

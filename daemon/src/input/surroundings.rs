@@ -121,6 +121,16 @@ pub struct InterfaceCounters {
     pub interfaces: Vec<InterfaceCount>,
 }
 
+/// Inbound packets and those of apps are read late: what follows may have passed any time since
+/// `since`, though it is stamped later. Packets of the system are read before them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadLate {
+    /// When it was noticed.
+    pub at: Timestamp,
+    /// What follows passed after this; the same as `at` when the reader has caught up.
+    pub since: Timestamp,
+}
+
 /// The handset slept: the kernel ran nothing, so no process sent anything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspension {

@@ -4,6 +4,8 @@
 //! that keeps every record that parsed and says where it stopped. The authority and additional
 //! sections are not read. Why this is written by hand: `docs/decisions/0060-dns-by-hand.md`.
 
+mod service;
+
 use std::{fmt, net::IpAddr};
 
 use super::{
@@ -11,6 +13,8 @@ use super::{
     bytes::{Reader, Short},
     text,
 };
+
+pub use service::{ECH_NAMES_MAX, HINTS_MAX, Service};
 
 /// Bytes of a header (RFC 1035 section 4.1.1).
 const HEADER_BYTES: usize = 12;
@@ -31,6 +35,10 @@ pub mod record_type {
     pub const PTR: u16 = 12;
     /// An IPv6 address.
     pub const AAAA: u16 = 28;
+    /// A service binding of any protocol (RFC 9460).
+    pub const SVCB: u16 = 64;
+    /// A service binding of HTTPS.
+    pub const HTTPS: u16 = 65;
     /// A question for every type.
     pub const ANY: u16 = 255;
 }
@@ -112,9 +120,11 @@ pub enum AnswerData {
     Address(IpAddr),
     /// CNAME of class IN.
     Cname(String),
+    /// HTTPS or SVCB of class IN.
+    Service(Box<Service>),
     /// Another type or class; the type.
     Other(u16),
-    /// A, AAAA or CNAME whose data contradicts its type; the type.
+    /// A, AAAA, CNAME, HTTPS or SVCB whose data contradicts its type; the type.
     Malformed(u16),
 }
 
@@ -409,6 +419,9 @@ fn read_data(message: &[u8], kind: u16, start: usize, data: &[u8]) -> AnswerData
                 .filter(|_| reader.offset() == start + data.len())
                 .map(|name| AnswerData::Cname(name.text()))
         }
+        record_type::HTTPS | record_type::SVCB => service::read(data)
+            .ok()
+            .map(|service| AnswerData::Service(Box::new(service))),
         _ => Some(AnswerData::Other(kind)),
     };
     read.unwrap_or(AnswerData::Malformed(kind))

@@ -79,6 +79,9 @@ pub struct HttpRequest {
     pub target_is_absolute: bool,
     /// Whether the whole head was read; if not, an absent `host` says nothing.
     pub head_complete: bool,
+    /// Where the next request of the stream begins, in bytes from where this one does; none where
+    /// that is not known: a chunked body, lengths that contradict each other, an incomplete head.
+    pub next_at: Option<u64>,
 }
 
 /// Reads the request that a stream begins with.
@@ -92,15 +95,41 @@ pub fn request(stream: &[u8]) -> Probe<HttpRequest> {
         Probe::No => return Probe::No,
     };
     let head = stream.get(..HEAD_BYTES_MAX).unwrap_or(stream);
+    read(head, stream.len() >= HEAD_BYTES_MAX, method)
+}
+
+/// Reads what is there of a request whose head the capture cut off: its request line and the headers
+/// up to the last whole line. *No* where not even the request line is whole.
+pub fn cut_request(stream: &[u8]) -> Probe<HttpRequest> {
+    let Probe::Yes(method) = known_method(stream) else {
+        return Probe::No;
+    };
+    let head = stream.get(..HEAD_BYTES_MAX).unwrap_or(stream);
+    let lines = head.iter().rposition(|&byte| byte == b'\n');
+    let Some(whole) = lines.and_then(|last| head.get(..=last)) else {
+        return Probe::No;
+    };
+    match read(&[whole, b"\r\n"].concat(), true, method) {
+        Probe::Yes(request) => Probe::Yes(HttpRequest {
+            head_complete: false,
+            next_at: None,
+            ..request
+        }),
+        Probe::NotYet | Probe::No => Probe::No,
+    }
+}
+
+/// Reads a head; `is_last` says that no more of it is waited for.
+fn read(head: &[u8], is_last: bool, method: &'static str) -> Probe<HttpRequest> {
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut []);
     let mut config = httparse::ParserConfig::default();
     config.ignore_invalid_headers_in_requests(true);
-    let head_complete =
+    let head_bytes =
         match config.parse_request_with_uninit_headers(&mut request, head, &mut headers) {
-            Ok(httparse::Status::Complete(_)) => true,
-            Ok(httparse::Status::Partial) if stream.len() < HEAD_BYTES_MAX => return Probe::NotYet,
-            Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => false,
+            Ok(httparse::Status::Complete(bytes)) => Some(bytes),
+            Ok(httparse::Status::Partial) if !is_last => return Probe::NotYet,
+            Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => None,
             Err(_) => return Probe::No,
         };
     // A head without an end whose very request line has none is no request.
@@ -108,7 +137,16 @@ pub fn request(stream: &[u8]) -> Probe<HttpRequest> {
         return Probe::No;
     };
     let authority = target_authority(method, target);
-    let headers: &[httparse::Header<'_>] = if head_complete { request.headers } else { &[] };
+    let headers: &[httparse::Header<'_>] = match head_bytes {
+        Some(_) => request.headers,
+        None => &[],
+    };
+    let body = if method == "CONNECT" {
+        Some(0)
+    } else {
+        body_bytes(headers)
+    };
+    let head_complete = head_bytes.is_some();
     Probe::Yes(HttpRequest {
         method,
         host: match authority {
@@ -117,7 +155,35 @@ pub fn request(stream: &[u8]) -> Probe<HttpRequest> {
         },
         target_is_absolute: authority.is_some(),
         head_complete,
+        next_at: head_bytes
+            .and_then(|bytes| u64::try_from(bytes).ok())
+            .zip(body)
+            .and_then(|(head, body)| head.checked_add(body)),
     })
+}
+
+/// Bytes of a request's body (RFC 9112 section 6.3); none where the head does not say it.
+fn body_bytes(headers: &[httparse::Header<'_>]) -> Option<u64> {
+    let mut length = None;
+    for header in headers {
+        if header.name.eq_ignore_ascii_case("transfer-encoding") {
+            return None;
+        }
+        if header.name.eq_ignore_ascii_case("content-length") {
+            let value = std::str::from_utf8(header.value).ok()?.trim();
+            let stated: u64 = value.parse().ok()?;
+            if length.is_some_and(|known| known != stated) {
+                return None;
+            }
+            length = Some(stated);
+        }
+    }
+    Some(length.unwrap_or(0))
+}
+
+/// Whether the bytes begin with a method and a space.
+pub fn begins(bytes: &[u8]) -> bool {
+    matches!(known_method(bytes), Probe::Yes(_))
 }
 
 /// Whether the bytes begin with the status line of an HTTP/1 response.

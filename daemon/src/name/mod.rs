@@ -1,21 +1,27 @@
 //! Names: functions from payload bytes to the names in them.
 //!
-//! In: the payload of one packet (later: of one stream), never a socket or a file. Out: a
-//! [`Probe`] that says *yes* with what was read, *not yet* or *no*, and [`identify`], which asks
-//! the probes in a cheap order. [`resolved`] remembers which names answers gave to addresses.
+//! In: payloads of packets, never a socket or a file. Out: of each parser a [`Probe`] that says *yes*
+//! with what was read, *not yet* or *no*. [`Reading`] holds what is still to be read of a flow: it
+//! joins the segments of a [`stream`] and asks the parsers. [`resolved`] remembers which names answers
+//! gave to addresses.
 //!
 //! Every parser here is total: any bytes give a value, never a panic; every length and loop has a
-//! named bound. What is not read here yet: streams of several segments, QUIC, DTLS, HTTP/2.
+//! named bound.
 
 mod bytes;
+pub mod certificate;
 pub mod dns;
 pub mod http;
-mod identify;
+pub mod lines;
+pub mod quic;
+pub mod reading;
 pub mod resolved;
+pub mod stream;
 mod text;
 pub mod tls;
+pub mod xmpp;
 
-pub use identify::{Content, Identified, Outcome, identify};
+pub use reading::{Heard, Numbers, Reading, Shown, heard_alone};
 pub use text::NAME_BYTES_MAX;
 
 /// What a probe says of the bytes it was shown.

@@ -3,7 +3,11 @@
 //! In: DNS responses with their time and who asked. Out: the names an address may have at a
 //! moment. An address that two names share has two candidates, and none of them is certain: a
 //! phone's resolver answers from its cache without a packet, so that somebody else's name may be
-//! the one meant.
+//! the one meant. An address that is only hinted at (RFC 9460 section 7.3) makes a candidate too: a
+//! client need not use it.
+//!
+//! It also remembers under which names encrypted hellos were offered (ECH), for a hello with the
+//! extension says nothing of that by itself.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,6 +22,9 @@ use crate::time::Timestamp;
 pub const ADDRESSES_MAX: usize = 8192;
 /// Names remembered of an address; beyond that, the oldest is evicted, and counted.
 pub const NAMES_PER_ADDRESS_MAX: usize = 16;
+/// Names remembered under which encrypted hellos were offered; beyond that, the one learnt longest
+/// ago is evicted, and counted.
+pub const COVERING_NAMES_MAX: usize = 1024;
 /// Aliases followed from a question to its addresses.
 pub const CHAIN_MAX: usize = 16;
 /// Longest name that is learnt, in bytes of its text. A name escaped to more than this is no
@@ -42,6 +49,8 @@ pub struct ResolvedName {
     pub expires: Timestamp,
     /// UID that asked, where known.
     pub asked_by: Option<u32>,
+    /// Whether the address was only hinted at.
+    pub hint: bool,
 }
 
 impl ResolvedName {
@@ -57,7 +66,7 @@ pub enum Resolution<'a> {
     None,
     /// All answers that are still believed agree on one name.
     One(&'a ResolvedName),
-    /// Several names, of which none is certain: those asked for by the same UID first, then the
+    /// Several names, of which none is certain, or one that is only hinted at: those asked for by the same UID first, then the
     /// latest first.
     Candidates(Vec<&'a ResolvedName>),
 }
@@ -80,6 +89,8 @@ pub struct ResolvedNames {
     order: BTreeMap<u64, IpAddr>,
     touches: u64,
     evicted: u64,
+    /// Names that cover encrypted hellos, with when that stops being believed; oldest first.
+    covering: Vec<(Box<str>, Timestamp)>,
 }
 
 impl ResolvedNames {
@@ -100,6 +111,9 @@ impl ResolvedNames {
             return;
         };
         let succeeded = message.response && message.opcode == 0 && message.rcode == 0;
+        if succeeded && asks_for_service(question) {
+            self.learn_service(message, question, at, asked_by);
+        }
         if !succeeded || !asks_for_addresses(question) || question.name.len() > NAME_TEXT_MAX {
             return;
         }
@@ -112,9 +126,67 @@ impl ResolvedNames {
                     at,
                     expires: expiry(at, ttl),
                     asked_by,
+                    hint: false,
                 },
             );
         });
+    }
+
+    /// Learns what service bindings say: which names cover encrypted hellos, and which addresses the
+    /// name asked for may have. Of SVCB the hints are not learnt: what is asked there has the service
+    /// in its name (`_dns.resolver.arpa`) and is no host's.
+    fn learn_service(
+        &mut self,
+        message: &DnsMessage,
+        question: &Question,
+        at: Timestamp,
+        asked_by: Option<u32>,
+    ) {
+        let of_host = question.qtype == record_type::HTTPS && question.name.len() <= NAME_TEXT_MAX;
+        let name: Arc<str> = question.name.as_str().into();
+        for answer in &message.answers {
+            let AnswerData::Service(service) = &answer.data else {
+                continue;
+            };
+            let expires = expiry(at, believed_ttl(answer.ttl));
+            for covering in &service.ech_names {
+                self.learn_covering(covering, at, expires);
+            }
+            for &addr in service.hints.iter().filter(|_| of_host) {
+                let known = self.names(addr, at).any(|known| known.name == name);
+                if !known {
+                    let hinted = ResolvedName {
+                        name: Arc::clone(&name),
+                        at,
+                        expires,
+                        asked_by,
+                        hint: true,
+                    };
+                    self.insert(addr, hinted);
+                }
+            }
+        }
+    }
+
+    fn learn_covering(&mut self, name: &str, at: Timestamp, expires: Timestamp) {
+        if name.len() > NAME_TEXT_MAX {
+            return;
+        }
+        self.covering
+            .retain(|(known, until)| **known != *name && at < *until);
+        if self.covering.len() == COVERING_NAMES_MAX {
+            self.covering.remove(0);
+            self.evicted += 1;
+        }
+        self.covering.push((name.into(), expires));
+    }
+
+    /// Whether an answer that is believed at a moment offered encrypted hellos under this name. A
+    /// hello that says it and has the extension may hide another name.
+    pub fn covers(&self, name: &str, at: Timestamp) -> bool {
+        self.covering
+            .iter()
+            .any(|(known, until)| **known == *name && at < *until)
     }
 
     /// The names that are believed at a moment, the latest learnt first. A name appears once for
@@ -140,7 +212,7 @@ impl ResolvedNames {
         }
         match candidates.as_slice() {
             [] => Resolution::None,
-            [one] => Resolution::One(one),
+            [one] if !one.hint => Resolution::One(one),
             _ => Resolution::Candidates(candidates),
         }
     }
@@ -200,6 +272,10 @@ fn asks_for_addresses(question: &Question) -> bool {
     )
 }
 
+fn asks_for_service(question: &Question) -> bool {
+    matches!(question.qtype, record_type::HTTPS | record_type::SVCB)
+}
+
 /// Follows aliases from a name and hands over each address with the shortest TTL on its way.
 fn for_each_address(name: &str, answers: &[Answer], mut each: impl FnMut(IpAddr, u32)) {
     let mut owner = name;
@@ -211,7 +287,7 @@ fn for_each_address(name: &str, answers: &[Answer], mut each: impl FnMut(IpAddr,
             match &answer.data {
                 AnswerData::Address(addr) => each(*addr, ttl),
                 AnswerData::Cname(target) => alias = alias.or(Some((target, ttl))),
-                AnswerData::Other(_) | AnswerData::Malformed(_) => {}
+                AnswerData::Service(_) | AnswerData::Other(_) | AnswerData::Malformed(_) => {}
             }
         }
         let Some((target, ttl)) = alias else {

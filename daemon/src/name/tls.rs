@@ -4,11 +4,15 @@
 //! [`ClientHello`], told by content and not by port. Why this is written by hand:
 //! `docs/decisions/0061-client-hello-by-hand.md`.
 
+mod server;
+
 use super::{
     Probe,
     bytes::{Reader, Short},
     text,
 };
+
+pub use server::{Certificate, ServerHello, server_flight};
 
 /// Bytes of a record header (RFC 8446 section 5.1).
 const RECORD_HEADER_BYTES: usize = 5;
@@ -71,6 +75,15 @@ pub fn is_tls_record(bytes: &[u8]) -> bool {
     matches!(content, 20..=24) && minor <= VERSION_MINOR_MAX && len <= ENCRYPTED_BYTES_MAX
 }
 
+/// Whether the bytes begin a `ClientHello`: its record header, its message header and its version.
+pub fn begins_hello(bytes: &[u8]) -> bool {
+    const BYTES: usize = RECORD_HEADER_BYTES + HANDSHAKE_HEADER_BYTES + 1;
+    bytes.len() >= BYTES
+        && matches!(handshake_record(bytes), Probe::Yes(record)
+            if record.fragment.len() > HANDSHAKE_HEADER_BYTES
+                && matches!(message_len(record.fragment), Probe::Yes(_)))
+}
+
 /// Reads the `ClientHello` that a stream begins with, over as many records as it takes.
 ///
 /// *Not yet* while the hello is longer than the bytes; *no* as soon as a byte can't be a hello's.
@@ -97,6 +110,36 @@ pub fn hello_message(message: &[u8]) -> Probe<ClientHello> {
         Some(body) => read_body(body).map_or(Probe::No, Probe::Yes),
         None => Probe::NotYet,
     }
+}
+
+/// Reads what is there of a hello that the capture cut off; it is marked damaged, so an absent name
+/// says nothing. *No* where the bytes are not enough to be one.
+pub fn cut_hello(stream: &[u8]) -> Probe<ClientHello> {
+    let mut message = Vec::new();
+    let mut rest = stream;
+    while let Probe::Yes(record) = handshake_record(rest) {
+        message.extend_from_slice(record.fragment);
+        rest = record.rest;
+        if !record.complete {
+            break;
+        }
+    }
+    cut_message(&message)
+}
+
+/// The same of a handshake message without a record layer.
+pub fn cut_message(message: &[u8]) -> Probe<ClientHello> {
+    let Probe::Yes(_) = message_len(message) else {
+        return Probe::No;
+    };
+    let body = message.get(HANDSHAKE_HEADER_BYTES..).unwrap_or_default();
+    // With nothing behind the suites there is no telling whether extensions would have followed.
+    read_body(body).map_or(Probe::No, |hello| {
+        Probe::Yes(ClientHello {
+            damaged: true,
+            ..hello
+        })
+    })
 }
 
 /// A record of the handshake, perhaps cut off.

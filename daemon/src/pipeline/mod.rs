@@ -5,10 +5,12 @@
 
 mod charges;
 mod kept;
+mod lateness;
 mod owners;
 mod paths;
 mod probe;
 mod process;
+mod reading;
 mod settle;
 mod sightings;
 
@@ -23,7 +25,10 @@ use sakshi_rules::{
     contact::{AppProtocol, Name},
 };
 
-use self::paths::{Paths, Way};
+use self::{
+    lateness::Lateness,
+    paths::{Paths, Way},
+};
 use crate::{
     attribute::{
         inventory::{Inventory, InventoryHistory, Version},
@@ -38,18 +43,17 @@ use crate::{
         SocketProto, Tally, Vantage,
     },
     locate::Atlas,
-    name::{Content, Outcome, dns::DnsKind, identify, resolved::ResolvedNames},
-    packet::{Transport, View, dissect},
+    name::{Heard, Reading, resolved::ResolvedNames},
+    packet::{View, dissect},
     time::{StreamClock, Timestamp},
 };
 
 pub use charges::{CHARGES_MAX, EARLY_CHARGES_MAX};
 pub use kept::{FINDING_PACKETS_MAX, FLOW_PACKETS_MAX};
+pub use reading::{WAITING_BYTES_MAX, WAITING_NANOS_MAX};
 use sightings::Sightings;
 pub use sightings::{SAME_ENDS_MAX, SIGHTING_WAIT_NANOS, SIGHTINGS_MAX};
 
-/// Outbound packets with payload in which a flow's name is looked for.
-pub const PROBE_PACKETS_MAX: u8 = 4;
 /// A flow without a name of its own is settled this long after its first outbound packet.
 pub const SETTLE_AFTER_NANOS: i64 = 5_000_000_000;
 /// Totals of changed contacts are written this often, in the time of the input.
@@ -88,7 +92,8 @@ pub struct State {
     /// Who else had its five-tuple.
     rival: Option<Rival>,
     packets_without_uid: u64,
-    probes: u8,
+    reading: Reading,
+    held: reading::Held,
     protocol: Option<AppProtocol>,
     names: Vec<Name>,
     /// Its HTTP request names another server than the one reached (RFC 9112, section 3.2.2).
@@ -144,6 +149,10 @@ pub struct Core {
     atlas: Arc<Atlas>,
     max_age_days: u32,
     resolved: ResolvedNames,
+    waiting_bytes: reading::Waiting,
+    /// What the payload at hand said; empty between packets.
+    heard: Vec<Heard>,
+    lateness: Lateness,
     app_names: process::AppNames,
     charges: charges::EarlyCharges,
     paths: Paths,
@@ -196,6 +205,9 @@ impl Core {
             atlas: setup.atlas,
             max_age_days: ages.min().unwrap_or(PLACE_AGE_DAYS_DEFAULT),
             resolved: ResolvedNames::new(),
+            waiting_bytes: reading::Waiting::default(),
+            heard: Vec::new(),
+            lateness: Lateness::default(),
             app_names: process::AppNames::default(),
             charges: charges::EarlyCharges::default(),
             paths: Paths::default(),
@@ -264,55 +276,6 @@ impl Core {
         self.note_sample(observed);
         self.close_ended(out);
         if socket.compared { Keep::Whole } else { keep }
-    }
-
-    /// Looks for names in a payload, and says how much of the packet that took. Messages to and from
-    /// a resolver are all read; of any other flow the first outbound payloads.
-    fn read_payload(&mut self, observed: Observed, packet: &Packet<'_>, view: &View<'_>) -> Keep {
-        let (sport, dport, payload, proto) = match view.transport {
-            Transport::Tcp(tcp) => (tcp.sport, tcp.dport, tcp.payload, SocketProto::Tcp),
-            Transport::Udp(udp) => (udp.sport, udp.dport, udp.payload, SocketProto::Udp),
-            _ => return Keep::Whole,
-        };
-        let remote_port = if observed.outbound { dport } else { sport };
-        let is_dns = DnsKind::of_port(remote_port).is_some();
-        let Some(flow) = self.table.get_mut(observed.flow) else {
-            return Keep::Whole;
-        };
-        let probed = flow.user.probes >= PROBE_PACKETS_MAX || !observed.outbound;
-        if payload.is_empty() || (probed && !is_dns) {
-            return Keep::Headers(view.headers_len);
-        }
-        let found = identify(payload, proto, remote_port, observed.outbound);
-        flow.user.probes = match found.outcome {
-            Outcome::NotYet => flow.user.probes.saturating_add(1),
-            Outcome::Yes | Outcome::No => PROBE_PACKETS_MAX,
-        };
-        if found.app_protocol != AppProtocol::Unknown {
-            flow.user.protocol = Some(found.app_protocol);
-        }
-        match &found.content {
-            // An answer teaches only where the handset was seen to ask in the same flow.
-            Content::Dns(DnsKind::Unicast, message)
-                if !observed.outbound && flow.out.packets > 0 =>
-            {
-                let asked_by = settle::conclude(flow).uid;
-                self.resolved.learn(message, packet.at, asked_by);
-                self.paths.learn_translators(message);
-            }
-            Content::HttpRequest(request) => flow.user.through_proxy |= request.target_is_absolute,
-            _ => {}
-        }
-        if observed.outbound {
-            found
-                .names
-                .into_iter()
-                .for_each(|name| push_name(&mut flow.user.names, name));
-            if flow.user.probes >= PROBE_PACKETS_MAX {
-                mark_ready(flow, &mut self.ready);
-            }
-        }
-        Keep::Whole
     }
 
     /// Counts the packet to the contact of its flow. A flow that is not settled yet is counted when
@@ -405,6 +368,7 @@ impl Core {
             }
             Event::Counters(counters) => out.push(Record::Counters(counters.clone())),
             Event::Suspension(slept) => out.push(Record::Suspension(slept.clone())),
+            Event::ReadLate(late) => self.lateness.note(*late),
             Event::ProbeOrder(order) => self.probe_order(order),
             Event::ProbeSent(sent) => self.probe_sent(sent),
         }
@@ -457,6 +421,7 @@ impl Core {
         self.clock.advance(at);
         self.table.tick(at);
         let now_nanos = self.clock.elapsed_nanos();
+        self.conclude_waiting(now_nanos, at);
         self.settle_waiting(now_nanos, out);
         self.judge_probes(now_nanos, out);
         if now_nanos > self.totals_due_nanos {
@@ -525,6 +490,12 @@ impl Core {
             "contacts",
             self.book.take_turned_away(),
             "flows were counted to no contact because the table was full",
+        );
+        say(
+            "streams",
+            self.waiting_bytes.take_gave_up(),
+            "streams were read no further because too much of them waited for missing bytes; names \
+             in them may be missing",
         );
         let forgotten = self.resolved.evicted();
         say(
@@ -660,12 +631,6 @@ const fn protocol(proto: SocketProto) -> u8 {
     match proto {
         SocketProto::Tcp => 6,
         SocketProto::Udp => 17,
-    }
-}
-
-fn push_name(names: &mut Vec<Name>, name: Name) {
-    if names.len() < FLOW_NAMES_MAX && !names.contains(&name) {
-        names.push(name);
     }
 }
 

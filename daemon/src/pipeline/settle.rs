@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::{
     Core, FLOW_NAMES_MAX, Flow, Settled, State, charges,
     kept::Samples,
+    lateness::{self, Lateness},
     paths::{self, Paths},
     probe::{self, Probes},
     process,
@@ -44,10 +45,15 @@ impl Core {
         self.ready = ready;
     }
 
-    /// Settles the flows that have waited long enough when this much time has passed.
+    /// Settles the flows that have waited long enough when this much time has passed. While packets
+    /// are read late, none is settled before all that came before it is read.
     pub(super) fn settle_waiting(&mut self, now_nanos: i64, out: &mut Vec<Record>) {
         while let Some((due, id)) = self.waiting.front().copied() {
-            if due > now_nanos {
+            let held = |id| {
+                let flow = self.table.get(id);
+                flow.is_some_and(|flow| self.lateness.may_hide_answer(flow))
+            };
+            if due > now_nanos || (now_nanos < i64::MAX && held(id)) {
                 break;
             }
             self.waiting.pop_front();
@@ -89,7 +95,8 @@ impl Core {
         let Some(flow) = self.table.get_mut(id) else {
             return false;
         };
-        let awaits = self.paths.awaits(&flow.user.way) || awaits_answer(flow, &self.resolved);
+        let awaits =
+            self.paths.awaits(&flow.user.way) || awaits_answer(flow, &self.resolved, self.lateness);
         if flow.user.settled.is_some() || !(may_repeat || awaits) {
             return false;
         }
@@ -147,7 +154,8 @@ impl Core {
     pub(super) fn close_ended(&mut self, out: &mut Vec<Record>) {
         let mut ended = std::mem::take(&mut self.ended);
         self.table.drain_ended(&mut ended);
-        for flow in &ended {
+        for flow in &mut ended {
+            self.conclude_ended(flow);
             self.probes.note_ended(flow);
         }
         let (_, mut desk) = self.desk();
@@ -263,7 +271,7 @@ impl<'a> Desk<'a> {
         let mut names = flow.user.names.clone();
         let own = names
             .iter()
-            .find(|name| name.source != NameSource::Dns && !flow.user.through_proxy)
+            .find(|name| !name.source.is_question() && !flow.user.through_proxy)
             .map(|name| name.name.clone());
         let mut add = |name: &str| {
             let name = Name {
@@ -275,7 +283,7 @@ impl<'a> Desk<'a> {
             }
         };
         // An answer that came before the flow may be stamped behind it: the groups are read apart.
-        let known_by = flow.start.plus_nanos(flow.start_lag_nanos);
+        let known_by = lateness::known_by(flow);
         let resolved =
             match self
                 .resolved
@@ -434,9 +442,9 @@ impl<'a> Desk<'a> {
 }
 
 /// Whether an answer that names a flow's address may have come before the flow and be read behind it.
-fn awaits_answer(flow: &Flow, resolved: &ResolvedNames) -> bool {
-    let known_by = flow.start.plus_nanos(flow.start_lag_nanos);
-    flow.end < known_by
+fn awaits_answer(flow: &Flow, resolved: &ResolvedNames, lateness: Lateness) -> bool {
+    let known_by = lateness::known_by(flow);
+    (flow.end < known_by || lateness.may_hide_answer(flow))
         && flow.user.names.is_empty()
         && resolved
             .names(flow.tuple.remote.addr, known_by)

@@ -98,7 +98,7 @@ fn with_length(bytes: &[u8]) -> Vec<u8> {
 mod tests {
     use crate::{
         input::SocketProto,
-        name::{Content, identify},
+        name::{Heard, heard_alone},
     };
 
     use super::*;
@@ -109,9 +109,10 @@ mod tests {
             (client_hello("a.b.example"), 443),
             (request("a.b.example"), 80),
         ] {
-            let found = identify(&bytes, SocketProto::Tcp, port, true);
-            let names: Vec<_> = found.names.iter().map(|name| &*name.name).collect();
-            assert_eq!(names, ["a.b.example"]);
+            let heard = heard_alone(&bytes, SocketProto::Tcp, port, true);
+            let named =
+                |heard: &Heard| matches!(heard, Heard::Name(name, _) if name == "a.b.example");
+            assert_eq!(heard.iter().filter(|heard| named(heard)).count(), 1);
         }
     }
 
@@ -122,9 +123,9 @@ mod tests {
             let name = resolvable_name(address);
             let asked = question(7, &name, address.is_ipv6());
             let bytes = answer(&asked).unwrap();
-            let found = identify(&bytes, SocketProto::Udp, 53, false);
-            let Content::Dns(_, message) = found.content else {
-                panic!("no DNS: {found:?}");
+            let heard = heard_alone(&bytes, SocketProto::Udp, 53, false);
+            let Some(Heard::Dns(_, message)) = heard.last() else {
+                panic!("no DNS: {heard:?}");
             };
             assert_eq!(message.questions[0].name, name);
             let text = format!("{:?}", message.answers);

@@ -2,7 +2,12 @@
 
 use std::{env, fs, path::PathBuf};
 
-use crate::writer::{Hello, QUERY, RESPONSE, Record, dns, dns_over_tcp, records};
+use sakshi_workload::initial::{Ids, Sealer, Version, crypto_frame};
+
+use crate::writer::{
+    Hello, QUERY, RESPONSE, Record, XMPP_HEAD, XMPP_STARTTLS, certificate, dns, dns_over_tcp,
+    records, server_messages, vector,
+};
 
 /// A file of a corpus.
 pub struct Seed {
@@ -20,10 +25,19 @@ fn seed(path: &'static str, bytes: impl Into<Vec<u8>>) -> Seed {
 
 /// Every seed.
 pub fn seeds() -> Vec<Seed> {
-    [dns_seeds(), tls_seeds(), http_seeds()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        dns_seeds(),
+        tls_seeds(),
+        http_seeds(),
+        quic_seeds(),
+        text_seeds(),
+        server_seeds(),
+        reading_seeds(),
+        quic_seeds(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn dns_seeds() -> Vec<Seed> {
@@ -70,6 +84,61 @@ fn tls_seeds() -> Vec<Seed> {
     ]
 }
 
+fn quic_seeds() -> Vec<Seed> {
+    let hello = Hello::default()
+        .sni(b"www.example.com")
+        .alpn(&["h3"])
+        .versions(&[0x0304])
+        .message();
+    let (first, second) = hello.split_at(hello.len() / 2);
+    let mut frames = Vec::new();
+    crypto_frame(&mut frames, first.len(), second);
+    frames.extend([1, 0, 0, 2, 0, 0, 1, 0, 0, 0]);
+    crypto_frame(&mut frames, 0, first);
+    let ids = Ids {
+        to: b"12345678",
+        from: b"me",
+    };
+    let mut datagrams = Vec::new();
+    for version in [Version::V1, Version::V2] {
+        let sealer = Sealer::new(version, ids.to);
+        let one = sealer.initial(ids, b"token", 0, &frames);
+        let chosen = Ids {
+            to: b"of-the-server",
+            ..ids
+        };
+        let other = sealer.initial(chosen, &[], 1, &[1; 40]);
+        datagrams.extend(vector(2, &one));
+        datagrams.extend(vector(2, &other));
+    }
+    let mut chlo = b"CHLO\x02\0\0\0PAD\0\x04\0\0\0SNI\0\x13\0\0\0----".to_vec();
+    chlo.extend(b"www.example.com");
+    let q043 = [
+        &b"\x0912345678Q043\x01123456789012\xa0\x01\x04\0"[..],
+        &chlo,
+    ]
+    .concat();
+    let q046 = [
+        &b"\xc3Q046\x5012345678\0\0\0\x01123456789012\xa0\x01\x04\0"[..],
+        &chlo,
+    ]
+    .concat();
+    vec![
+        seed("quic/two-versions", datagrams),
+        seed("quic_frames/shuffled", frames),
+        seed("gquic/q043", q043),
+        seed("gquic/q046", q046),
+        seed(
+            "service/hints",
+            *b"\0\x01\0\0\x01\0\x03\x02h3\0\x04\0\x04\xc0\0\x02\x01\0\x06\0\x10\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01",
+        ),
+        seed(
+            "service/ech",
+            *b"\0\x01\x01a\0\0\x05\0\x16\0\x14\xfe\x0d\0\x10\x01\0\x20\0\x01k\0\x04\0\x01\0\x01\0\x01n\0\0",
+        ),
+    ]
+}
+
 fn http_seeds() -> Vec<Seed> {
     vec![
         seed(
@@ -85,6 +154,74 @@ fn http_seeds() -> Vec<Seed> {
             *b"CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: [2001:db8::1]:443\r\n\r\n",
         ),
         seed("http/partial", *b"POST /upload HTTP/1.1\r\nHost: www.exa"),
+    ]
+}
+
+fn text_seeds() -> Vec<Seed> {
+    vec![
+        seed("lines/smtp", *b"EHLO phone\r\nSTARTTLS\r\n"),
+        seed("lines/imap", *b"a1 CAPABILITY\r\na2 STARTTLS\r\n"),
+        seed("lines/ftp", *b"AUTH TLS\r\n"),
+        seed(
+            "lines/mqtt",
+            *b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00",
+        ),
+        seed("xmpp/starttls", [XMPP_HEAD, XMPP_STARTTLS].concat()),
+    ]
+}
+
+fn server_seeds() -> Vec<Seed> {
+    let der = certificate(&["www.example.com", "*.example.net"], "ignored");
+    let flight = records(&server_messages(&der), 100);
+    vec![
+        seed("certificate/names", der),
+        seed("certificate/common-name", certificate(&[], "cn.example")),
+        seed("server_flight/certificate", [vec![0], flight].concat()),
+    ]
+}
+
+/// As the target `reading` takes it apart.
+fn pieces(port: u16, segments: &[(u8, u16, &[u8])]) -> Vec<u8> {
+    let mut bytes = vec![0];
+    bytes.extend(port.to_be_bytes());
+    for (flags, seq, payload) in segments {
+        bytes.push(*flags);
+        bytes.extend(seq.to_be_bytes());
+        bytes.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
+        bytes.extend(*payload);
+    }
+    bytes
+}
+
+fn reading_seeds() -> Vec<Seed> {
+    let hello = Hello::default().sni(b"www.example.com").record();
+    let (first, second) = hello.split_at(40);
+    let query = dns_over_tcp(&dns(1, QUERY, &[("www.example.com", 1)], &[]));
+    let connect = b"CONNECT far.example:443 HTTP/1.1\r\n\r\n";
+    let behind = 1_001 + u16::try_from(connect.len()).unwrap();
+    vec![
+        seed(
+            "reading/out-of-order",
+            pieces(
+                443,
+                &[(2, 1_000, b""), (4, 1_041, second), (4, 1_001, first)],
+            ),
+        ),
+        seed(
+            "reading/connect",
+            pieces(
+                8080,
+                &[(2, 1_000, b""), (4, 1_001, connect), (4, behind, &hello)],
+            ),
+        ),
+        seed(
+            "reading/dns",
+            pieces(53, &[(0, 7, &query[..9]), (0, 16, &query[9..])]),
+        ),
+        seed(
+            "reading/cut",
+            pieces(443, &[(2, 1_000, b""), (12, 1_001, &hello)]),
+        ),
     ]
 }
 

@@ -7,7 +7,7 @@ use sakshi::name::{
     Probe,
     dns::{
         ANSWERS_MAX, Answer, AnswerData, DnsError, DnsKind, Flaw, QUESTIONS_MAX, Question, Section,
-        looks_like_dns, message, tcp_message,
+        Service, looks_like_dns, message, tcp_message,
     },
 };
 
@@ -39,7 +39,7 @@ fn reads_back_questions_aliases_and_addresses() {
             Record::cname("www.example.com", 30, "Edge.cdn.example"),
             Record::a("edge.cdn.example", 20, [192, 0, 2, 7]),
             Record::aaaa("edge.cdn.example", 10, [0x20; 16]),
-            Record::raw("edge.cdn.example", 65, 5, vec![0, 1, 0]),
+            Record::raw("edge.cdn.example", 16, 5, vec![0, 1, 0]),
         ],
     );
     let read = message(&bytes).unwrap();
@@ -76,7 +76,7 @@ fn reads_back_questions_aliases_and_addresses() {
                 10,
                 AnswerData::Address(Ipv6Addr::from([0x20; 16]).into())
             ),
-            answer(edge, 5, AnswerData::Other(65)),
+            answer(edge, 5, AnswerData::Other(16)),
         ]
     );
 }
@@ -264,4 +264,101 @@ proptest! {
             prop_assert_eq!(tcp_message(&stream[..end]), Probe::NotYet);
         }
     }
+}
+
+/// The data of a service binding with these parameters.
+fn service(priority: u16, target: &[u8], parameters: &[(u16, &[u8])]) -> Vec<u8> {
+    let mut data = priority.to_be_bytes().to_vec();
+    data.extend(target);
+    for (key, value) in parameters {
+        data.extend(key.to_be_bytes());
+        data.extend(u16::try_from(value.len()).unwrap().to_be_bytes());
+        data.extend(*value);
+    }
+    data
+}
+
+/// A configuration of encrypted hellos under a name, in a list.
+pub fn ech_list(name: &str) -> Vec<u8> {
+    let mut contents = vec![9, 0, 32];
+    contents.extend(vector(2, &[5; 32]));
+    contents.extend(vector(2, &[0, 1, 0, 1]));
+    contents.push(0);
+    contents.extend(vector(1, name.as_bytes()));
+    contents.extend([0, 0]);
+    let other = [&[0xfe, 0x0c][..], &vector(2, b"older")].concat();
+    let known = [&[0xfe, 0x0d][..], &vector(2, &contents)].concat();
+    vector(2, &[other, known].concat())
+}
+
+fn read_service(data: Vec<u8>) -> AnswerData {
+    let record = Record::raw("www.example.com", 65, 60, data);
+    let read = message(&dns(1, RESPONSE, &[("www.example.com", 65)], &[record])).unwrap();
+    assert_eq!(read.stopped, None);
+    read.answers.into_iter().next().unwrap().data
+}
+
+#[test]
+fn service_bindings_say_what_they_offer() {
+    let data = service(
+        1,
+        b"\x03svc\x07Example\0",
+        &[
+            (1, b"\x02h3"),
+            (4, &[192, 0, 2, 7, 192, 0, 2, 8]),
+            (5, &ech_list("Covers.example.")),
+            (6, &[0x20; 16]),
+            (400, b"anything"),
+        ],
+    );
+    let expected = Service {
+        priority: 1,
+        target: "svc.example".into(),
+        ech: true,
+        ech_names: vec!["covers.example".into()],
+        hints: vec![
+            Ipv4Addr::new(192, 0, 2, 7).into(),
+            Ipv4Addr::new(192, 0, 2, 8).into(),
+            Ipv6Addr::from([0x20; 16]).into(),
+        ],
+        damaged: false,
+    };
+    assert_eq!(read_service(data), AnswerData::Service(Box::new(expected)));
+    let alias = service(0, b"\x01a\0", &[(4, &[1, 2, 3, 4])]);
+    let expected = Service {
+        target: "a".into(),
+        ..Service::default()
+    };
+    assert_eq!(read_service(alias), AnswerData::Service(Box::new(expected)));
+}
+
+#[test]
+fn service_bindings_that_contradict_themselves_say_nothing() {
+    for data in [
+        vec![],
+        b"\0\x01".to_vec(),
+        // A compressed target, keys out of order or twice, half an address, no address.
+        service(1, b"\xc0\x0c", &[]),
+        service(1, b"\0", &[(6, &[0x20; 16]), (4, &[1, 2, 3, 4])]),
+        service(1, b"\0", &[(4, &[1, 2, 3, 4]), (4, &[1, 2, 3, 4])]),
+        service(1, b"\0", &[(4, &[1, 2, 3])]),
+        service(1, b"\0", &[(4, &[])]),
+        b"\0\x01\0\0\x04\0\x09\x01".to_vec(),
+    ] {
+        assert_eq!(
+            read_service(data.clone()),
+            AnswerData::Malformed(65),
+            "{data:?}"
+        );
+    }
+    // What it offers could not be read, but that it offers.
+    let data = service(1, b"\0", &[(5, &[0, 9, 1])]);
+    let expected = Service {
+        priority: 1,
+        target: ".".into(),
+        ech: true,
+        damaged: true,
+        ..Service::default()
+    };
+    assert_eq!(read_service(data), AnswerData::Service(Box::new(expected)));
 }

@@ -4,6 +4,8 @@
 mod corpus;
 mod dns;
 mod identify;
+mod quic;
+mod reading;
 mod resolved;
 mod robustness;
 mod tls;

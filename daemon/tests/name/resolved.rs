@@ -225,3 +225,48 @@ fn the_address_learnt_longest_ago_is_evicted_and_counted() {
     let oldest = Ipv4Addr::new(10, 0, 0, 0).into();
     assert_eq!(table.names(oldest, second(0)).count(), 0);
 }
+
+#[test]
+fn hinted_addresses_are_candidates_and_no_more() {
+    let hint = |table: &mut ResolvedNames, kind: u16, name: &'static str, at| {
+        let data = [&b"\0\x01\0\0\x04\0\x04"[..], &ADDR].concat();
+        learn(
+            table,
+            &[(name, kind)],
+            &[Record::raw(name, kind, 100, data)],
+            at,
+            APP,
+        );
+    };
+    let mut table = ResolvedNames::new();
+    hint(&mut table, 64, "_dns.resolver.example", 0);
+    assert!(table.is_empty());
+    hint(&mut table, 65, "www.example.com", 0);
+    assert_eq!(names(&table, 1), ["www.example.com"]);
+    let Resolution::Candidates(hinted) = table.endpoint_name(ip(), second(1), APP) else {
+        panic!("a candidate");
+    };
+    assert!(matches!(hinted.as_slice(), [one] if one.hint));
+    // An answer with the address itself says more, and a later hint takes nothing from it.
+    teach(&mut table, "www.example.com", 2, APP);
+    hint(&mut table, 65, "www.example.com", 3);
+    assert!(matches!(
+        table.endpoint_name(ip(), second(4), APP),
+        Resolution::One(one) if !one.hint
+    ));
+}
+
+#[test]
+fn names_that_cover_encrypted_hellos_are_remembered_while_offered() {
+    let mut table = ResolvedNames::new();
+    let list = crate::dns::ech_list("covers.example");
+    let mut data = b"\0\x01\0\0\x05".to_vec();
+    data.extend(crate::writer::vector(2, &list));
+    let record = Record::raw("hidden.example", 65, 100, data);
+    learn(&mut table, &[("hidden.example", 65)], &[record], 0, APP);
+    let until = 100 + i64::from(GRACE_SECONDS);
+    assert!(table.covers("covers.example", second(until - 1)));
+    assert!(!table.covers("covers.example", second(until)));
+    assert!(!table.covers("hidden.example", second(1)));
+    assert!(table.is_empty());
+}

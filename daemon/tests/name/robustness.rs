@@ -4,9 +4,9 @@ use proptest::prelude::*;
 use sakshi::{
     input::SocketProto::{Tcp, Udp},
     name::{
-        Content, Identified,
+        Heard,
         dns::{AnswerData, DnsMessage},
-        http, identify,
+        heard_alone, http,
         resolved::ResolvedNames,
         tls,
     },
@@ -29,23 +29,27 @@ fn texts(message: &DnsMessage) -> impl Iterator<Item = &str> {
     asked.chain(owners).chain(targets)
 }
 
-fn check(identified: &Identified) {
+fn check(heard: &Heard) {
     let printable = |text: &str| {
         let ok = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
         assert!(ok, "{text:?}");
     };
-    identified.names.iter().for_each(|n| printable(&n.name));
-    match &identified.content {
-        Content::None => {}
-        Content::Dns(_, message) => {
+    match heard {
+        Heard::Protocol(_) => {}
+        Heard::Name(name, _) => printable(name),
+        Heard::Dns(_, message) => {
             texts(message).for_each(printable);
             ResolvedNames::new().learn(message, Timestamp::from_nanos(0), None);
         }
-        Content::ClientHello(hello) => {
+        Heard::Hello(hello) => {
             hello.sni.iter().for_each(|sni| printable(sni));
             hello.alpn.iter().for_each(|alpn| printable(alpn));
         }
-        Content::HttpRequest(request) => request.host.iter().for_each(|host| printable(host)),
+        Heard::Request(request) => request.host.iter().for_each(|host| printable(host)),
+        Heard::Server(server) => {
+            let names = server.certificate.iter().flat_map(|own| &own.names);
+            names.for_each(|name| printable(name));
+        }
     }
 }
 
@@ -53,13 +57,19 @@ fn check(identified: &Identified) {
 fn probe_all(bytes: &[u8]) {
     for port in [53, 443, 5353] {
         for outbound in [true, false] {
-            check(&identify(bytes, Tcp, port, outbound));
-            check(&identify(bytes, Udp, port, outbound));
+            for proto in [Tcp, Udp] {
+                heard_alone(bytes, proto, port, outbound)
+                    .iter()
+                    .for_each(check);
+            }
         }
     }
     let _ = tls::hello_message(bytes);
     let _ = tls::is_tls_record(bytes);
     let _ = http::request(bytes);
+    let _ = http::cut_request(bytes);
+    let _ = tls::cut_hello(bytes);
+    let _ = tls::server_flight(bytes, true);
 }
 
 /// A seed with some bytes changed, cut or doubled.

@@ -198,3 +198,87 @@ pub fn records(message: &[u8], fragment: usize) -> Vec<u8> {
         .flat_map(|part| [&[22, 3, 1][..], &vector(2, part)].concat())
         .collect()
 }
+
+/// The head of an XMPP stream to `push.example`.
+pub const XMPP_HEAD: &[u8] = b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' \
+    xmlns:stream='http://etherx.jabber.org/streams' to='push.example' version='1.0'>";
+/// A client's wish for TLS.
+pub const XMPP_STARTTLS: &[u8] = b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
+
+/// An element of DER.
+fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let body = parts.concat();
+    let len = u16::try_from(body.len()).unwrap();
+    [&[tag, 0x82][..], &len.to_be_bytes(), &body].concat()
+}
+
+/// A certificate in shape, without keys: names of its subjectAltName, and its common name.
+pub fn certificate(names: &[&str], common: &str) -> Vec<u8> {
+    let name = |common: &str| {
+        let attribute = [
+            &[6, 3, 0x55, 4, 3][..],
+            &element(0x0c, &[common.as_bytes()]),
+        ];
+        element(0x30, &[&element(0x31, &[&element(0x30, &attribute)])])
+    };
+    let general: Vec<Vec<u8>> = names
+        .iter()
+        .map(|name| element(0x82, &[name.as_bytes()]))
+        .collect();
+    let general: Vec<&[u8]> = general.iter().map(Vec::as_slice).collect();
+    let extension = element(
+        0x30,
+        &[
+            &[6, 3, 0x55, 0x1d, 0x11],
+            &element(4, &[&element(0x30, &general)]),
+        ],
+    );
+    let extensions = if names.is_empty() {
+        vec![]
+    } else {
+        element(0xa3, &[&element(0x30, &[&extension])])
+    };
+    let tbs = element(
+        0x30,
+        &[
+            &element(0xa0, &[&[2, 1, 2]]),
+            &[2, 1, 7],
+            &element(0x30, &[&[6, 1, 9]]),
+            &name("issuer.example"),
+            &element(0x30, &[]),
+            &name(common),
+            &element(0x30, &[]),
+            &extensions,
+        ],
+    );
+    element(0x30, &[&tbs, &element(0x30, &[]), &[3, 1, 0]])
+}
+
+/// A handshake message.
+pub fn handshake(kind: u8, body: &[u8]) -> Vec<u8> {
+    [&[kind][..], &vector(3, body)].concat()
+}
+
+/// The body of a `ServerHello` that chose a version by its extension, where one is given.
+pub fn server_hello(suite: u16, version: Option<u16>) -> Vec<u8> {
+    let mut body = vec![3, 3];
+    body.extend([7; 32]);
+    body.push(0);
+    body.extend(suite.to_be_bytes());
+    body.push(0);
+    if let Some(version) = version {
+        let extension = [&[0, 43][..], &vector(2, &version.to_be_bytes())].concat();
+        body.extend(vector(2, &extension));
+    }
+    body
+}
+
+/// What a server of TLS 1.2 with this certificate says first.
+pub fn server_messages(der: &[u8]) -> Vec<u8> {
+    [
+        handshake(2, &server_hello(0xc02f, None)),
+        handshake(11, &vector(3, &vector(3, der))),
+        handshake(14, &[]),
+    ]
+    .concat()
+}

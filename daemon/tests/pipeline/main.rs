@@ -2,6 +2,7 @@
 
 mod charges;
 mod closes;
+mod lateness;
 mod owners;
 mod paths;
 mod replay;

@@ -222,7 +222,7 @@ fn a_socket_that_is_given_away_stays_one_flow() {
 #[test]
 fn data_of_a_closed_socket_has_its_owner() {
     let mut witness = Witness::new(core(PACKAGES));
-    let fact = sighted(0, 40_000, SINGAPORE, APP, 1, 1 << 32);
+    let fact = sighted(0, 40_000, SINGAPORE, APP, 1, 2 << 32);
     witness.hear(&Event::OwnerFact(fact));
     witness.see(&tcp(1, None, 40_000, SINGAPORE, Kind::Ack, b"orphaned"));
     witness.finish();

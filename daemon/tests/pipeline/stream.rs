@@ -76,10 +76,14 @@ pub fn tcp(millis: i64, uid: Option<u32>, port: u16, to: &str, kind: Kind, paylo
     let to: SocketAddr = to.parse().unwrap();
     let inbound = kind == Kind::SynAck;
     let (v4, other) = (addr(HANDSET), addr(&to.ip().to_string()));
+    let seq = match kind {
+        Kind::Syn | Kind::SynAck => 1,
+        Kind::Ack | Kind::Fin => 2,
+    };
     let builder = if inbound {
-        PacketBuilder::ipv4(other, v4, 64).tcp(to.port(), port, 1, 65_535)
+        PacketBuilder::ipv4(other, v4, 64).tcp(to.port(), port, seq, 65_535)
     } else {
-        PacketBuilder::ipv4(v4, other, 64).tcp(port, to.port(), 1, 65_535)
+        PacketBuilder::ipv4(v4, other, 64).tcp(port, to.port(), seq, 65_535)
     };
     let builder = match kind {
         Kind::Syn => builder.syn(),

@@ -20,7 +20,14 @@ pub(super) fn app_protocol(endpoint: &Endpoint, wanted: &BTreeSet<AppProtocol>) 
         AppProtocol::Dns => "it speaks DNS".into(),
         AppProtocol::Http => "it speaks HTTP".into(),
         AppProtocol::Tls => "it speaks TLS".into(),
+        AppProtocol::Dtls => "it speaks DTLS".into(),
         AppProtocol::Quic => "it speaks QUIC".into(),
+        AppProtocol::Smtp => "it speaks SMTP".into(),
+        AppProtocol::Imap => "it speaks IMAP".into(),
+        AppProtocol::Pop3 => "it speaks POP3".into(),
+        AppProtocol::Ftp => "it speaks FTP".into(),
+        AppProtocol::Xmpp => "it speaks XMPP".into(),
+        AppProtocol::Mqtt => "it speaks MQTT".into(),
         AppProtocol::Unknown => "its protocol is not recognised".into(),
     })
 }
@@ -42,7 +49,7 @@ pub(super) fn name(
 ) -> Answer {
     let counts = |source: NameSource| match sources {
         Some(sources) => sources.contains(&source),
-        None => source != NameSource::Dns,
+        None => !source.is_question(),
     };
     let mut names: BTreeSet<&str> = endpoint
         .names

@@ -3,14 +3,18 @@
 use sakshi::{
     input::SocketProto,
     name::{
-        self, NAME_BYTES_MAX, Probe,
-        dns::{ANSWERS_MAX, AnswerData, DnsMessage, QUESTIONS_MAX},
+        self, Heard, NAME_BYTES_MAX, Numbers, Probe, Reading, Shown,
+        certificate::CERTIFICATE_NAMES_MAX,
+        dns::{ANSWERS_MAX, AnswerData, DnsMessage, ECH_NAMES_MAX, HINTS_MAX, QUESTIONS_MAX},
         http::HttpRequest,
+        quic::{CONNECTIONS_MAX, CRYPTO_BYTES_MAX, CRYPTO_PIECES_MAX, Initials, Outcome, google},
         resolved::{ADDRESSES_MAX, ResolvedNames},
-        tls::{ClientHello, OFFERS_MAX},
+        stream::WINDOW_BYTES,
+        tls::{ClientHello, OFFERS_MAX, ServerHello},
     },
     time::Timestamp,
 };
+use sakshi_workload::initial::{Ids, Sealer, Version};
 
 /// Longest text of a name: each byte escaped as `\DDD`.
 const NAME_TEXT_MAX: usize = 4 * NAME_BYTES_MAX;
@@ -35,13 +39,20 @@ fn check_dns(message: &DnsMessage) {
     }
     for answer in &message.answers {
         check_name(&answer.name);
-        if let AnswerData::Cname(name) = &answer.data {
-            check_name(name);
+        match &answer.data {
+            AnswerData::Cname(name) => check_name(name),
+            AnswerData::Service(service) => {
+                check_name(&service.target);
+                service.ech_names.iter().for_each(|name| check_name(name));
+                assert!(service.ech_names.len() <= ECH_NAMES_MAX);
+                assert!(service.hints.len() <= HINTS_MAX);
+            }
+            _ => {}
         }
     }
     let mut resolved = ResolvedNames::new();
     resolved.learn(message, Timestamp::from_micros(0), Some(10_050));
-    assert!(resolved.len() <= ADDRESSES_MAX.min(message.answers.len()));
+    assert!(resolved.len() <= ADDRESSES_MAX.min(message.answers.len() * (HINTS_MAX + 1)));
 }
 
 /// The message of a UDP datagram.
@@ -50,6 +61,24 @@ pub(super) fn dns(data: &[u8]) {
         Ok(message) => check_dns(&message),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
+}
+
+/// An answer with a service binding, of which the bytes are the data.
+pub(super) fn service(data: &[u8]) {
+    let Ok(len) = u16::try_from(data.len()) else {
+        return;
+    };
+    let mut message = b"\0\x01\x81\x80\0\x01\0\x01\0\0\0\0\x01a\0\0\x41\0\x01".to_vec();
+    message.extend(b"\xc0\x0c\0\x41\0\x01\0\0\0\x3c");
+    message.extend(len.to_be_bytes());
+    message.extend(data);
+    let read = name::dns::message(&message).expect("an answer around any data");
+    check_dns(&read);
+    assert_eq!(read.stopped, None);
+    assert!(matches!(
+        read.answers.first().map(|answer| &answer.data),
+        Some(AnswerData::Service(_) | AnswerData::Malformed(_))
+    ));
 }
 
 /// The beginning of a TCP stream of messages.
@@ -84,6 +113,56 @@ pub(super) fn tls(data: &[u8]) {
     }
 }
 
+/// Datagrams of one flow, each with two bytes of length before it. The bytes of an Initial cannot be
+/// guessed, so that those of a seed lead behind the decryption, and the rest around it.
+pub(super) fn quic(data: &[u8]) {
+    let (mut one, mut other) = (Initials::default(), Initials::default());
+    let mut rest = data;
+    while let Some((&[high, low], behind)) = rest.split_first_chunk::<2>() {
+        let len = usize::from(u16::from_be_bytes([high, low])).min(behind.len());
+        let (datagram, behind) = behind.split_at(len);
+        rest = behind;
+        let read = one.datagram(datagram);
+        assert_eq!(read, other.datagram(datagram));
+        for hello in &read.hellos {
+            check_hello(&hello.hello);
+        }
+        if read.outcome == Outcome::Ignored {
+            assert!(read.hellos.is_empty());
+        }
+        let piece_bytes = CRYPTO_PIECES_MAX * 64;
+        assert!(one.bytes_held() <= CONNECTIONS_MAX * (4 * CRYPTO_BYTES_MAX + piece_bytes));
+    }
+    one.give_up();
+    assert_eq!(one.bytes_held(), 0);
+}
+
+/// The frames of an Initial, sealed as a client would: what is behind the decryption.
+pub(super) fn quic_frames(data: &[u8]) {
+    let id = b"fuzzing!";
+    let sealer = Sealer::new(Version::V1, id);
+    let ids = Ids { to: id, from: b"" };
+    let mut flow = Initials::default();
+    for (number, frames) in (0..).zip(data.chunks(1200)) {
+        let mut frames = frames.to_vec();
+        frames.resize(frames.len().max(4), 0);
+        let read = flow.datagram(&sealer.initial(ids, &[], number, &frames));
+        for hello in &read.hellos {
+            check_hello(&hello.hello);
+        }
+    }
+}
+
+/// A datagram of Google's own version.
+pub(super) fn gquic(data: &[u8]) {
+    if let Probe::Yes(hello) = google::hello(data) {
+        assert!(google::version(data).is_some());
+        if let Some(name) = &hello.sni {
+            check_name(name);
+        }
+    }
+}
+
 fn check_request(request: &HttpRequest) {
     if let Some(host) = &request.host {
         check_name(host);
@@ -110,18 +189,126 @@ pub(super) fn identify(data: &[u8]) {
         SocketProto::Tcp
     };
     let outbound = flags & 2 == 0;
-    let found = name::identify(payload, proto, u16::from_be_bytes([high, low]), outbound);
-    assert!(found.names.len() <= QUESTIONS_MAX);
-    for name in &found.names {
-        check_name(&name.name);
+    let heard = name::heard_alone(payload, proto, u16::from_be_bytes([high, low]), outbound);
+    heard.iter().for_each(check_heard);
+}
+
+fn check_heard(heard: &Heard) {
+    match heard {
+        Heard::Protocol(_) => {}
+        Heard::Name(name, _) => check_name(name),
+        Heard::Dns(_, message) => check_dns(message),
+        Heard::Hello(hello) => check_hello(hello),
+        Heard::Request(request) => check_request(request),
+        Heard::Server(server) => check_server(server),
     }
-    match &found.content {
-        name::Content::None => assert!(found.names.is_empty()),
-        name::Content::Dns(_, message) => check_dns(message),
-        name::Content::ClientHello(hello) => check_hello(hello),
-        name::Content::HttpRequest(request) => check_request(request),
+}
+
+fn check_server(server: &ServerHello) {
+    if let Some(certificate) = &server.certificate {
+        assert!(certificate.names.len() <= CERTIFICATE_NAMES_MAX);
+        for name in &certificate.names {
+            check_name(name);
+        }
     }
-    if found.outcome != name::Outcome::Yes {
-        assert_eq!(found.content, name::Content::None);
+}
+
+/// What a server sends first: a flag whether more may come, and its bytes.
+pub(super) fn server_flight(data: &[u8]) {
+    if let Some((&flag, stream)) = data.split_first()
+        && let Probe::Yes(server) = name::tls::server_flight(stream, flag & 1 != 0)
+    {
+        check_server(&server);
     }
+}
+
+/// A certificate.
+pub(super) fn certificate(data: &[u8]) {
+    let names = name::certificate::names(data);
+    assert!(names.len() <= CERTIFICATE_NAMES_MAX);
+    for name in &names {
+        check_name(name);
+    }
+}
+
+/// The command lines of a client, one after the other.
+pub(super) fn lines(data: &[u8]) {
+    let _ = (
+        name::lines::protocol(data, 21),
+        name::lines::is_mqtt_connect(data),
+    );
+    let mut rest = data;
+    while let Probe::Yes(command) = name::lines::command(rest) {
+        assert!((1..=rest.len()).contains(&command.len));
+        rest = &rest[command.len..];
+    }
+}
+
+/// A client's XMPP stream: its head, and the element behind it.
+pub(super) fn xmpp(data: &[u8]) {
+    if let Probe::Yes(head) = name::xmpp::stream_head(data) {
+        if let Some(to) = &head.to {
+            check_name(to);
+        }
+        let rest = &data[head.len..];
+        if let Probe::Yes(len) = name::xmpp::starttls(rest) {
+            assert!(len <= rest.len());
+        }
+    }
+}
+
+/// Segments of one flow: transport and port first, then for each its flags, the low 16 bits of its
+/// sequence number, its length on the wire, and as many bytes of that as there are.
+///
+/// What was not read must not matter: shown without their bytes, such segments lead to the same.
+pub(super) fn reading(data: &[u8]) {
+    let &[transport, high, low, ref segments @ ..] = data else {
+        return;
+    };
+    let proto = if transport & 1 == 0 {
+        SocketProto::Tcp
+    } else {
+        SocketProto::Udp
+    };
+    let remote_port = u16::from_be_bytes([high, low]);
+    let (mut one, mut other) = (Reading::default(), Reading::default());
+    let (mut heard, mut again) = (Vec::new(), Vec::new());
+    let mut rest = segments;
+    while let &[flags, s0, s1, l0, l1, ref behind @ ..] = rest {
+        let wire_len = u32::from(u16::from_be_bytes([l0, l1]));
+        let captured = usize::try_from(wire_len).unwrap().min(behind.len());
+        // A flag cuts it short.
+        let captured = if flags & 8 == 0 {
+            captured
+        } else {
+            captured / 2
+        };
+        let shown = Shown {
+            proto,
+            local_port: 40_000,
+            remote_port,
+            outbound: flags & 1 == 0,
+            tcp: Numbers {
+                seq: u32::from(u16::from_be_bytes([s0, s1])).wrapping_sub(256),
+                ack: u32::from(flags),
+                syn: flags & 2 != 0,
+                acks: flags & 4 != 0,
+            },
+            wire_len,
+            bytes: &behind[..captured],
+        };
+        let read = one.show(&shown, &mut heard).read;
+        assert!(one.held() <= 4 * usize::try_from(WINDOW_BYTES).unwrap());
+        let unread = Shown {
+            bytes: if read { shown.bytes } else { &[] },
+            ..shown
+        };
+        other.show(&unread, &mut again);
+        rest = &behind[captured..];
+    }
+    one.conclude(remote_port, &mut heard);
+    other.conclude(remote_port, &mut again);
+    assert_eq!(one.held(), 0);
+    assert_eq!(heard, again);
+    heard.iter().for_each(check_heard);
 }

@@ -18,6 +18,7 @@ use super::{
     charges::{ChargeWatch, Moment},
     clock_step::ClockWatch,
     closes::CloseWatch,
+    lateness::Lateness,
     ledger::{Hole, Ledger, Standing},
     lookup::{self, OwnerLookup},
     outbox::Outbox,
@@ -92,6 +93,7 @@ impl LoopTotals {
 struct Group {
     socket: GroupSocket,
     ledger: Ledger,
+    lateness: Lateness,
     /// Whether owners are asked for at once.
     unbatched: bool,
     /// Set when the socket fails for good.
@@ -139,6 +141,7 @@ impl Capture {
         let groups = sockets.map(|socket| Group {
             socket,
             ledger: Ledger::default(),
+            lateness: Lateness::default(),
             unbatched: std::mem::take(&mut unbatched),
             broken: false,
         });
@@ -246,10 +249,31 @@ impl Capture {
     fn read_apps(&mut self, buffer: &mut [u8], system_buffer: &mut [u8]) {
         for _ in 0..DATAGRAMS_PER_TURN_MAX {
             let Some(len) = self.receive(APPS, buffer) else {
-                return;
+                return self.tell_lateness();
             };
+            self.tell_lateness();
             self.read_system(system_buffer);
             self.read_datagram(APPS, buffer.get(..len).unwrap_or_default());
+        }
+    }
+
+    /// Says so when the apps' group is read late, and no longer; sets marks to know by how much.
+    fn tell_lateness(&mut self) {
+        let (now, monotonic) = (self.clock.now(), self.clock.monotonic_nanos());
+        let [_, apps] = &mut self.groups;
+        if apps.lateness.wants_mark(monotonic)
+            && let Some(request) = apps.socket.mark()
+        {
+            apps.lateness.marked(request, monotonic);
+        }
+        let number = apps.socket.group();
+        for event in apps
+            .lateness
+            .look(now, monotonic, || place(number))
+            .into_iter()
+            .flatten()
+        {
+            self.outbox.push_event(event, &*self.clock);
         }
     }
 
@@ -258,9 +282,15 @@ impl Capture {
     fn receive(&mut self, at: usize, buffer: &mut [u8]) -> Option<usize> {
         let group = self.groups.get_mut(at).filter(|group| !group.broken)?;
         match group.socket.receive(buffer) {
-            Ok(Received::Nothing) => return None,
+            Ok(Received::Nothing) => {
+                group.lateness.drained(self.clock.monotonic_nanos());
+                return None;
+            }
             Ok(Received::Datagram(len)) => return Some(len),
-            Ok(Received::Overrun) => self.totals.overruns += 1,
+            Ok(Received::Overrun) => {
+                group.lateness.lost();
+                self.totals.overruns += 1;
+            }
             Ok(Received::TooLong) => self.totals.malformed += 1,
             Err(error) => {
                 self.give_up_group(at, &error);
@@ -279,7 +309,12 @@ impl Capture {
             match read {
                 Ok(Message::Packet(packet)) => self.take(at, &packet, now, monotonic),
                 Ok(Message::Overrun) => self.totals.overruns += 1,
-                Ok(Message::Answer { .. } | Message::Other(_)) => {}
+                Ok(Message::Answer { request, .. }) => {
+                    if let Some(group) = self.groups.get_mut(at) {
+                        group.lateness.answered(request);
+                    }
+                }
+                Ok(Message::Other(_)) => {}
                 Err(_) => self.totals.malformed += 1,
             }
         }

@@ -15,7 +15,8 @@ const ATTRIBUTE_LEN: usize = 4;
 /// The two flag bits (nested, byte order) above an attribute's number.
 const ATTRIBUTE_MASK: u16 = 0x3fff;
 
-const NLMSG_NOOP: u16 = 1;
+/// A message that asks for nothing.
+pub(super) const NLMSG_NOOP: u16 = 1;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLMSG_OVERRUN: u16 = 4;

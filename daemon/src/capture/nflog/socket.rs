@@ -13,10 +13,10 @@ use std::{
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use rustix::{
     io::Errno,
-    net::{RecvFlags, sockopt},
+    net::{RecvFlags, SendFlags, sockopt},
 };
 
-use super::message::{self, Message};
+use super::message::{self, Message, NLMSG_NOOP};
 use crate::platform::machine;
 
 /// Bytes of a packet that the kernel copies at most.
@@ -269,6 +269,16 @@ impl GroupSocket {
         }
     }
 
+    /// Asks the kernel for nothing, without waiting. The answer, [`message::Message::Answer`] with the
+    /// number that this returns, stands in the queue behind every packet that waits there now. None:
+    /// the request could not be made.
+    pub fn mark(&mut self) -> Option<u32> {
+        self.requests = self.requests.wrapping_add(1);
+        let message = header(0, NLMSG_NOOP, self.requests);
+        let sent = rustix::net::send(self.socket.as_fd(), &message, SendFlags::DONTWAIT);
+        sent.is_ok().then_some(self.requests)
+    }
+
     fn configure(&mut self, delivery: &Delivery) -> Result<(), SocketError> {
         let bind = [NFULNL_CFG_CMD_BIND];
         self.request(BIND_GROUP, &[(NFULA_CFG_CMD, &bind)])
@@ -362,17 +372,23 @@ fn config_message(group: u16, request: u32, attributes: &[(u16, &[u8])]) -> Vec<
         body.extend(*value);
         body.resize(body.len().next_multiple_of(4), 0);
     }
-    let mut message = Vec::with_capacity(body.len() + 16);
+    let mut message = header(body.len(), MSG_CONFIG, request);
+    message.extend(body);
+    message
+}
+
+/// `struct nlmsghdr` of a request that wants an answer, with room for nothing behind it.
+fn header(body_len: usize, kind: u16, request: u32) -> Vec<u8> {
+    let mut message = Vec::with_capacity(body_len + 16);
     message.extend(
-        u32::try_from(body.len() + 16)
+        u32::try_from(body_len + 16)
             .unwrap_or(u32::MAX)
             .to_ne_bytes(),
     );
-    message.extend(MSG_CONFIG.to_ne_bytes());
+    message.extend(kind.to_ne_bytes());
     message.extend((NLM_F_REQUEST | NLM_F_ACK).to_ne_bytes());
     message.extend(request.to_ne_bytes());
     message.extend([0; 4]);
-    message.extend(body);
     message
 }
 

@@ -167,6 +167,7 @@ fn event_time(event: &mut Event) -> &mut Timestamp {
         Event::Interface(change) => &mut change.at,
         Event::Counters(counters) => &mut counters.at,
         Event::Suspension(suspension) => &mut suspension.at,
+        Event::ReadLate(late) => &mut late.at,
         Event::ProbeOrder(order) => &mut order.at,
         Event::ProbeSent(sent) => &mut sent.at,
         Event::Tick(at) | Event::SourceEnd(at) => at,

@@ -1,0 +1,240 @@
+//! Reading payloads: what the core does with what a flow was heard to say, and the bound on the bytes
+//! that wait for more of their streams.
+//!
+//! In: packets with their flows. Out: names and protocols in the flow's state, answers learnt, and how
+//! much of each packet the journal must keep.
+
+use std::collections::VecDeque;
+
+use sakshi_rules::contact::{Name, NameSource};
+
+use super::{Core, FLOW_NAMES_MAX, Flow, Keep, mark_ready, settle};
+use crate::{
+    flow::{FlowId, Observed},
+    input::{Packet, SocketProto},
+    name::{Heard, Numbers, Shown, dns::DnsKind},
+    packet::{Transport, View},
+    time::Timestamp,
+};
+
+/// Bytes of all flows together that wait for more of their streams. When there are more, the flow that
+/// has waited longest is read as far as it goes, and its bytes are given up: a gap.
+pub const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How long bytes wait for more of their stream, in the time of the input; then they are read as far
+/// as they go. Longer than a sender repeats a segment four times.
+pub const WAITING_NANOS_MAX: i64 = 30_000_000_000;
+
+/// Flows whose bytes wait.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// Those that began to wait, with the stream's nanoseconds at which that ends and the number of
+    /// the wait; one may be over already.
+    order: VecDeque<(i64, FlowId, u32)>,
+    /// Bytes that wait.
+    held: usize,
+    waits: u32,
+    gave_up: u64,
+}
+
+/// What a flow holds of that.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Held {
+    bytes: usize,
+    wait: u32,
+}
+
+impl Waiting {
+    /// Readings that gave up since the last call.
+    pub(super) const fn take_gave_up(&mut self) -> u64 {
+        std::mem::replace(&mut self.gave_up, 0)
+    }
+
+    /// Notes what a flow holds now.
+    fn note(&mut self, flow: &mut Flow, now_nanos: i64) {
+        let holds = flow.user.reading.held();
+        let held = &mut flow.user.held;
+        if holds == held.bytes {
+            return;
+        }
+        if held.bytes == 0 {
+            self.waits = self.waits.wrapping_add(1);
+            held.wait = self.waits;
+            let due = now_nanos.saturating_add(WAITING_NANOS_MAX);
+            self.order.push_back((due, flow.id, held.wait));
+        }
+        self.held = self.held - held.bytes + holds;
+        held.bytes = holds;
+    }
+
+    /// A flow has ended.
+    pub(super) const fn release(&mut self, flow: &mut Flow) {
+        self.held -= flow.user.held.bytes;
+        flow.user.held.bytes = 0;
+    }
+}
+
+impl Core {
+    /// Looks for names in a payload, and says how much of the packet that took.
+    pub(super) fn read_payload(
+        &mut self,
+        observed: Observed,
+        packet: &Packet<'_>,
+        view: &View<'_>,
+    ) -> Keep {
+        let Some(mut shown) = shown(observed, view) else {
+            return Keep::Whole;
+        };
+        let Some(flow) = self.table.get_mut(observed.flow) else {
+            return Keep::Whole;
+        };
+        let was_answered = flow.user.reading.is_answered();
+        if !observed.outbound {
+            std::mem::swap(&mut shown.local_port, &mut shown.remote_port);
+        }
+        let took = flow.user.reading.show(&shown, &mut self.heard);
+        self.waiting_bytes.gave_up += u64::from(took.gave_up);
+        if took.read {
+            self.waiting_bytes.note(flow, self.clock.elapsed_nanos());
+        }
+        let news = !self.heard.is_empty() || (!was_answered && flow.user.reading.is_answered());
+        if news {
+            self.take_heard(observed.flow, observed.outbound, packet.at);
+        }
+        if self.waiting_bytes.held > WAITING_BYTES_MAX {
+            self.shed_bytes(packet.at);
+        }
+        if took.read {
+            Keep::Whole
+        } else {
+            Keep::Headers(view.headers_len)
+        }
+    }
+
+    /// Takes over what a flow was heard to say.
+    fn take_heard(&mut self, id: FlowId, outbound: bool, at: Timestamp) {
+        let Some(flow) = self.table.get_mut(id) else {
+            self.heard.clear();
+            return;
+        };
+        for heard in self.heard.drain(..) {
+            match heard {
+                Heard::Protocol(protocol) => flow.user.protocol = Some(protocol),
+                Heard::Name(name, source) => push_name(&mut flow.user.names, name, source),
+                // An answer teaches only where the handset was seen to ask in the same flow.
+                Heard::Dns(DnsKind::Unicast, message) if !outbound && flow.out.packets > 0 => {
+                    let asked_by = settle::conclude(flow).uid;
+                    let at = self.lateness.earliest(at);
+                    self.resolved.learn(&message, at, asked_by);
+                    self.paths.learn_translators(&message);
+                }
+                Heard::Request(request) => flow.user.through_proxy |= request.target_is_absolute,
+                Heard::Dns(..) | Heard::Hello(_) | Heard::Server(_) => {}
+            }
+        }
+        if outbound && flow.user.reading.is_answered() {
+            mark_ready(flow, &mut self.ready);
+        }
+    }
+
+    /// Reads what waits of a flow as far as it goes, and gives its memory back.
+    fn conclude_reading(&mut self, id: FlowId, at: Timestamp) {
+        if let Some(flow) = self.table.get_mut(id) {
+            let port = flow.tuple.remote.port.unwrap_or(0);
+            flow.user.reading.conclude(port, &mut self.heard);
+            self.waiting_bytes.note(flow, self.clock.elapsed_nanos());
+            self.take_heard(id, true, at);
+        }
+    }
+
+    /// Concludes the readings that have waited long enough when this much time has passed.
+    pub(super) fn conclude_waiting(&mut self, now_nanos: i64, at: Timestamp) {
+        while let Some((due, id, wait)) = self.waiting_bytes.order.front().copied() {
+            if due > now_nanos {
+                return;
+            }
+            self.waiting_bytes.order.pop_front();
+            if self.waits_still(id, wait) {
+                self.conclude_reading(id, at);
+            }
+        }
+    }
+
+    /// Gives up what has waited longest, until there is room.
+    fn shed_bytes(&mut self, at: Timestamp) {
+        while self.waiting_bytes.held > WAITING_BYTES_MAX
+            && let Some((_, id, wait)) = self.waiting_bytes.order.pop_front()
+        {
+            if self.waits_still(id, wait) {
+                self.waiting_bytes.gave_up += 1;
+                self.conclude_reading(id, at);
+            }
+        }
+    }
+
+    fn waits_still(&self, id: FlowId, wait: u32) -> bool {
+        let flow = self.table.get(id);
+        flow.is_some_and(|flow| flow.user.held.bytes > 0 && flow.user.held.wait == wait)
+    }
+
+    /// Reads what waits of a flow that has ended.
+    pub(super) fn conclude_ended(&mut self, flow: &mut Flow) {
+        if flow.user.held.bytes == 0 {
+            return;
+        }
+        self.waiting_bytes.release(flow);
+        let port = flow.tuple.remote.port.unwrap_or(0);
+        flow.user.reading.conclude(port, &mut self.heard);
+        for heard in self.heard.drain(..) {
+            match heard {
+                Heard::Protocol(protocol) => flow.user.protocol = Some(protocol),
+                Heard::Name(name, source) => push_name(&mut flow.user.names, name, source),
+                Heard::Request(request) => flow.user.through_proxy |= request.target_is_absolute,
+                Heard::Dns(..) | Heard::Hello(_) | Heard::Server(_) => {}
+            }
+            flow.user.ready = true;
+        }
+    }
+}
+
+/// A packet's payload as a reading is shown it; none where it has no ports.
+const fn shown<'a>(observed: Observed, view: &View<'a>) -> Option<Shown<'a>> {
+    let outbound = observed.outbound;
+    Some(match view.transport {
+        Transport::Tcp(tcp) => Shown {
+            proto: SocketProto::Tcp,
+            local_port: tcp.sport,
+            remote_port: tcp.dport,
+            outbound,
+            tcp: Numbers {
+                seq: tcp.seq,
+                ack: tcp.ack,
+                syn: tcp.syn,
+                acks: tcp.ack_flag,
+            },
+            wire_len: tcp.payload_len,
+            bytes: tcp.payload,
+        },
+        Transport::Udp(udp) => Shown {
+            proto: SocketProto::Udp,
+            local_port: udp.sport,
+            remote_port: udp.dport,
+            outbound,
+            tcp: Numbers {
+                seq: 0,
+                ack: 0,
+                syn: false,
+                acks: false,
+            },
+            wire_len: udp.payload_len,
+            bytes: udp.payload,
+        },
+        _ => return None,
+    })
+}
+
+fn push_name(names: &mut Vec<Name>, name: String, source: NameSource) {
+    let name = Name { name, source };
+    if names.len() < FLOW_NAMES_MAX && !names.contains(&name) {
+        names.push(name);
+    }
+}

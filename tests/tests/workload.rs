@@ -1,0 +1,195 @@
+//! Names of a made-up day, against the truth that was written beside it: every name, no other one,
+//! and each flow once.
+//!
+//! `SAKSHI_WORKLOAD_SEEDS` and `SAKSHI_WORKLOAD_FLOWS` ask for more seeds or larger captures.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::BufWriter,
+    net::SocketAddr,
+    path::Path,
+};
+
+use sakshi_tests::daemon::{self, text};
+use sakshi_workload::{
+    Format, Plan, make,
+    truth::{Flow, Line, Said, Source, Totals},
+    world::World,
+};
+use serde_json::Value;
+
+/// Seeds tried.
+const SEEDS: u64 = 10;
+/// Flows of each capture.
+const FLOWS: u64 = 1_200;
+/// Misses that a failure shows.
+const SHOWN: usize = 20;
+
+fn asked(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable)
+        .ok()
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(otherwise)
+}
+
+/// A flow's ends and its beginning in microseconds: no two have the same.
+type Key = (String, SocketAddr, SocketAddr, u64);
+
+/// What the daemon says of a flow: names by how they were said, and those of its address.
+#[derive(Debug, Default)]
+struct Told {
+    said: BTreeSet<Said>,
+    resolved: BTreeSet<String>,
+}
+
+fn key_of_truth(flow: &Flow) -> Key {
+    (flow.proto.clone(), flow.handset, flow.server, flow.start)
+}
+
+fn side(flow: &Value, addr: &str, port: &str) -> SocketAddr {
+    let addr = flow[addr].as_str().expect("an address");
+    let port = flow[port]
+        .as_u64()
+        .and_then(|port| u16::try_from(port).ok());
+    SocketAddr::new(addr.parse().expect("an address"), port.expect("a port"))
+}
+
+/// Microseconds since 1970 of a moment as records write it.
+fn micros(text: &str) -> u64 {
+    let (days, time) = text.split_once('T').expect("a date and a time");
+    let number = |text: &str| text.parse::<u64>().expect("a number");
+    let [year, month, day] = [&days[..4], &days[5..7], &days[8..]].map(number);
+    // Days since 1970-01-01, counted from March (Howard Hinnant, "chrono-compatible algorithms").
+    let shifted = if month > 2 { year } else { year - 1 };
+    let (era, of_era) = (shifted / 400, shifted % 400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
+    let [hour, minute, second] = [&time[..2], &time[3..5], &time[6..8]].map(number);
+    let fraction = time[8..].trim_start_matches('.').trim_end_matches('Z');
+    let micros = number(&format!("{fraction:0<6}")[..6]);
+    ((days * 24 + hour) * 60 + minute) * 60_000_000 + second * 1_000_000 + micros
+}
+
+fn told(case: &Path) -> BTreeMap<Key, Told> {
+    let mut all = BTreeMap::new();
+    for flow in daemon::export_unredacted(case, "flows").expect("an export") {
+        let key = (
+            flow["proto"].as_str().expect("a protocol").to_owned(),
+            side(&flow, "src", "sport"),
+            side(&flow, "dst", "dport"),
+            micros(flow["start"].as_str().expect("a moment")),
+        );
+        let mut told = Told::default();
+        for name in flow["names"].as_array().expect("names") {
+            let text = name["name"].as_str().expect("a name").to_owned();
+            match serde_json::from_value::<Source>(name["source"].clone()) {
+                Ok(source) => drop(told.said.insert(Said { name: text, source })),
+                Err(_) => drop(told.resolved.insert(text)),
+            }
+        }
+        assert!(all.insert(key.clone(), told).is_none(), "{key:?} twice");
+    }
+    all
+}
+
+fn truth(path: &Path) -> (Vec<Flow>, Totals) {
+    let (mut flows, mut totals) = (Vec::new(), None);
+    for line in std::fs::read_to_string(path).expect("the truth").lines() {
+        match serde_json::from_str(line).expect("a line") {
+            Line::Flow(flow) => flows.push(flow),
+            Line::Totals(all) => totals = Some(all),
+        }
+    }
+    (flows, totals.expect("totals"))
+}
+
+/// Makes a capture, has it inspected, and compares.
+fn compare(seed: u64, flows: u64, format: Format) -> Vec<String> {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let [capture, lines, case] = ["day", "truth.jsonl", "case"].map(|name| dir.path().join(name));
+    let create = |path| BufWriter::new(File::create(path).expect("a file"));
+    let plan = Plan {
+        seed,
+        flows,
+        data_packets: 3,
+        format,
+        ..Plan::default()
+    };
+    make(&plan, create(&capture), create(&lines)).expect("made");
+    let mut arguments = vec!["inspect".to_owned(), text(&capture).to_owned()];
+    for addr in World::handset() {
+        arguments.extend(["--handset".to_owned(), addr.to_string()]);
+    }
+    arguments.extend(["--case".to_owned(), text(&case).to_owned()]);
+    daemon::output(arguments.iter().map(String::as_str)).expect("inspected");
+
+    let mut told = told(&case);
+    let (flows, totals) = truth(&lines);
+    assert_eq!(totals.flows, flows.len() as u64);
+    let mut wrong = Vec::new();
+    let mut names = 0;
+    for flow in &flows {
+        let Some(told) = told.remove(&key_of_truth(flow)) else {
+            wrong.push(format!("no flow {:?} ({})", key_of_truth(flow), flow.kind));
+            continue;
+        };
+        let said: BTreeSet<Said> = flow.names.iter().cloned().collect();
+        names += said.len();
+        if said != told.said {
+            wrong.push(format!("{}: {:?}, and not {said:?}", flow.kind, told.said));
+        }
+        // What answers gave to its address is one of the names that it has.
+        for name in &told.resolved {
+            if !flow.server_names.contains(name) {
+                wrong.push(format!("{}: {name} is not there", flow.kind));
+            }
+        }
+    }
+    wrong.extend(told.keys().map(|key| format!("a flow too many: {key:?}")));
+    println!(
+        "seed {seed}: {} packets, {} flows, {names} names, {} wrong",
+        totals.packets,
+        flows.len(),
+        wrong.len()
+    );
+    wrong
+}
+
+#[test]
+fn every_name_and_no_other() {
+    let flows = asked("SAKSHI_WORKLOAD_FLOWS", FLOWS);
+    let mut wrong = Vec::new();
+    for seed in 1..=asked("SAKSHI_WORKLOAD_SEEDS", SEEDS) {
+        let format = if seed % 2 == 0 {
+            Format::Pcap
+        } else {
+            Format::Pcapng
+        };
+        wrong.extend(compare(seed, flows, format));
+    }
+    let shown = wrong.get(..SHOWN).unwrap_or(&wrong);
+    assert!(wrong.is_empty(), "{} wrong: {shown:#?}", wrong.len());
+}
+
+#[test]
+fn the_same_plan_gives_the_same_bytes() {
+    let plan = Plan {
+        flows: 50,
+        ..Plan::default()
+    };
+    let made = |plan| {
+        let (mut capture, mut truth) = (Vec::new(), Vec::new());
+        make(plan, &mut capture, &mut truth).expect("made");
+        (capture, truth)
+    };
+    let one = made(&plan);
+    assert_eq!(one, made(&plan));
+    assert_ne!(one, made(&Plan { seed: 2, ..plan }));
+}
+
+#[test]
+fn moments_are_read_as_records_write_them() {
+    assert_eq!(micros("1970-01-01T00:00:01Z"), 1_000_000);
+    assert_eq!(micros("2026-11-24T04:01:03.960005Z"), 1_795_492_863_960_005);
+}
