@@ -127,9 +127,9 @@ pub enum NameSource {
 }
 
 impl NameSource {
-    /// Whether it is what was asked for: a question, not the endpoint's own name.
-    pub const fn is_question(self) -> bool {
-        matches!(self, Self::Dns | Self::Mdns | Self::Llmnr)
+    /// Whether it names the endpoint: it is no question, and covers no other name.
+    pub const fn is_own(self) -> bool {
+        !matches!(self, Self::Dns | Self::Mdns | Self::Llmnr | Self::EchOuter)
     }
 }
 
@@ -236,6 +236,9 @@ pub struct Place {
     pub region: Option<String>,
     /// Autonomous system, where known.
     pub asn: Option<u32>,
+    /// The country that it is registered in, which says nothing of where the server is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asn_country: Option<String>,
     /// Organisation, where known.
     pub organisation: Option<String>,
     /// How well it is known.

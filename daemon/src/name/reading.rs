@@ -75,7 +75,7 @@ pub enum Heard {
     Proxied,
     /// A DNS message and which protocol of that format it belongs to.
     Dns(DnsKind, DnsMessage),
-    /// A `ClientHello`.
+    /// A `ClientHello`; the name in it, if any, follows.
     Hello(Box<ClientHello>),
     /// An HTTP/1 request.
     Request(Box<HttpRequest>),

@@ -121,7 +121,7 @@ impl ResolvedNames {
         };
         let succeeded = message.response && message.opcode == 0 && message.rcode == 0;
         if succeeded && asks_for_service(question) {
-            self.learn_service(message, question, at, (asked_by, packet));
+            self.learn_service(message, question, at, asked_by, packet);
         }
         if !succeeded || !asks_for_addresses(question) || question.name.len() > NAME_TEXT_MAX {
             return;
@@ -150,7 +150,8 @@ impl ResolvedNames {
         message: &DnsMessage,
         question: &Question,
         at: Timestamp,
-        (asked_by, packet): (Option<u32>, (u16, u64)),
+        asked_by: Option<u32>,
+        packet: (u16, u64),
     ) {
         let of_host = question.qtype == record_type::HTTPS && question.name.len() <= NAME_TEXT_MAX;
         let name: Arc<str> = question.name.as_str().into();

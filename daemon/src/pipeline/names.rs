@@ -93,7 +93,7 @@ pub(super) fn of_flow(
         .collect();
     let own = names
         .iter()
-        .find(|name| !name.source.is_question() && !flow.user.through_proxy)
+        .find(|name| name.source.is_own() && !flow.user.through_proxy)
         .map(|name| name.name.clone());
     // An answer that came before the flow may be stamped behind it: the groups are read apart.
     let known_by = lateness::known_by(flow);

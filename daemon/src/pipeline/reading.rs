@@ -6,11 +6,13 @@
 
 use std::collections::VecDeque;
 
+use sakshi_rules::contact::NameSource;
+
 use super::{Core, Flow, Keep, State, mark_ready, names, settle};
 use crate::{
     flow::{FlowId, FrameRef, Observed},
     input::{Packet, SocketProto},
-    name::{Heard, Numbers, Shown, dns::DnsKind},
+    name::{Heard, Numbers, Shown, dns::DnsKind, resolved::ResolvedNames},
     packet::{Transport, View},
     time::Timestamp,
 };
@@ -161,6 +163,12 @@ impl Core {
                     self.resolved.learn(&message, at, asked_by, packet);
                     self.paths.learn_translators(&message);
                 }
+                Heard::Name(name, NameSource::Tls | NameSource::Quic)
+                    if covers(flow, &name, &self.resolved, at) =>
+                {
+                    let heard = Heard::Name(name, NameSource::EchOuter);
+                    self.waiting_bytes.take(&mut flow.user, heard, frame);
+                }
                 heard => self.waiting_bytes.take(&mut flow.user, heard, frame),
             }
         }
@@ -225,6 +233,13 @@ impl Core {
             flow.user.ready = true;
         }
     }
+}
+
+/// Whether a name in a flow's hello covers another one: the hello has the extension for that, and an
+/// answer had offered it under this name.
+fn covers(flow: &Flow, name: &str, resolved: &ResolvedNames, at: Timestamp) -> bool {
+    let hello = flow.user.tls.hello.as_ref();
+    hello.is_some_and(|hello| hello.ech) && resolved.covers(name, at)
 }
 
 /// A packet's payload as a reading is shown it; none where it has no ports.

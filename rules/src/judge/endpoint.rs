@@ -50,7 +50,7 @@ pub(super) fn name(
 ) -> Answer {
     let counts = |source: NameSource| match sources {
         Some(sources) => sources.contains(&source),
-        None => !source.is_question(),
+        None => source.is_own(),
     };
     let mut names = BTreeSet::new();
     // Those of which it is not only one of several that may have been meant.

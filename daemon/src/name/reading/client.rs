@@ -147,10 +147,9 @@ impl Client {
         match probe {
             Probe::Yes(hello) => {
                 heard.push(Heard::Protocol(AppProtocol::Tls));
-                if let Some(sni) = &hello.sni {
-                    heard.push(Heard::Name(sni.clone(), NameSource::Tls));
-                }
+                let sni = hello.sni.clone();
                 heard.push(Heard::Hello(Box::new(hello)));
+                heard.extend(sni.map(|sni| Heard::Name(sni, NameSource::Tls)));
                 self.hello = true;
                 Step::Stop
             }
