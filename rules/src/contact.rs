@@ -236,6 +236,9 @@ pub struct Place {
     pub region: Option<String>,
     /// Autonomous system, where known.
     pub asn: Option<u32>,
+    /// The country that it is registered in, which says nothing of where the server is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asn_country: Option<String>,
     /// Organisation, where known.
     pub organisation: Option<String>,
     /// How well it is known.

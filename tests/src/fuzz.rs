@@ -57,6 +57,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("rule_set", files::rule_set),
     ("rule_cases", files::rule_cases),
     ("places", files::places),
+    ("published", files::published),
     ("journal", evidence::journal),
     ("journal_inputs", evidence::journal_inputs),
     ("canonical", evidence::canonical),

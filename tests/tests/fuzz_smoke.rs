@@ -92,6 +92,7 @@ targets! {
     rule_set: EXECUTIONS;
     rule_cases: EXECUTIONS;
     places: EXECUTIONS;
+    published: EXECUTIONS_SLOW;
     journal: EXECUTIONS;
     journal_inputs: EXECUTIONS_SLOW;
     canonical: EXECUTIONS;
