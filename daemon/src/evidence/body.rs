@@ -149,6 +149,8 @@ pub enum Via {
     Clat,
     /// Into a tunnel: it leaves inside another flow, which may be recorded too.
     Vpn,
+    /// Seen inside the packets of another flow of a capture file, which is recorded too.
+    Inside,
     /// The IPv6 side of a flow that is recorded as [`Via::Clat`]: the same packets again.
     ClatCopy,
 }
@@ -161,6 +163,7 @@ impl Via {
             Self::VpnOuter => "vpn_outer",
             Self::Clat => "clat",
             Self::Vpn => "vpn",
+            Self::Inside => "inside",
             Self::ClatCopy => "clat_copy",
         }
     }
