@@ -12,6 +12,8 @@ pub mod doctor;
 pub mod evidence;
 pub mod finding;
 pub mod flow;
+#[cfg(feature = "lab")]
+pub mod handset;
 pub mod input;
 pub mod locate;
 pub mod name;

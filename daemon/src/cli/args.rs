@@ -3,12 +3,18 @@
 //! In: the command line. Out: [`Cli`]. Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 could
 //! not, 4 nothing is wrong but nothing vouches for the end of a case.
 
+mod handset;
+
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use handset::{ControlArgs, ObserveArgs};
+#[cfg(feature = "lab")]
+pub use handset::{HandsetArgs, HandsetCommand, HandsetTarget};
 
 use crate::{
     evidence::segments::QUOTA_MIN, report::filter::UNKNOWN_COUNTRY, session::probe::TARGETS_MAX,
@@ -179,6 +185,15 @@ pub enum Command {
     /// A process of a validation.
     #[command(subcommand, hide = true)]
     ValidatePart(ValidatePart),
+    /// Work with a rooted handset over adb (docs/handbook.md).
+    #[cfg(feature = "lab")]
+    Handset(HandsetArgs),
+    /// The handset's end of `sakshi handset`.
+    #[command(hide = true)]
+    Control(ControlArgs),
+    /// Tells the running daemon something for its record.
+    #[command(hide = true)]
+    Observe(ObserveArgs),
     /// Sends the flows of a probe.
     #[command(hide = true)]
     ProbeSend {
@@ -364,6 +379,9 @@ pub struct RunArgs {
     /// Report of `sakshi validate` (validation.json) to record with the session.
     #[arg(long, value_name = "FILE")]
     pub validation: Option<PathBuf>,
+    /// Stay when the process that started this one ends, and ask to be spared when memory is short.
+    #[arg(long, hide = true)]
+    pub stay: bool,
     /// Stop in order when the process that started this one ends.
     #[arg(long, hide = true)]
     pub end_with_parent: bool,
