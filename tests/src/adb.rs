@@ -37,6 +37,9 @@ pub struct Cut {
     pub after: usize,
 }
 
+/// Starts a line of the handset's shell.
+type Start = Box<dyn Fn(&str) -> Result<Child> + Send + Sync>;
+
 /// What the server knows.
 struct Shared {
     devices: Mutex<Vec<(String, String)>>,
@@ -44,7 +47,7 @@ struct Shared {
     broken: Mutex<u32>,
     away: Mutex<u32>,
     lines: Mutex<Vec<String>>,
-    start: Box<dyn Fn(&str) -> Result<Child> + Send + Sync>,
+    start: Start,
 }
 
 /// The server; its thread ends with the process.
@@ -136,10 +139,10 @@ fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
         if request == "host:version" {
             return okay(&mut client, &format!("{VERSION:04x}"));
         } else if request == "host:devices" {
-            let list: String = seen(shared)
-                .iter()
-                .map(|(serial, state)| format!("{serial}\t{state}\n"))
-                .collect();
+            let mut list = String::new();
+            for (serial, state) in seen(shared) {
+                list.extend([&serial, "\t", &state, "\n"]);
+            }
             return okay(&mut client, &list);
         } else if request.ends_with(":features") || request == "host:features" {
             return okay(&mut client, "");
@@ -302,7 +305,7 @@ impl Tethered {
         let bin = handset.dir().join("bin");
         fs::create_dir(&bin).map_err(Error::io("a folder for programs"))?;
         let tethered = Self {
-            server: Server::start(starter(Arc::clone(&handset), bin.clone()))?,
+            server: Server::start(starter(Arc::clone(&handset), &bin))?,
             handset,
             bin,
         };
@@ -339,13 +342,13 @@ impl Tethered {
     /// `sakshi handset` on the lab's PC, with the real `adb`.
     pub fn sakshi(&self, words: &[&str]) -> Command {
         let mut command = crate::daemon::sakshi(["handset"]);
-        command.args(words);
         command.args([
             "--dir",
             &self.path("sakshi"),
             "--cases",
             &self.path("cases"),
         ]);
+        command.args(words);
         command.env("ADB_SERVER_SOCKET", self.server.socket());
         command
     }
@@ -368,7 +371,10 @@ fn properties(boot: &str) -> String {
 }
 
 /// What starts a line of the handset's shell, in its namespace.
-fn starter(handset: Arc<Handset>, bin: PathBuf) -> impl Fn(&str) -> Result<Child> + Send + Sync {
+fn starter(
+    handset: Arc<Handset>,
+    bin: &Path,
+) -> impl Fn(&str) -> Result<Child> + Send + Sync + use<> {
     let phone = handset.dir().join("phone");
     drop(fs::create_dir(&phone));
     let path = format!(

@@ -49,17 +49,17 @@ fn traces(phone: &Tethered) -> Result<String> {
         }
     }
     for entry in walk(Path::new(&phone.path("."))) {
-        all += &format!("{}\n", entry.display());
+        all.extend([&entry.to_string_lossy(), "\n"]);
     }
     let program = phone.path("sakshi/sakshi");
     for process in fs::read_dir("/proc").expect("/proc").flatten() {
         let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
         if String::from_utf8_lossy(&line).contains(&program) {
-            all += &format!("process {}\n", String::from_utf8_lossy(&line));
+            all.extend(["process ", &String::from_utf8_lossy(&line), "\n"]);
         }
         let runs = fs::read_link(process.path().join("exe")).unwrap_or_default();
         if runs.to_string_lossy().starts_with(&program) {
-            all += &format!("process of {}\n", runs.display());
+            all.extend(["process of ", &runs.to_string_lossy(), "\n"]);
         }
     }
     Ok(all)
@@ -76,6 +76,13 @@ fn walk(dir: &Path) -> Vec<PathBuf> {
     }
     all.sort();
     all
+}
+
+/// Whether the kernel lets a process of ours be spared when memory is short (`CAP_SYS_RESOURCE`).
+fn may_be_spared() -> bool {
+    let line = "echo -900 2>/dev/null >/proc/self/oom_score_adj";
+    let status = Command::new("sh").args(["-c", line]).status();
+    status.is_ok_and(|status| status.success())
 }
 
 fn start_words<'a>(inventory: &'a str, case: &'a str) -> Vec<&'a str> {
@@ -169,7 +176,7 @@ fn from_push_to_a_verified_bundle_with_a_cable_that_breaks() {
     assert_eq!(code, Some(3), "a case without a copy stays: {err}");
     assert!(err.contains("case-17"), "{err}");
     let copy = phone.path("cases/case-17");
-    let records = daemon::export_unredacted(Path::new(&copy), "records").expect("records");
+    let records = daemon::export(Path::new(&copy), "records").expect("records");
     well(&phone, &["clean", "--pulled", &bundle]);
     assert_eq!(traces(&phone).expect("traces"), untouched);
 
@@ -203,7 +210,8 @@ fn from_push_to_a_verified_bundle_with_a_cable_that_breaks() {
     );
     let session = records.iter().find(|record| record["kind"] == "session");
     let session = &session.expect("a session")["body"];
-    assert_eq!(session["oom_score_adj"], -900, "{session}");
+    let spared = session["oom_score_adj"].as_i64();
+    assert!(spared == Some(-900) || !may_be_spared(), "{session}");
     let sealed = records.last().expect("records");
     assert!(sealed["seq"].as_u64() > Some(10), "{sealed}");
 }

@@ -64,6 +64,7 @@ fn step(
             run,
         } => {
             let case = work::case_dir(&target.cases, &case)?;
+            work::make_room(phone, &target.cases)?;
             if let Some(authority) = authority {
                 work::make_case(phone, &case, &authority)?;
             }

@@ -13,7 +13,7 @@ use super::error::HandsetError;
 use crate::platform::command::{self, CommandError, Invocation};
 
 /// Longest wait for an answer of adb's own, in which it may have to start its server.
-const ADB_MAX: Duration = Duration::from_secs(60);
+const ADB_MAX: Duration = Duration::from_mins(1);
 /// Longest wait for a file to be pushed.
 const PUSH_MAX: Duration = Duration::from_mins(10);
 /// Lines of `adb devices` that are read.

@@ -113,16 +113,20 @@ fn again(
     }
 }
 
+/// Makes the folder of cases, for root alone.
+pub fn make_room(phone: &Phone<'_>, cases: &str) -> Result<(), HandsetError> {
+    let line = format!("mkdir -p -m 700 {}", quoted(cases));
+    again(phone, || phone.root_shell(&line).map(drop))
+}
+
 /// Makes a case on the handset from a filled template, unless it is there.
 pub fn make_case(phone: &Phone<'_>, case: &str, authority: &Path) -> Result<(), HandsetError> {
     let shown = ["case", "authority", case, "--show"];
     if phone.ask(&shown)?.ending.code == 0 {
         return Ok(());
     }
-    let parent = case.rsplit_once('/').map_or("/", |(parent, _)| parent);
     let file = format!("{}/authority.toml", phone.dir);
     again(phone, || {
-        phone.root_shell(&format!("mkdir -p -m 700 {}", quoted(parent)))?;
         phone.adb.push(&authority.to_string_lossy(), &file)
     })?;
     match phone.done(&["case", "new", case, "--from", &file]) {
