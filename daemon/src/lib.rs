@@ -13,6 +13,8 @@ pub mod evidence;
 pub mod finding;
 pub mod flow;
 #[cfg(feature = "lab")]
+pub mod gather;
+#[cfg(feature = "lab")]
 pub mod handset;
 pub mod input;
 pub mod locate;

@@ -232,6 +232,7 @@ impl Given {
             provider: self.provider.clone(),
             region: self.region.clone(),
             asn: self.asn,
+            asn_country: None,
             organisation: self.organisation.clone(),
             grade,
             basis: basis.into_iter().collect(),

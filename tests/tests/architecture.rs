@@ -63,6 +63,8 @@ const ROOMS: &[(&str, &[&str])] = &[
         "evidence",
         &["attribute", "flow", "input", "platform", "time"],
     ),
+    // Canonical JSON, for the list of what was gathered.
+    ("gather", &["evidence", "locate", "time"]),
     ("finding", &["attribute", "evidence", "rules", "time"]),
     (
         "pipeline",

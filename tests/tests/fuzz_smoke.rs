@@ -83,6 +83,7 @@ targets! {
     certificate: EXECUTIONS;
     lines: EXECUTIONS;
     xmpp: EXECUTIONS;
+    socks: EXECUTIONS;
     reading: EXECUTIONS;
     inventory_list: EXECUTIONS;
     inventory_xml: EXECUTIONS;
@@ -91,6 +92,7 @@ targets! {
     rule_set: EXECUTIONS;
     rule_cases: EXECUTIONS;
     places: EXECUTIONS;
+    published: EXECUTIONS_SLOW;
     journal: EXECUTIONS;
     journal_inputs: EXECUTIONS_SLOW;
     canonical: EXECUTIONS;

@@ -373,6 +373,7 @@ fn sample_case(dir: &Path) -> PathBuf {
     let files = CaseFiles {
         rules: vec![("other.toml".to_owned(), b"schema = 1\n".to_vec())],
         inventory: vec![],
+        places: Vec::new(),
         data: b"{}".to_vec(),
     };
     store.append_files(&files).expect("appended");

@@ -22,6 +22,7 @@ Usage: cargo xtask <command>
   demo [--keep] [--record] [--bless]   see the real daemon find what a virtual handset's apps send
   test                                 everything that must pass before a change goes in
   bench capture [--rate N …]           what capturing loses and costs (root, release build)
+  bench places [FOLDER]                how fast a place is found, beside maxminddb (release build)
   bench names [--packets N …]          what reading names costs, beside tcpdump and tshark (release build)
   cross [musl] [android] [--compare]   build what runs on the phone (docs/building.md)
   cross --tests [--all]                the unit tests (all: the slow ones too) on arm64, emulated
@@ -44,6 +45,9 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["demo", options @ ..] => steps::demo(options),
         ["test"] => steps::test(),
+        ["bench", "places", ..] => {
+            data::bench(arguments.get(2..).unwrap_or_default()).map_err(|error| error.to_string())
+        }
         ["bench", options @ ..] => steps::bench(options),
         ["cross", options @ ..] => cross::run(options),
         ["handset", options @ ..] => handset::run_handset(options),

@@ -107,6 +107,14 @@ pub enum Command {
         sakshi seal case-17 -o - | age -r age1… -o case-17.tar.age    encrypted to the lab's key"
     )]
     Seal(SealArgs),
+    /// Collect published location data into one file for `--data`.
+    #[cfg(feature = "lab")]
+    #[command(subcommand)]
+    Data(super::data_args::DataCommand),
+    /// Say where addresses are, as far as sources say, and what that rests on.
+    #[cfg(feature = "lab")]
+    #[command(after_help = "Example:\n  sakshi locate 13.228.10.20 2600:1f14::1 --format jsonl")]
+    Locate(super::data_args::LocateArgs),
     /// Say on one page, in plain words, what a case or bundle holds and how it is checked.
     #[cfg(feature = "lab")]
     #[command(after_help = "Examples:\n  \
@@ -347,6 +355,9 @@ pub struct RunArgs {
     /// Rule set to judge by; may be repeated. Without it, the built-in set for an Indian lab.
     #[arg(long, value_name = "FILE")]
     pub rules: Vec<PathBuf>,
+    /// Location data made by `sakshi data add`; without it, what is built in.
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
     /// How to watch packets.
     #[arg(long, value_enum, default_value = "auto")]
     pub capture: CaptureChoice,
@@ -413,6 +424,9 @@ pub struct InspectArgs {
     /// Rule set to judge by; may be repeated. Without it, the built-in set for an Indian lab.
     #[arg(long, value_name = "FILE")]
     pub rules: Vec<PathBuf>,
+    /// Location data made by `sakshi data add`; without it, what is built in.
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
     /// How the closing summary is shown on standard output.
     #[arg(long, value_enum, default_value = "text")]
     pub format: TextOrJson,

@@ -13,6 +13,7 @@ pub fn inspect(args: &InspectArgs) -> Result<Outcome, Failure> {
         handset: args.handset.clone(),
         inventory: args.inventory.clone(),
         rules: args.rules.clone(),
+        data: args.data.clone(),
     };
     let bar = output::progress(
         args.files.iter().map(|path| bytes_in(path)).sum(),

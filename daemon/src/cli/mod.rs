@@ -7,6 +7,10 @@
 mod args;
 mod authority;
 mod control;
+#[cfg(feature = "lab")]
+mod data;
+#[cfg(feature = "lab")]
+mod data_args;
 mod doctor;
 mod export;
 #[cfg(feature = "lab")]
@@ -81,6 +85,10 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Summary(args) => paper::summary(&args),
         #[cfg(feature = "lab")]
         Command::Timestamp(command) => stamp::timestamp(command),
+        #[cfg(feature = "lab")]
+        Command::Data(command) => data::data(command),
+        #[cfg(feature = "lab")]
+        Command::Locate(args) => data::locate(&args),
         Command::Seal(args) => seal::seal(&args),
         Command::Head(args) => head::head(&args),
         Command::Verify(args) => verify::verify(args),

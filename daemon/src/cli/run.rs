@@ -37,6 +37,7 @@ pub fn run(args: RunArgs) -> Result<Outcome, Failure> {
     let config = RunConfig {
         case: args.case,
         rules: args.rules,
+        data: args.data,
         inventory: args.inventory,
         capture: match args.capture {
             CaptureChoice::Auto => CaptureWay::Auto,

@@ -26,7 +26,9 @@ mod store;
 pub mod thread;
 mod ustar;
 
-pub use case::{Case, CaseBody, CaseFiles, CaseMeta, FileEntry, FilesBody};
+pub use case::{
+    Case, CaseBody, CaseFiles, CaseMeta, DATA_FILE, FileEntry, FilesBody, PLACES_FILE, name_of,
+};
 pub use error::StoreError;
 pub use reader::{Reader, Records};
 pub use record::{

@@ -44,6 +44,8 @@ pub struct InspectConfig {
     pub inventory: Option<PathBuf>,
     /// Rule sets.
     pub rules: Vec<PathBuf>,
+    /// Location data; none: what is built in, or of a case, its own.
+    pub data: Option<PathBuf>,
 }
 
 /// What came of it.
@@ -75,7 +77,8 @@ pub fn inspect(config: &InspectConfig, progress: Progress<'_>) -> Result<Inspect
         }
         return replay::inspect_case(case, config, progress);
     }
-    let materials = Materials::load(&config.rules, &inventory_from(config))?;
+    let data = config.data.as_deref();
+    let materials = Materials::load(&config.rules, &inventory_from(config), data)?;
     if config.files.len() > usize::from(u16::MAX) {
         return Err(SessionError::TooManyFiles(config.files.len()));
     }
@@ -418,6 +421,9 @@ fn case_id(session: &Draft, files: &CaseFiles) -> [u8; 16] {
         sha.update(Sha256::digest(bytes));
     }
     sha.update(Sha256::digest(&files.data));
+    if !files.places.is_empty() {
+        sha.update(Sha256::digest(&files.places));
+    }
     let digest = sha.finalize();
     std::array::from_fn(|at| digest.get(at).copied().unwrap_or_default())
 }

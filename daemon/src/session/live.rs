@@ -64,6 +64,8 @@ pub struct RunConfig {
     pub case: PathBuf,
     /// Rule sets; none: the embedded one.
     pub rules: Vec<PathBuf>,
+    /// Location data; none: what is built in.
+    pub data: Option<PathBuf>,
     /// Folder of the inventory; none: the device's own.
     pub inventory: Option<PathBuf>,
     /// How packets are watched.
@@ -92,7 +94,7 @@ pub fn run(
 ) -> Result<Summary, SessionError> {
     let from = InventoryFrom::chosen(config.inventory.as_deref());
     let stamps = from.dir().map(|dir| Stamps::of(&dir));
-    let materials = Materials::load(&config.rules, &from)?;
+    let materials = Materials::load(&config.rules, &from, config.data.as_deref())?;
     // Before anything is touched, so that it says how the machine was found.
     let (examination, facts) = examine_with(
         &config.case,

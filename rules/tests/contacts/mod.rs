@@ -40,6 +40,7 @@ pub fn ordinary_contact() -> Contact {
             provider: Some("aws".into()),
             region: Some("ap-southeast-1".into()),
             asn: None,
+            asn_country: None,
             organisation: None,
             grade: Grade::High,
             basis: vec![basis("aws", "SG ap-southeast-1", 24)],
@@ -137,7 +138,12 @@ fn any_endpoint() -> impl Strategy<Value = Endpoint> {
         NameSource::Dns,
         NameSource::Resolved,
     ]);
-    let name = (any::<String>(), source).prop_map(|(name, source)| Name { name, source });
+    let name = (any::<String>(), source).prop_map(|(name, source)| Name {
+        name,
+        source,
+        strength: None,
+        packet: None,
+    });
     let names = (option::of(any::<String>()), vec(name, 0..4));
     (addr, option::of(any::<u16>()), proto, speaks, names).prop_map(
         |(addr, port, proto, app_protocol, (name, names))| Endpoint {
@@ -184,6 +190,7 @@ fn any_place() -> impl Strategy<Value = Place> {
                 provider: provider.map(String::from),
                 region,
                 asn,
+                asn_country: None,
                 organisation,
                 grade,
                 basis,

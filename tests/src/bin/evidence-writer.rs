@@ -104,6 +104,7 @@ fn open(case: &Path, clock: &Arc<dyn Clock>) -> Result<Store, StoreError> {
             let files = CaseFiles {
                 rules: vec![("lab.toml".to_owned(), b"version = 1\n".to_vec())],
                 inventory: vec![("packages.list".to_owned(), b"com.example 10050\n".to_vec())],
+                places: Vec::new(),
                 data: b"{}\n".to_vec(),
             };
             Case::create(case, meta, &files, &signing)

@@ -202,14 +202,18 @@ impl Initials {
         }
     }
 
-    /// Whether a hello has begun and is not complete.
+    /// Whether a hello has begun and is not complete, or none has begun.
     pub fn awaits_more(&self) -> bool {
+        self.decryptions == 0 || self.has_open()
+    }
+
+    fn has_open(&self) -> bool {
         let waits = |connection: &Connection| matches!(connection.reading, Reading::Hello(_));
         self.connections.iter().any(waits)
     }
 
     fn outcome(&self) -> Outcome {
-        match (self.decryptions >= DECRYPTIONS_MAX, self.awaits_more()) {
+        match (self.decryptions >= DECRYPTIONS_MAX, self.has_open()) {
             (true, _) => Outcome::Exhausted,
             (false, true) => Outcome::NotYet,
             (false, false) => Outcome::Settled,
@@ -220,7 +224,7 @@ impl Initials {
         if let Some(at) = self.at(initial.id) {
             return self.continued(at, initial, read);
         }
-        if self.foreign == initial.id && !self.awaits_more() {
+        if self.foreign == initial.id && !self.has_open() {
             return;
         }
         // With the server's answer the client takes the connection ID that the server chose; its
@@ -262,6 +266,8 @@ impl Initials {
         if self.connections.len() == CONNECTIONS_MAX {
             self.connections.remove(0);
         }
+        // Most flows have one.
+        self.connections.reserve_exact(1);
         self.connections.push(Connection { id, reading });
     }
 

@@ -1,6 +1,6 @@
 //! Datagrams: each stands by itself, or is a piece of a handshake that was split over several.
 //!
-//! In: the payloads of one flow. Out: what was heard. QUIC's state has its place here.
+//! In: the payloads of one flow. Out: what was heard.
 
 use sakshi_rules::contact::{AppProtocol, NameSource};
 
@@ -9,6 +9,7 @@ use crate::name::{
     Probe,
     dns::{self, DnsKind},
     http,
+    quic::{self, Initials, Outcome, google},
 };
 
 /// Datagrams of the handset in which something known is looked for.
@@ -24,6 +25,8 @@ pub(super) enum Datagrams {
     Unknown(u8),
     /// Messages of the DNS format.
     Dns,
+    /// QUIC: the Initials of its connections.
+    Quic(Box<Initials>),
     /// Nothing more is looked for.
     Done,
 }
@@ -47,34 +50,46 @@ impl Datagrams {
                 let seen = *seen;
                 self.look(seen, shown, heard)
             }
+            Self::Quic(initials) if shown.outbound => initial(initials, shown, heard),
             _ => Took::NOTHING,
         }
     }
 
-    pub(super) const fn is_answered(&self) -> bool {
-        !matches!(self, Self::Fresh)
+    pub(super) fn is_answered(&self) -> bool {
+        match self {
+            Self::Fresh => false,
+            Self::Quic(initials) => !initials.awaits_more(),
+            Self::Unknown(_) | Self::Dns | Self::Done => true,
+        }
     }
 
-    #[expect(
-        clippy::unused_self,
-        reason = "what waits for more of a handshake holds bytes"
-    )]
-    pub(super) const fn held(&self) -> usize {
-        0
+    pub(super) fn held(&self) -> usize {
+        match self {
+            Self::Quic(initials) => initials.bytes_held(),
+            _ => 0,
+        }
     }
 
-    #[expect(
-        clippy::unused_self,
-        reason = "what waits for more of a handshake is read here"
-    )]
-    pub(super) const fn conclude(&mut self, _: &mut Vec<Heard>) {}
+    /// Half a hello names nobody: what is held of one is given back.
+    pub(super) fn conclude(&mut self) {
+        if let Self::Quic(initials) = self {
+            initials.give_up();
+        }
+    }
 
     /// Looks at one of the handset's datagrams. One that says nothing leaves a count only.
     fn look(&mut self, seen: u8, shown: &Shown<'_>, heard: &mut Vec<Heard>) -> Took {
-        if is_quic_long_header(shown.bytes) {
-            heard.push(Heard::Protocol(AppProtocol::Quic));
-            *self = Self::Done;
-            return Took::READ;
+        match quic::recognise(shown.bytes) {
+            Some(quic::Kind::Google) => return self.google(seen, shown, heard),
+            // What follows a version that was not agreed upon is one that is.
+            Some(quic::Kind::Readable | quic::Kind::Negotiation) => {
+                heard.push(Heard::Protocol(AppProtocol::Quic));
+                let mut initials = Box::new(Initials::default());
+                let took = initial(&mut initials, shown, heard);
+                *self = Self::Quic(initials);
+                return Took { read: true, ..took };
+            }
+            None => {}
         }
         if let Probe::Yes(request) = http::request(shown.bytes) {
             heard.push(Heard::Protocol(AppProtocol::Http));
@@ -85,24 +100,50 @@ impl Datagrams {
             *self = Self::Done;
             return Took::READ;
         }
-        *self = if seen + 1 >= DATAGRAMS_MAX {
+        *self = Self::after(seen);
+        Took::NOTHING
+    }
+
+    const fn after(seen: u8) -> Self {
+        if seen + 1 >= DATAGRAMS_MAX {
             Self::Done
         } else {
             Self::Unknown(seen + 1)
+        }
+    }
+
+    /// Google's own QUIC: its hello is in one datagram, the first in most cases.
+    fn google(&mut self, seen: u8, shown: &Shown<'_>, heard: &mut Vec<Heard>) -> Took {
+        heard.push(Heard::Protocol(AppProtocol::Quic));
+        *self = match google::hello(shown.bytes) {
+            Probe::Yes(hello) => {
+                heard.extend(hello.sni.map(|sni| Heard::Name(sni, NameSource::Quic)));
+                Self::Done
+            }
+            Probe::NotYet => Self::after(seen),
+            Probe::No => Self::Done,
         };
-        Took::NOTHING
+        Took::READ
     }
 }
 
-/// A QUIC long header (RFC 9000 section 17.2) of a version that is spoken: 1, 2 (RFC 9369) and
-/// drafts 29 to 34. Its name is encrypted under keys that anybody can derive; not read here yet.
-fn is_quic_long_header(payload: &[u8]) -> bool {
-    const CONNECTION_ID_BYTES_MAX: u8 = 20;
-    let &[first, v0, v1, v2, v3, dcid_len, ..] = payload else {
-        return false;
-    };
-    let version = u32::from_be_bytes([v0, v1, v2, v3]);
-    first & 0xc0 == 0xc0
-        && matches!(version, 1 | 0x6b33_43cf | 0xff00_001d..=0xff00_0022)
-        && dcid_len <= CONNECTION_ID_BYTES_MAX
+/// Reads one datagram of QUIC's.
+fn initial(initials: &mut Initials, shown: &Shown<'_>, heard: &mut Vec<Heard>) -> Took {
+    let read = initials.datagram(shown.bytes);
+    for hello in read.hellos {
+        let sni = hello.hello.sni.clone();
+        heard.push(Heard::Hello(Box::new(hello.hello)));
+        heard.extend(sni.map(|sni| Heard::Name(sni, NameSource::Quic)));
+    }
+    match read.outcome {
+        Outcome::Ignored => Took::NOTHING,
+        Outcome::NotYet | Outcome::Settled => Took::READ,
+        Outcome::Exhausted => {
+            initials.give_up();
+            Took {
+                read: true,
+                gave_up: true,
+            }
+        }
+    }
 }
