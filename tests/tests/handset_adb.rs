@@ -98,6 +98,9 @@ fn start_words<'a>(inventory: &'a str, case: &'a str) -> Vec<&'a str> {
     ]
 }
 
+/// Devices as adb lists them.
+type States = &'static [(&'static str, &'static str)];
+
 fn observed<'a>(records: &'a [Value], topic: &str) -> Vec<&'a Value> {
     let of = |record: &&Value| record["kind"] == "observation" && record["body"]["topic"] == topic;
     records
@@ -247,7 +250,7 @@ fn what_is_missing_is_said_with_what_helps() {
     );
     fails(&["status", "--su", "no-such-su -c"], &["gives no root"]);
     fails(&["start", "--case", "../x"], &["no name for a case"]);
-    let states: [(&[(&str, &str)], &[&str]); 4] = [
+    let states: [(States, &[&str]); 4] = [
         (&[], &["no handset is connected", "USB debugging"]),
         (&[(SERIAL, "unauthorized")], &["has not allowed this PC"]),
         (&[(SERIAL, "offline")], &["`offline`"]),

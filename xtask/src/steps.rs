@@ -79,7 +79,7 @@ pub fn test() -> Outcome {
     })?;
     report.step("advisories", advisories)?;
     report.step("build", || {
-        run("cargo", &["build", "--workspace", "--bins"])
+        run("cargo", &["build", "--workspace", "--bins", "--lib"])
     })?;
     report.step("tests", || run("cargo", &["nextest", "run", "--workspace"]))?;
     report.step("doc tests", || {

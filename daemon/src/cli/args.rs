@@ -4,6 +4,7 @@
 //! not, 4 nothing is wrong but nothing vouches for the end of a case.
 
 mod handset;
+mod talk;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use handset::{ControlArgs, ObserveArgs};
 #[cfg(feature = "lab")]
 pub use handset::{HandsetArgs, HandsetCommand, HandsetTarget};
+pub use talk::{NoteArgs, PhaseArgs, StatusArgs, Target};
 
 use crate::{
     evidence::segments::QUOTA_MIN, report::filter::UNKNOWN_COUNTRY, session::probe::TARGETS_MAX,
@@ -708,50 +710,6 @@ pub struct VerifyArgs {
     /// How the result is shown.
     #[arg(long, value_enum, default_value = "text")]
     pub format: TextOrJson,
-}
-
-/// Which daemon is meant.
-#[derive(Debug, Args)]
-pub struct Target {
-    /// Folder of its case; needed only when several daemons run.
-    #[arg(long, value_name = "DIR")]
-    pub case: Option<PathBuf>,
-}
-
-/// `sakshi status`.
-#[derive(Debug, Args)]
-pub struct StatusArgs {
-    /// Which daemon.
-    #[command(flatten)]
-    pub target: Target,
-    /// Go on and print each commit's sequence number and hash.
-    #[arg(long)]
-    pub follow: bool,
-    /// How it is shown.
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: TextOrJson,
-}
-
-/// `sakshi note`.
-#[derive(Debug, Args)]
-pub struct NoteArgs {
-    /// The remark, 1 to 4,000 characters.
-    #[arg(value_name = "TEXT")]
-    pub text: String,
-    /// Which daemon.
-    #[command(flatten)]
-    pub target: Target,
-}
-
-/// `sakshi phase`.
-#[derive(Debug, Args)]
-pub struct PhaseArgs {
-    /// The phase's name, 1 to 4,000 characters.
-    #[arg(value_name = "NAME")]
-    pub name: String,
-    /// Which daemon.
-    #[command(flatten)]
-    pub target: Target,
 }
 
 /// `sakshi doctor`.

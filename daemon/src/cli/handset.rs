@@ -45,7 +45,17 @@ fn step(
 ) -> Result<Outcome, Failure> {
     match command {
         HandsetCommand::Baseline { output } => baseline(phone, &output),
-        HandsetCommand::Push { program } => tell([work::push(phone, &program)?]),
+        HandsetCommand::Push {
+            program,
+            shim,
+            library,
+        } => {
+            let told = work::push(phone, &program)?;
+            if let (Some(shim), Some(library)) = (shim, library) {
+                work::push_shim(phone, &shim, &library)?;
+            }
+            tell([told])
+        }
         HandsetCommand::Doctor { format } => {
             let case = format!("{}/x", target.cases);
             shown(
@@ -109,6 +119,13 @@ fn after_start(
     work::record_transport(phone, device)?;
     work::compare_clocks(phone, "start")?;
     let mut lines = Vec::new();
+    if !work::start_shim(phone)? {
+        lines.push(
+            "without the shim: what only Android knows (screen, foreground app, Doze, network, \
+             settings, its own view of packages) is not recorded, and the case says so"
+                .to_owned(),
+        );
+    }
     if let Some(file) = baseline {
         let count = work::record_baseline(phone, file)?;
         lines.push(format!(

@@ -22,6 +22,9 @@ use crate::evidence::Hash;
 
 /// Exchanges by which the clocks are compared.
 const CLOCK_EXCHANGES: usize = 5;
+/// The shim's Java part, and its library, as they are called on the handset.
+const SHIM: &str = "shim.jar";
+const SHIM_LIBRARY: &str = "libsakshi_android_shim.so";
 /// Longest name of a case, in bytes.
 const NAME_MAX: usize = 64;
 
@@ -174,6 +177,32 @@ pub fn start(phone: &Phone<'_>, case: &str, more: &[&str]) -> Result<String, Han
             return Ok(status.out);
         }
     }
+}
+
+/// Puts the part that runs in Android's Java beside our program: its dex and its library.
+pub fn push_shim(phone: &Phone<'_>, dex: &Path, library: &Path) -> Result<(), HandsetError> {
+    for (file, name) in [(dex, SHIM), (library, SHIM_LIBRARY)] {
+        let to = format!("{}/{name}", phone.dir);
+        again(phone, || phone.adb.push(&file.to_string_lossy(), &to))?;
+    }
+    Ok(())
+}
+
+/// Starts it, if it is there; the watch records that it is missing if it is not.
+pub fn start_shim(phone: &Phone<'_>) -> Result<bool, HandsetError> {
+    let file = |name: &str| quoted(&format!("{}/{name}", phone.dir));
+    let (dex, library, log) = (file(SHIM), file(SHIM_LIBRARY), file("shim.log"));
+    let line = format!(
+        "[ -e {dex} ] || exit 0; CLASSPATH={dex} setsid app_process / org.sakshi.Main \
+         \"${{SAKSHI_RUNTIME_DIR:-/data/local/tmp/sakshi.run}}\" {library} >{log} 2>&1 </dev/null & \
+         echo started"
+    );
+    let started = phone.root_shell(&line)?.contains("started");
+    if !started {
+        let missing = BTreeMap::from([("missing".to_owned(), "true".to_owned())]);
+        observe(phone, "shim", &missing)?;
+    }
+    Ok(started)
 }
 
 /// Tells the running watch something, for its record.

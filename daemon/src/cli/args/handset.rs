@@ -119,6 +119,12 @@ pub enum HandsetCommand {
         /// The program, built for the handset (docs/building.md).
         #[arg(long, value_name = "FILE")]
         program: PathBuf,
+        /// What runs in Android's Java (`cargo xtask shim`), to learn what only Android knows.
+        #[arg(long, value_name = "FILE", requires = "library")]
+        shim: Option<PathBuf>,
+        /// Its library, built for the handset.
+        #[arg(long, value_name = "FILE", requires = "shim")]
+        library: Option<PathBuf>,
     },
     /// Say what the handset offers a watch and what it lacks. Exit code 1: something failed.
     Doctor {
