@@ -117,6 +117,10 @@ pub enum Command {
     #[cfg(feature = "lab")]
     #[command(after_help = "Example:\n  sakshi locate 13.228.10.20 2600:1f14::1 --format jsonl")]
     Locate(super::data_args::LocateArgs),
+    /// Hold round-trip times against the distance to where servers are said to be.
+    #[cfg(feature = "lab")]
+    #[command(after_help = "Example:\n  sakshi distance case-17 --position 28.61,77.21")]
+    Distance(super::data_args::DistanceArgs),
     /// Say on one page, in plain words, what a case or bundle holds and how it is checked.
     #[cfg(feature = "lab")]
     #[command(after_help = "Examples:\n  \

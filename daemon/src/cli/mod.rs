@@ -11,6 +11,8 @@ mod control;
 mod data;
 #[cfg(feature = "lab")]
 mod data_args;
+#[cfg(feature = "lab")]
+mod distance;
 mod doctor;
 mod export;
 #[cfg(feature = "lab")]
@@ -89,6 +91,8 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Data(command) => data::data(command),
         #[cfg(feature = "lab")]
         Command::Locate(args) => data::locate(&args),
+        #[cfg(feature = "lab")]
+        Command::Distance(args) => distance::distance(&args),
         Command::Seal(args) => seal::seal(&args),
         Command::Head(args) => head::head(&args),
         Command::Verify(args) => verify::verify(args),

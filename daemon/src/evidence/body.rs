@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use sakshi_rules::contact::{AppClass, AppProtocol, Grade, Name, Place, Proto};
 
 pub use sakshi_rules::contact::PacketRef;
+use sakshi_rules::token::NameToken;
 use serde::{Deserialize, Serialize};
 
 use super::{Draft, Kind, canonical::CanonicalError};
@@ -357,6 +358,10 @@ pub struct Contact {
     pub endpoint: Endpoint,
     /// Where.
     pub place: Place,
+    /// The country that the endpoint's name says by a token in it, which is no place; left out where
+    /// it says none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_token: Option<NameToken>,
     /// By which way it left; null: not known.
     #[serde(default)]
     pub via: Option<Via>,
