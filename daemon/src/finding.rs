@@ -301,6 +301,7 @@ impl ContactBook {
             app_protocol: claim.app_protocol,
             name: claim.name,
             names: claim.names,
+            categories: None,
         };
         let input = rules_input(
             &owner,
@@ -538,7 +539,16 @@ fn rules_input(
         payload,
         bytes_out: 0,
         day: at.to_string().chars().take(10).collect(),
+        minute: minute(at),
+        screen_on: None,
     }
+}
+
+/// Minutes after midnight in UTC.
+fn minute(at: Timestamp) -> Option<u16> {
+    let text = at.to_string();
+    let part = |from: usize| text.get(from..from + 2)?.parse::<u16>().ok();
+    Some(part(11)? * 60 + part(14)?)
 }
 
 /// Whether a protocol leaves its payload readable; unknown protocols are not guessed.
