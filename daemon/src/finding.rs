@@ -276,6 +276,7 @@ impl ContactBook {
         };
         if payload && !entry.input.payload {
             entry.input.payload = true;
+            mark_dirty(entry, id, &mut self.dirty);
             let at = entry.last;
             self.judge(id, at, out);
         }
@@ -438,6 +439,7 @@ impl ContactBook {
             flows: entry.flows,
             packets_out: entry.share.packets_out,
             bytes_out: entry.share.bytes_out,
+            payload: Some(entry.input.payload),
             first: entry.first,
             last: entry.last,
         }));
@@ -508,6 +510,28 @@ fn packages_body(apps: Option<&OwnerApps<'_>>) -> Vec<body::Package> {
         .unwrap_or_default()
 }
 
+/// What the rule engine is asked of a recorded contact with its last counts; none when the case does
+/// not say enough of it, or it is our own probe's.
+#[cfg(feature = "lab")]
+pub fn recorded_input(contact: &body::Contact, total: &body::Total) -> Option<rules::Contact> {
+    if contact.owner.role.as_deref() == Some(PROBE) {
+        return None;
+    }
+    let input = rules_input(
+        &contact.owner,
+        &contact.packages,
+        &contact.endpoint,
+        &contact.place,
+        contact.phase.clone(),
+        contact.at,
+        total.payload?,
+    );
+    Some(rules::Contact {
+        bytes_out: total.bytes_out,
+        ..input
+    })
+}
+
 /// What the rule engine is asked.
 fn rules_input(
     owner: &body::Owner,
@@ -568,7 +592,8 @@ const fn cleartext(protocol: AppProtocol) -> Option<bool> {
     }
 }
 
-fn finding_body(
+/// A verdict as records show it.
+pub fn finding_body(
     label: &str,
     verdict: &Verdict,
     packets: &[PacketRef],

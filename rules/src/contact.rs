@@ -288,7 +288,7 @@ pub struct Contact {
     pub bytes_out: u64,
     /// Day of the contact, `YYYY-MM-DD` in UTC: decides which exceptions and references apply.
     pub day: String,
-    /// Minutes after midnight in UTC when it began; none when it is not known.
+    /// Minutes after midnight in UTC when it was settled; none when that is not known.
     #[serde(default)]
     pub minute: Option<u16>,
     /// Whether the screen was on; none when that was not observed.

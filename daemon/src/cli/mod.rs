@@ -14,11 +14,15 @@ mod doctor;
 mod export;
 mod head;
 mod inspect;
+#[cfg(feature = "lab")]
+mod judge;
 mod output;
 #[cfg(feature = "lab")]
 mod paper;
 mod read;
 mod replay;
+#[cfg(feature = "lab")]
+mod rules;
 mod run;
 mod seal;
 #[cfg(feature = "lab")]
@@ -69,6 +73,10 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Case(command) => authority::case(command),
         Command::Custody(args) => authority::custody(args),
         Command::Run(args) => run::run(args),
+        #[cfg(feature = "lab")]
+        Command::Rules(command) => rules::rules(command),
+        #[cfg(feature = "lab")]
+        Command::Judge(args) => judge::judge(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Findings(args) => read::findings(&args),
         Command::Export(args) => export::export(args),

@@ -150,6 +150,11 @@ impl Source {
         &self.reader
     }
 
+    /// The folder of the case: its own, or the one that a bundle was unpacked into.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The bundle that it lies in, if it does.
     pub const fn bundle(&self) -> Option<&Bundle> {
         self.bundle.as_ref()

@@ -13,7 +13,7 @@ pub(super) fn hours(contact: &Contact, wanted: &BTreeSet<Hours>, offset: Offset)
         Some(minute) => {
             let local = offset.local(minute);
             Answer::yes_if(wanted.iter().any(|hours| hours.contains(local)), || {
-                format!("it began at {} (UTC{offset})", clock(local))
+                format!("it was {} (UTC{offset})", clock(local))
             })
         }
         None => Answer::NotKnown("the time of the day is not known".into()),
