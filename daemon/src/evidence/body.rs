@@ -410,6 +410,9 @@ pub struct Total {
     pub packets_out: u64,
     /// IP bytes that the handset sent.
     pub bytes_out: u64,
+    /// Whether it sent payload, more than a handshake; null: written before that was kept.
+    #[serde(default)]
+    pub payload: Option<bool>,
     /// First packet.
     pub first: Timestamp,
     /// Last packet.
