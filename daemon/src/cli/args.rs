@@ -369,6 +369,9 @@ pub struct RunArgs {
     /// Receive buffer of the capture sockets in bytes (for tests of overload).
     #[arg(long, value_name = "BYTES", hide = true)]
     pub receive_buffer: Option<usize>,
+    /// Bytes after which a new part of the database begins (for tests).
+    #[arg(long, value_name = "BYTES", hide = true)]
+    pub roll_bytes: Option<u64>,
     /// The iptables command; its IPv6 twin is named after it.
     #[arg(long, value_name = "NAME", hide = true, default_value = "iptables")]
     pub iptables: String,
