@@ -29,6 +29,10 @@ pub fn run(args: RunArgs) -> Result<Outcome, Failure> {
     if args.end_with_parent {
         command::end_with_parent(rustix::process::Signal::TERM);
     }
+    if args.stay {
+        command::stay();
+        machine::spare_from_low_memory();
+    }
     let (running, _) = socket::found().map_err(SessionError::Control)?;
     nobody_watches_here(&running)?;
     let config = RunConfig {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Draft, Kind, canonical::CanonicalError};
 use crate::{
-    input::{Apk, InventoryChange, Note, PhaseChange},
+    input::{Apk, InventoryChange, Note, Observation, PhaseChange},
     time::Timestamp,
 };
 
@@ -445,6 +445,13 @@ pub struct Session {
     /// When the machine was started, by its own account; null where it was not read.
     #[serde(default)]
     pub booted: Option<Timestamp>,
+    /// How soon the kernel ends the daemon when memory is short (`oom_score_adj`, -1000 never to
+    /// 1000 first); absent where it was not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i32>,
+    /// Name of the time zone that `local` is in; absent where it was not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// How packets are watched (`nflog`, `packet`, `files`, `journal`).
     pub capture: String,
     /// Sources in the order of their numbers.
@@ -624,6 +631,8 @@ pub enum Record {
     Gap(Gap),
     /// A remark.
     Note(Note),
+    /// The lab's PC or Android itself told something.
+    Observation(Observation),
     /// A phase began.
     Phase(PhaseChange),
     /// Apps came, went or changed.
@@ -642,13 +651,14 @@ pub enum Record {
 
 impl Record {
     /// Kinds that come from the core.
-    pub const KINDS: [Kind; 13] = [
+    pub const KINDS: [Kind; 14] = [
         Kind::FLOW,
         Kind::CONTACT,
         Kind::FINDING,
         Kind::TOTAL,
         Kind::GAP,
         Kind::NOTE,
+        Kind::OBSERVATION,
         Kind::PHASE,
         Kind::INVENTORY,
         Kind::APK,
@@ -667,6 +677,7 @@ impl Record {
             Self::Total(body) => Draft::new(Kind::TOTAL, body),
             Self::Gap(body) => Draft::new(Kind::GAP, body),
             Self::Note(body) => Draft::new(Kind::NOTE, body),
+            Self::Observation(body) => Draft::new(Kind::OBSERVATION, body),
             Self::Phase(body) => Draft::new(Kind::PHASE, body),
             Self::Inventory(body) => Draft::new(Kind::INVENTORY, body),
             Self::Apk(body) => Draft::new(Kind::APK, body),

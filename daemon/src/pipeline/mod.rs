@@ -425,6 +425,7 @@ impl Core {
                 out.push(Record::Gap(gap.clone()));
             }
             Event::Note(note) => out.push(Record::Note(note.clone())),
+            Event::Observation(told) => out.push(Record::Observation(told.clone())),
             Event::Apk(apk) => out.push(Record::Apk(apk.clone())),
             Event::InventoryChange(change) => self.change_inventory(change, out),
             Event::PhaseChange(change) => self.begin_phase(change, out),

@@ -54,7 +54,7 @@ use crate::{
         clock::{Clock, boot_time},
         machine, random,
     },
-    time::Timestamp,
+    time::{self, Timestamp},
 };
 
 /// What to watch.
@@ -475,6 +475,8 @@ fn session_record(session: u64, now: Timestamp, way: CaptureWay) -> body::Sessio
         kernel: Some(machine::kernel_release()),
         boot_id: machine::boot_id(),
         booted: boot_time(now),
+        oom_score_adj: machine::oom_score_adj(),
+        zone: time::zone_name(),
         capture: way_name(way).to_owned(),
         sources: vec![body::Source {
             name: "live".to_owned(),
