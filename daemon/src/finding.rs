@@ -565,7 +565,8 @@ const fn cleartext(protocol: AppProtocol) -> Option<bool> {
         | AppProtocol::Xmpp
         | AppProtocol::Mqtt => Some(true),
         AppProtocol::Tls | AppProtocol::Dtls | AppProtocol::Quic => Some(false),
-        AppProtocol::Unknown => None,
+        // What is inside may be anything.
+        AppProtocol::Socks | AppProtocol::Unknown => None,
     }
 }
 

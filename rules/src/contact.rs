@@ -95,6 +95,8 @@ pub enum AppProtocol {
     Xmpp,
     /// MQTT in clear.
     Mqtt,
+    /// SOCKS, and nothing known inside.
+    Socks,
     /// Not recognised, or no payload.
     Unknown,
 }
@@ -112,6 +114,8 @@ pub enum NameSource {
     EchOuter,
     /// HTTP Host of this flow.
     Http,
+    /// Asked of a SOCKS proxy in this flow.
+    Socks,
     /// The domain that an XMPP stream of this flow is to.
     Xmpp,
     /// Asked in this flow (a question to a resolver, not the endpoint's own name).
@@ -125,10 +129,34 @@ pub enum NameSource {
 }
 
 impl NameSource {
-    /// Whether it is what was asked for: a question, not the endpoint's own name.
-    pub const fn is_question(self) -> bool {
-        matches!(self, Self::Dns | Self::Mdns | Self::Llmnr)
+    /// Whether it names the endpoint: it is no question, and covers no other name.
+    pub const fn is_own(self) -> bool {
+        !matches!(self, Self::Dns | Self::Mdns | Self::Llmnr | Self::EchOuter)
     }
+}
+
+/// How well a name is known to be the one that was meant; ordered from best to worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NameStrength {
+    /// Said in the flow itself.
+    Said,
+    /// Nothing was said; the same owner had asked for it shortly before, and the address has no other
+    /// name.
+    ResolvedByOwner,
+    /// Nothing was said; an answer to somebody gave it to the address, which has no other name.
+    Resolved,
+    /// One of several names that answers gave to the address: which one was meant is not known.
+    Candidate,
+}
+
+/// Points to a packet: in a capture file, or in the case's journal.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PacketRef {
+    /// Name of the source, as the session record lists it (`live`, a file's name).
+    pub source: String,
+    /// 1-based number of the packet in it.
+    pub frame: u64,
 }
 
 /// A name with its source.
@@ -138,6 +166,19 @@ pub struct Name {
     pub name: String,
     /// How it is known.
     pub source: NameSource,
+    /// How well; none: not said by whoever wrote it down.
+    #[serde(default)]
+    pub strength: Option<NameStrength>,
+    /// The packet with which it was said, or that held the answer.
+    #[serde(default)]
+    pub packet: Option<PacketRef>,
+}
+
+impl Name {
+    /// Whether it is no more than one of several that may have been meant.
+    pub fn is_candidate(&self) -> bool {
+        self.strength == Some(NameStrength::Candidate)
+    }
 }
 
 /// What was reached.

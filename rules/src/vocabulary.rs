@@ -59,6 +59,7 @@ words! {
         "ftp" => Ftp,
         "xmpp" => Xmpp,
         "mqtt" => Mqtt,
+        "socks" => Socks,
         "unknown" => Unknown,
     }
     NameSource {
@@ -66,6 +67,7 @@ words! {
         "quic" => Quic,
         "ech_outer" => EchOuter,
         "http" => Http,
+        "socks" => Socks,
         "xmpp" => Xmpp,
         "dns" => Dns,
         "mdns" => Mdns,

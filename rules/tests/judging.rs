@@ -4,7 +4,7 @@ mod contacts;
 
 use proptest::prelude::*;
 use sakshi_rules::contact::{
-    AppClass, AppProtocol, Contact, Grade, Name, NameSource, Package, Proto,
+    AppClass, AppProtocol, Contact, Grade, Name, NameSource, NameStrength, Package, Proto,
 };
 use sakshi_rules::{Outcome, RuleSet, judge};
 
@@ -66,6 +66,8 @@ fn conditions_on_the_name() {
     let name = |name: &str, source| Name {
         name: name.into(),
         source,
+        strength: (source == NameSource::Resolved).then_some(NameStrength::Candidate),
+        packet: None,
     };
     let mut contact = ordinary_contact();
     check("name = [\"*.example\"]", &contact, REVIEW);
@@ -76,7 +78,8 @@ fn conditions_on_the_name() {
         name("b.test", NameSource::Resolved),
     ];
     check("name = [\"*.example\"]", &contact, REVIEW);
-    check("name = [\"*.example\", \"b.*\"]", &contact, YES);
+    // However many candidates fit, another name may have been meant.
+    check("name = [\"*.example\", \"b.*\"]", &contact, REVIEW);
     check("name = [\"asked.*\"]", &contact, NO);
     check(
         "name = [\"asked.*\"], name_source = [\"dns\"]",
@@ -88,7 +91,12 @@ fn conditions_on_the_name() {
         &contact,
         NO,
     );
+    let resolved = "name = [\"*.example\"], name_source = [\"resolved\"]";
+    check("name_source = [\"resolved\"]", &contact, REVIEW);
+    check(resolved, &contact, REVIEW);
+    contact.endpoint.names[1].strength = Some(NameStrength::Resolved);
     check("name_source = [\"resolved\"]", &contact, YES);
+    check(resolved, &contact, YES);
     contact.endpoint.name = Some("b.test".into());
     check("name = [\"*.example\"]", &contact, NO);
     check("name = [\"B.Test\"]", &contact, YES);

@@ -48,6 +48,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("certificate", names::certificate),
     ("lines", names::lines),
     ("xmpp", names::xmpp),
+    ("socks", names::socks),
     ("reading", names::reading),
     ("inventory_list", files::inventory_list),
     ("inventory_xml", files::inventory_xml),

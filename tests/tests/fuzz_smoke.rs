@@ -83,6 +83,7 @@ targets! {
     certificate: EXECUTIONS;
     lines: EXECUTIONS;
     xmpp: EXECUTIONS;
+    socks: EXECUTIONS;
     reading: EXECUTIONS;
     inventory_list: EXECUTIONS;
     inventory_xml: EXECUTIONS;

@@ -3,7 +3,7 @@
 //! In: the folder that `SAKSHI_LOCATION_DATA` names, with `cloud_prefixes.csv.gz` (what the clouds
 //! publish of themselves, 2026-08), `anycast-v4.txt` and `anycast-v6.txt`; these state no licence,
 //! so they are not part of the project. Where `SAKSHI_LOCATION_DATABASES` names a folder with
-//! `geo-whois-asn-country.mmdb`, `geoip` and `geoip6` (IPFire's, as Tor ships it), the consensus of
+//! `geo-whois-asn-country.mmdb`, `geoip` and `geoip6` (`IPFire`'s, as Tor ships it), the consensus of
 //! three databases is held against the same file. Out: a report on standard output, which
 //! `docs/results.md` keeps with its day, and what must hold. Without the folder a line says so.
 

@@ -9,6 +9,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use sakshi_rules::contact::{AppClass, AppProtocol, Grade, Name, Place, Proto};
 use sakshi_rules::token::NameToken;
+
+pub use sakshi_rules::contact::PacketRef;
 use serde::{Deserialize, Serialize};
 
 use super::{Draft, Kind, canonical::CanonicalError};
@@ -133,15 +135,6 @@ impl From<&Place> for PlaceSummary {
     }
 }
 
-/// Points to a packet: in a capture file, or in the case's journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PacketRef {
-    /// Name of the source, as the session record lists it (`live`, a file's name).
-    pub source: String,
-    /// 1-based number of the packet in it.
-    pub frame: u64,
-}
-
 /// By which way it left the handset. Ordered: of several, the last stands for the flow. An open
 /// enumeration: readers must accept further values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -233,6 +226,9 @@ pub struct Flow {
     pub names: Vec<Name>,
     /// What the payload was seen to speak.
     pub app_protocol: AppProtocol,
+    /// What a TLS handshake said in clear; null: none was read.
+    #[serde(default)]
+    pub tls: Option<Box<Tls>>,
     /// Where the other side is.
     pub place: PlaceSummary,
     /// Phase in which it began.
@@ -250,6 +246,61 @@ pub struct Flow {
     pub contact: Option<String>,
     /// Its first packets.
     pub packets: Vec<PacketRef>,
+}
+
+/// What a TLS handshake said in clear, QUIC's and DTLS's included. Versions and suites are written as
+/// four hexadecimal digits (IANA, TLS Parameters).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tls {
+    /// Whether the client named a server.
+    pub server_name: ServerName,
+    /// Whether it sent an encrypted hello besides.
+    pub ech: Ech,
+    /// Versions that it offered, in its order.
+    pub versions: Vec<String>,
+    /// Application protocols that it offered (ALPN), in its order.
+    pub alpn: Vec<String>,
+    /// Version that the server chose; null: not seen.
+    pub version: Option<String>,
+    /// Cipher suite that the server chose; null: not seen.
+    pub cipher_suite: Option<String>,
+    /// The server's certificate, as it sent it, checked by nobody; null: encrypted or not seen.
+    pub certificate: Option<Certificate>,
+}
+
+/// Whether a hello has a server name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerName {
+    /// It has one: it stands among the flow's names.
+    Given,
+    /// It has none.
+    Absent,
+    /// The hello was not read to its end.
+    Unread,
+}
+
+/// What is known of an encrypted hello.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ech {
+    /// The extension is not there.
+    Absent,
+    /// The extension is there. It may hold a hello, or noise that is meant to look like one (GREASE).
+    Present,
+    /// It is there, and an answer had offered it under the name that is said: that is an outer name.
+    Offered,
+    /// The hello was not read to its end.
+    Unread,
+}
+
+/// A server's certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// SHA-256 of its bytes, lower-case hex.
+    pub sha256: String,
+    /// The names that it says it is for.
+    pub names: Vec<String>,
 }
 
 /// Record `contact`: an app reached an endpoint, so named, at a place, in a phase.

@@ -146,6 +146,11 @@ impl Hash {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// A value that was computed elsewhere.
+    pub const fn of_sha256(value: [u8; 32]) -> Self {
+        Self(value)
+    }
+
     /// From a finished computation.
     pub fn from_sha256(sha: Sha256) -> Self {
         Self(sha.finalize().into())

@@ -16,6 +16,7 @@ pub mod lines;
 pub mod quic;
 pub mod reading;
 pub mod resolved;
+pub mod socks;
 pub mod stream;
 mod text;
 pub mod tls;

@@ -6,6 +6,7 @@
 mod charges;
 mod kept;
 mod lateness;
+mod names;
 mod owners;
 mod paths;
 mod probe;
@@ -20,10 +21,7 @@ use std::{
     sync::Arc,
 };
 
-use sakshi_rules::{
-    RuleSet,
-    contact::{AppProtocol, Name},
-};
+use sakshi_rules::{RuleSet, contact::AppProtocol};
 
 use self::{
     lateness::Lateness,
@@ -50,6 +48,7 @@ use crate::{
 
 pub use charges::{CHARGES_MAX, EARLY_CHARGES_MAX};
 pub use kept::{FINDING_PACKETS_MAX, FLOW_PACKETS_MAX};
+pub use names::{ASKED_SHORTLY_NANOS, FLOW_NAMES_MAX};
 pub use reading::{WAITING_BYTES_MAX, WAITING_NANOS_MAX};
 use sightings::Sightings;
 pub use sightings::{SAME_ENDS_MAX, SIGHTING_WAIT_NANOS, SIGHTINGS_MAX};
@@ -58,8 +57,6 @@ pub use sightings::{SAME_ENDS_MAX, SIGHTING_WAIT_NANOS, SIGHTINGS_MAX};
 pub const SETTLE_AFTER_NANOS: i64 = 5_000_000_000;
 /// Totals of changed contacts are written this often, in the time of the input.
 pub const TOTALS_EVERY_NANOS: i64 = 60_000_000_000;
-/// Names kept with one flow; the packets of further ones stay in the journal.
-pub const FLOW_NAMES_MAX: usize = 16;
 /// Age up to which a provider's list is believed in full when no rule set says otherwise, in days.
 pub const PLACE_AGE_DAYS_DEFAULT: u32 = 180;
 
@@ -95,7 +92,8 @@ pub struct State {
     reading: Reading,
     held: reading::Held,
     protocol: Option<AppProtocol>,
-    names: Vec<Name>,
+    names: Vec<names::Said>,
+    tls: names::Handshake,
     /// Its HTTP request names another server than the one reached (RFC 9112, section 3.2.2).
     through_proxy: bool,
     /// In a queue to be settled.
@@ -496,6 +494,12 @@ impl Core {
             self.waiting_bytes.take_gave_up(),
             "streams were read no further because too much of them waited for missing bytes; names \
              in them may be missing",
+        );
+        say(
+            "names",
+            self.waiting_bytes.take_unnamed(),
+            "names of flows were not kept because their flows had too many; the packets that say them \
+             are in the journal",
         );
         let forgotten = self.resolved.evicted();
         say(

@@ -139,7 +139,12 @@ fn any_endpoint() -> impl Strategy<Value = Endpoint> {
         NameSource::Dns,
         NameSource::Resolved,
     ]);
-    let name = (any::<String>(), source).prop_map(|(name, source)| Name { name, source });
+    let name = (any::<String>(), source).prop_map(|(name, source)| Name {
+        name,
+        source,
+        strength: None,
+        packet: None,
+    });
     let names = (option::of(any::<String>()), vec(name, 0..4));
     (addr, option::of(any::<u16>()), proto, speaks, names).prop_map(
         |(addr, port, proto, app_protocol, (name, names))| Endpoint {
