@@ -426,6 +426,30 @@ enum Entry {
     Event(Event),
 }
 
+/// Takes inputs in order.
+pub trait Sink {
+    /// Takes a packet; its bytes are lent.
+    fn packet(&mut self, packet: &Packet<'_>);
+    /// Takes an event.
+    fn event(&mut self, event: Event);
+    /// Whether a producer should pause now.
+    fn is_full(&self) -> bool;
+}
+
+impl Sink for Batch {
+    fn packet(&mut self, packet: &Packet<'_>) {
+        self.push_packet(packet);
+    }
+
+    fn event(&mut self, event: Event) {
+        self.push_event(event);
+    }
+
+    fn is_full(&self) -> bool {
+        Self::is_full(self)
+    }
+}
+
 /// Many inputs in order, in two allocations that are reused from batch to batch.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {

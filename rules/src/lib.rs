@@ -9,10 +9,13 @@ pub mod cases;
 pub mod contact;
 pub mod day;
 mod glob;
+mod hours;
 pub mod judge;
 pub mod parse;
 pub mod problem;
 pub mod rule_set;
+pub mod shape;
+pub mod token;
 pub mod vocabulary;
 
 pub use judge::{Outcome, Verdict, judge};

@@ -3,7 +3,7 @@
 //! In: a word that somebody typed. Out: what it means, or the words that are allowed and the one
 //! that was probably meant.
 
-use crate::contact::{AppClass, AppProtocol, Grade, NameSource, Proto};
+use crate::contact::{AppClass, AppProtocol, Grade, NameSource, PlaceStatus, Proto};
 use crate::judge::Outcome;
 use crate::rule_set::{ClaimKind, OwnerState, RuleKind, Severity, Status, Undeterminable};
 
@@ -82,6 +82,13 @@ words! {
         "medium" => Medium,
         "high" => High,
     }
+    PlaceStatus {
+        "located" => Located,
+        "not_locatable" => NotLocatable,
+        "conflict" => Conflict,
+        "unknown" => Unknown,
+        "local" => Local,
+    }
     OwnerState { "known" => Known, "unknown" => Unknown }
     Severity { "info" => Info, "low" => Low, "medium" => Medium, "high" => High }
     RuleKind {
@@ -114,7 +121,10 @@ pub const WHEN_KEYS: &[&str] = &[
     "user",
     "package",
     "signer",
+    "vendor",
     "phase",
+    "time_of_day",
+    "screen_on",
     "payload",
     "bytes_out_over",
     "port",
@@ -123,6 +133,7 @@ pub const WHEN_KEYS: &[&str] = &[
     "cleartext",
     "name",
     "name_source",
+    "category",
     "country",
     "country_not",
     "provider",
@@ -131,6 +142,7 @@ pub const WHEN_KEYS: &[&str] = &[
     "asn",
     "grade",
     "place_known",
+    "place_status",
     "outside_declaration",
 ];
 
@@ -146,11 +158,14 @@ pub const PLACE_KEYS: &[&str] = &[
 /// Words that people type for another one.
 const SYNONYMS: &[(&str, &str)] = &[
     ("UK", "GB"),
+    ("brand", "vendor"),
     ("bytes", "bytes_out_over"),
+    ("claim", "outside_declaration"),
     ("class", "app_class"),
     ("confidence", "grade"),
     ("critical", "high"),
     ("domain", "name"),
+    ("domain_category", "category"),
     ("host", "name"),
     ("hostname", "name"),
     ("min_confidence", "min_grade"),
@@ -158,6 +173,8 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("preload", "preloaded"),
     ("protocol", "proto"),
     ("references", "reference"),
+    ("screen", "screen_on"),
+    ("time", "time_of_day"),
     ("transport", "proto"),
     ("uid", "user"),
 ];
@@ -278,6 +295,7 @@ mod tests {
         check::<NameSource>();
         check::<Outcome>();
         check::<OwnerState>();
+        check::<PlaceStatus>();
         check::<Proto>();
         check::<RuleKind>();
         check::<Severity>();

@@ -75,6 +75,13 @@ pub enum Command {
         zcat day1.pcap.gz | sakshi inspect - --dry-run --format json\n  \
         sakshi inspect case-17 --case case-17-again        feed a case's journal through again")]
     Inspect(InspectArgs),
+    /// Write, check, test and explain rule sets.
+    #[cfg(feature = "lab")]
+    #[command(subcommand)]
+    Rules(super::rules::RulesCommand),
+    /// Judge a case's contacts by other rules, as a list of its own; changes no byte of the case.
+    #[cfg(feature = "lab")]
+    Judge(super::judge::JudgeArgs),
     /// Show what was found. Exit code 1: no finding has a value that was asked for.
     #[command(
         visible_alias = "leaks",
@@ -117,6 +124,10 @@ pub enum Command {
     #[cfg(feature = "lab")]
     #[command(after_help = "Example:\n  sakshi locate 13.228.10.20 2600:1f14::1 --format jsonl")]
     Locate(super::data_args::LocateArgs),
+    /// Hold round-trip times against the distance to where servers are said to be.
+    #[cfg(feature = "lab")]
+    #[command(after_help = "Example:\n  sakshi distance case-17 --position 28.61,77.21")]
+    Distance(super::data_args::DistanceArgs),
     /// Say on one page, in plain words, what a case or bundle holds and how it is checked.
     #[cfg(feature = "lab")]
     #[command(after_help = "Examples:\n  \
@@ -379,6 +390,9 @@ pub struct RunArgs {
     /// Receive buffer of the capture sockets in bytes (for tests of overload).
     #[arg(long, value_name = "BYTES", hide = true)]
     pub receive_buffer: Option<usize>,
+    /// Bytes after which a new part of the database begins (for tests).
+    #[arg(long, value_name = "BYTES", hide = true)]
+    pub roll_bytes: Option<u64>,
     /// The iptables command; its IPv6 twin is named after it.
     #[arg(long, value_name = "NAME", hide = true, default_value = "iptables")]
     pub iptables: String,

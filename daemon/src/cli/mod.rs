@@ -11,17 +11,23 @@ mod control;
 mod data;
 #[cfg(feature = "lab")]
 mod data_args;
+#[cfg(feature = "lab")]
+mod distance;
 mod doctor;
 mod export;
 #[cfg(feature = "lab")]
 mod handset;
 mod head;
 mod inspect;
+#[cfg(feature = "lab")]
+mod judge;
 mod output;
 #[cfg(feature = "lab")]
 mod paper;
 mod read;
 mod replay;
+#[cfg(feature = "lab")]
+mod rules;
 mod run;
 mod seal;
 #[cfg(feature = "lab")]
@@ -75,6 +81,10 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Case(command) => authority::case(command),
         Command::Custody(args) => authority::custody(args),
         Command::Run(args) => run::run(args),
+        #[cfg(feature = "lab")]
+        Command::Rules(command) => rules::rules(command),
+        #[cfg(feature = "lab")]
+        Command::Judge(args) => judge::judge(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Findings(args) => read::findings(&args),
         Command::Export(args) => export::export(args),
@@ -89,6 +99,8 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Data(command) => data::data(command),
         #[cfg(feature = "lab")]
         Command::Locate(args) => data::locate(&args),
+        #[cfg(feature = "lab")]
+        Command::Distance(args) => distance::distance(&args),
         Command::Seal(args) => seal::seal(&args),
         Command::Head(args) => head::head(&args),
         Command::Verify(args) => verify::verify(args),

@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use sakshi_rules::contact::{AppClass, AppProtocol, Grade, Name, Place, Proto};
 
 pub use sakshi_rules::contact::PacketRef;
+use sakshi_rules::token::NameToken;
 use serde::{Deserialize, Serialize};
 
 use super::{Draft, Kind, canonical::CanonicalError};
@@ -149,6 +150,8 @@ pub enum Via {
     Clat,
     /// Into a tunnel: it leaves inside another flow, which may be recorded too.
     Vpn,
+    /// Seen inside the packets of another flow of a capture file, which is recorded too.
+    Inside,
     /// The IPv6 side of a flow that is recorded as [`Via::Clat`]: the same packets again.
     ClatCopy,
 }
@@ -161,6 +164,7 @@ impl Via {
             Self::VpnOuter => "vpn_outer",
             Self::Clat => "clat",
             Self::Vpn => "vpn",
+            Self::Inside => "inside",
             Self::ClatCopy => "clat_copy",
         }
     }
@@ -265,6 +269,42 @@ pub struct Tls {
     pub cipher_suite: Option<String>,
     /// The server's certificate, as it sent it, checked by nobody; null: encrypted or not seen.
     pub certificate: Option<Certificate>,
+    /// Names are asked for in it under encryption; null: nothing says so.
+    #[serde(default)]
+    pub names_hidden: Option<NamesHidden>,
+}
+
+/// How names are asked for out of sight, and what says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamesHidden {
+    /// The protocol.
+    pub how: HiddenIn,
+    /// What says so.
+    pub basis: HiddenBasis,
+}
+
+/// Protocols that hide which names are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HiddenIn {
+    /// DNS over TLS.
+    Dot,
+    /// DNS over HTTPS.
+    Doh,
+    /// DNS over QUIC.
+    Doq,
+}
+
+/// What says that names are asked for, from the strongest to the weakest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HiddenBasis {
+    /// The application protocol that the client offers.
+    Alpn,
+    /// The port.
+    Port,
+    /// The server's name is one of a list of resolvers.
+    Name,
 }
 
 /// Whether a hello has a server name.
@@ -318,6 +358,10 @@ pub struct Contact {
     pub endpoint: Endpoint,
     /// Where.
     pub place: Place,
+    /// The country that the endpoint's name says by a token in it, which is no place; left out where
+    /// it says none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_token: Option<NameToken>,
     /// By which way it left; null: not known.
     #[serde(default)]
     pub via: Option<Via>,
@@ -366,6 +410,9 @@ pub struct Total {
     pub packets_out: u64,
     /// IP bytes that the handset sent.
     pub bytes_out: u64,
+    /// Whether it sent payload, more than a handshake; null: written before that was kept.
+    #[serde(default)]
+    pub payload: Option<bool>,
     /// First packet.
     pub first: Timestamp,
     /// Last packet.

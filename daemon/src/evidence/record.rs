@@ -96,6 +96,8 @@ kinds! {
     KEY = "key";
     /// Vouches for everything before it, with a signature.
     CHECKPOINT = "checkpoint";
+    /// A part of the database was closed; the first record of the next one.
+    ROLLED = "rolled";
     /// The case was closed for good; the last checkpoint follows.
     SEALED = "sealed";
     /// The report of a validation that belongs to the case.
