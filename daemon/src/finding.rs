@@ -11,6 +11,7 @@ use sakshi_rules::{
     Outcome, RuleSet, Verdict,
     contact::{self as rules, AppProtocol, Name, Place, Proto},
     judge,
+    token::country_token,
     vocabulary::Word,
 };
 
@@ -302,20 +303,24 @@ impl ContactBook {
             name: claim.name,
             names: claim.names,
         };
-        let input = rules_input(
-            &owner,
-            &packages,
-            &endpoint,
-            &place,
-            self.phase_name().to_owned(),
-            claim.at,
-            claim.payload,
-        );
+        let input = rules::Contact {
+            steered: steered(claim.via),
+            ..rules_input(
+                &owner,
+                &packages,
+                &endpoint,
+                &place,
+                self.phase_name().to_owned(),
+                claim.at,
+                claim.payload,
+            )
+        };
         let record = body::Contact {
             contact: self.label(id),
             owner,
             packages,
             charged_to: claim.charged_to,
+            name_token: endpoint.name.as_deref().and_then(country_token),
             endpoint,
             place,
             via: claim.via,
@@ -534,11 +539,18 @@ fn rules_input(
         cleartext: cleartext(endpoint.app_protocol),
         endpoint: endpoint.clone(),
         place: place.clone(),
+        steered: None,
         phase,
         payload,
         bytes_out: 0,
         day: at.to_string().chars().take(10).collect(),
     }
+}
+
+/// Names lead elsewhere through a VPN: content networks answer for its far end.
+fn steered(via: Option<body::Via>) -> Option<String> {
+    let through_vpn = via == Some(body::Via::Vpn);
+    through_vpn.then(|| "through a VPN, which may lead names to other servers".to_owned())
 }
 
 /// Whether a protocol leaves its payload readable; unknown protocols are not guessed.

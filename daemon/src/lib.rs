@@ -14,6 +14,8 @@ pub mod finding;
 pub mod flow;
 #[cfg(feature = "lab")]
 pub mod gather;
+#[cfg(feature = "lab")]
+pub mod handset;
 pub mod input;
 pub mod locate;
 pub mod name;

@@ -172,6 +172,7 @@ impl Given {
             names: self.names.clone(),
         };
         Contact {
+            steered: None,
             owner: self.owner(),
             endpoint,
             place,

@@ -13,6 +13,7 @@ pub mod judge;
 pub mod parse;
 pub mod problem;
 pub mod rule_set;
+pub mod token;
 pub mod vocabulary;
 
 pub use judge::{Outcome, Verdict, judge};

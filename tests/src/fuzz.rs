@@ -62,6 +62,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("journal_inputs", evidence::journal_inputs),
     ("canonical", evidence::canonical),
     ("control_request", evidence::control_request),
+    ("control_frames", evidence::control_frames),
     ("segment_blocks", evidence::segment_blocks),
     ("kernel_config", doctor::kernel_config),
     ("machine_files", doctor::machine_files),

@@ -115,6 +115,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "validate",
         ],
     ),
+    ("handset", &["control", "evidence", "platform", "time"]),
     ("cli", ANY),
     ("lib", ANY),
     ("main", ANY),

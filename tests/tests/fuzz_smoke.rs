@@ -97,6 +97,7 @@ targets! {
     journal_inputs: EXECUTIONS_SLOW;
     canonical: EXECUTIONS;
     control_request: EXECUTIONS;
+    control_frames: EXECUTIONS;
     segment_blocks: EXECUTIONS;
     kernel_config: EXECUTIONS;
     machine_files: EXECUTIONS;

@@ -57,6 +57,8 @@ pub use sightings::{SAME_ENDS_MAX, SIGHTING_WAIT_NANOS, SIGHTINGS_MAX};
 pub const SETTLE_AFTER_NANOS: i64 = 5_000_000_000;
 /// Totals of changed contacts are written this often, in the time of the input.
 pub const TOTALS_EVERY_NANOS: i64 = 60_000_000_000;
+/// Flows that are closed together when the input is over: they leave the table only for their records.
+const CLOSED_AT_ONCE: usize = 256;
 /// Age up to which a provider's list is believed in full when no rule set says otherwise, in days.
 pub const PLACE_AGE_DAYS_DEFAULT: u32 = 180;
 
@@ -185,6 +187,8 @@ pub struct Core {
     counts: Counts,
     samples: kept::Samples,
     probes: probe::Probes,
+    /// Nobody reads the records of flows: none is made.
+    counts_only: bool,
 }
 
 /// What a session's summary is made of.
@@ -240,7 +244,13 @@ impl Core {
             clock: StreamClock::default(),
             samples: kept::Samples::default(),
             probes: probe::Probes::default(),
+            counts_only: false,
         }
+    }
+
+    /// From now on flows are judged and counted, and no record is made of them.
+    pub const fn count_only(&mut self) {
+        self.counts_only = true;
     }
 
     /// Takes one input; appends what follows from it to `out`.
@@ -415,6 +425,7 @@ impl Core {
                 out.push(Record::Gap(gap.clone()));
             }
             Event::Note(note) => out.push(Record::Note(note.clone())),
+            Event::Observation(told) => out.push(Record::Observation(told.clone())),
             Event::Apk(apk) => out.push(Record::Apk(apk.clone())),
             Event::InventoryChange(change) => self.change_inventory(change, out),
             Event::PhaseChange(change) => self.begin_phase(change, out),
@@ -499,8 +510,11 @@ impl Core {
 
     fn end_source(&mut self, out: &mut Vec<Record>) {
         self.mark_copies_among_waiting();
+        for ids in self.table.open().chunks(CLOSED_AT_ONCE) {
+            self.table.finish_flows(ids);
+            self.close_ended(out);
+        }
         self.table.finish();
-        self.close_ended(out);
         self.waiting.clear();
         self.app_names.clear();
         self.book.totals(out);

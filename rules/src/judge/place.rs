@@ -110,6 +110,9 @@ pub(super) fn located(contact: &Contact) -> Result<Option<&str>, String> {
     if is_local(addr) {
         return Ok(None);
     }
+    if let (Some(steered), Some(_)) = (&contact.steered, &place.country) {
+        return Err(format!("{steered}; {}", place_text(place)));
+    }
     match (place.grade, &place.country) {
         (Grade::None, _) => Err(format!("no source knows where {addr} is")),
         (Grade::NotLocatable, _) => Err(format!("not locatable ({})", instead(place))),

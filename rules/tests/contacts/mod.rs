@@ -14,6 +14,7 @@ use sakshi_rules::contact::{
 /// A preloaded app of the sample vendor that sent over TLS to AWS Singapore.
 pub fn ordinary_contact() -> Contact {
     Contact {
+        steered: None,
         owner: Owner {
             uid: Some(10_100),
             user: Some(0),
@@ -209,6 +210,7 @@ pub fn any_contact() -> impl Strategy<Value = Contact> {
     );
     (any_owner(), any_endpoint(), any_place(), phase, sent, day).prop_map(
         |(owner, endpoint, place, phase, (payload, cleartext, bytes_out), day)| Contact {
+            steered: None,
             owner,
             endpoint,
             place,
