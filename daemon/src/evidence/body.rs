@@ -7,8 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use sakshi_rules::contact::{AppClass, AppProtocol, Grade, Name, Place, Proto};
-use sakshi_rules::token::NameToken;
+use sakshi_rules::contact::{AppClass, AppProtocol, Grade, Name, NameToken, Place, Proto};
 
 pub use sakshi_rules::contact::PacketRef;
 use serde::{Deserialize, Serialize};
