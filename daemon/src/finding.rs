@@ -4,6 +4,9 @@
 //! drafts. A contact is judged when it is first known and again when a bound in a rule is crossed;
 //! what is unchanged is not out twice.
 
+#[cfg(feature = "lab")]
+pub mod stored;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use foldhash::fast::RandomState;
@@ -301,6 +304,7 @@ impl ContactBook {
             app_protocol: claim.app_protocol,
             name: claim.name,
             names: claim.names,
+            categories: Vec::new(),
         };
         let input = rules_input(
             &owner,
@@ -439,6 +443,7 @@ impl ContactBook {
             bytes_out: entry.share.bytes_out,
             first: entry.first,
             last: entry.last,
+            payload: Some(entry.input.payload),
         }));
     }
 }
@@ -538,6 +543,7 @@ fn rules_input(
         payload,
         bytes_out: 0,
         day: at.to_string().chars().take(10).collect(),
+        time: at.to_string().chars().skip(11).take(5).collect(),
     }
 }
 

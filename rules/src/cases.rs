@@ -130,6 +130,7 @@ pub struct Given {
     app_protocol: Option<AppProtocol>,
     name: Option<String>,
     names: Vec<Name>,
+    categories: Vec<String>,
     country: Option<String>,
     provider: Option<String>,
     region: Option<String>,
@@ -144,6 +145,7 @@ pub struct Given {
     cleartext_known: Option<bool>,
     bytes_out: Option<u64>,
     day: Option<String>,
+    time: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -158,6 +160,7 @@ struct GivenPackage {
 const UID_DEFAULT: u32 = 10_100;
 const ADDR_DEFAULT: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 10));
 const DAY_DEFAULT: &str = "2026-11-24";
+const TIME_DEFAULT: &str = "06:30";
 
 impl Given {
     fn contact(self) -> Contact {
@@ -170,6 +173,7 @@ impl Given {
             app_protocol: self.app_protocol.unwrap_or(AppProtocol::Tls),
             name: self.name.clone(),
             names: self.names.clone(),
+            categories: self.categories.clone(),
         };
         Contact {
             owner: self.owner(),
@@ -183,6 +187,7 @@ impl Given {
                 .then_some(self.cleartext.unwrap_or(false)),
             bytes_out: self.bytes_out.unwrap_or(1000),
             day: self.day.unwrap_or_else(|| DAY_DEFAULT.to_owned()),
+            time: self.time.unwrap_or_else(|| TIME_DEFAULT.to_owned()),
         }
     }
 

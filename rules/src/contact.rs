@@ -157,6 +157,10 @@ pub struct Endpoint {
     pub name: Option<String>,
     /// Every name seen for it, with its source, in order.
     pub names: Vec<Name>,
+    /// What lists of names say that it is for (`advertising`, `analytics`), sorted; empty: no list
+    /// says anything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub categories: Vec<String>,
 }
 
 impl Endpoint {
@@ -240,4 +244,7 @@ pub struct Contact {
     pub bytes_out: u64,
     /// Day of the contact, `YYYY-MM-DD` in UTC: decides which exceptions and references apply.
     pub day: String,
+    /// Time of day of the contact, `HH:MM` in UTC; empty: not known.
+    #[serde(default)]
+    pub time: String,
 }

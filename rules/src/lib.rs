@@ -8,10 +8,13 @@
 pub mod cases;
 pub mod contact;
 pub mod day;
+pub mod declare;
+pub mod form;
 mod glob;
 pub mod judge;
 pub mod parse;
 pub mod problem;
+pub mod register;
 pub mod rule_set;
 pub mod vocabulary;
 

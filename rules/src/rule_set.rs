@@ -96,6 +96,27 @@ pub enum ClaimKind {
     Procedure,
 }
 
+impl ClaimKind {
+    /// Whether traffic alone can contradict such a claim. Where data is stored, how long, by whose
+    /// consent and by what procedure does not show in where it is sent first.
+    pub const fn can_be_contradicted(self) -> bool {
+        matches!(self, Self::ExclusivePath | Self::ThirdParty | Self::Transit)
+    }
+
+    /// Whether traffic can be held against it at all.
+    pub const fn shows_in_traffic(self) -> bool {
+        matches!(
+            self,
+            Self::Path
+                | Self::ExclusivePath
+                | Self::ThirdParty
+                | Self::Transit
+                | Self::Storage
+                | Self::Retention
+        )
+    }
+}
+
 /// Whether a vendor still stands by a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Status {
@@ -161,6 +182,25 @@ impl Reference {
     }
 }
 
+/// A span of the day, in minutes after midnight UTC; its end is not in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Span {
+    pub(crate) from: u16,
+    pub(crate) to: u16,
+}
+
+/// Minutes after midnight of `HH:MM`.
+pub(crate) fn minute_of(time: &str) -> Option<u16> {
+    let (hour, minute) = time.split_once(':')?;
+    let two = |text: &str| -> Option<u16> {
+        (text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit()))
+            .then(|| text.parse().ok())
+            .flatten()
+    };
+    let (hour, minute) = (two(hour)?, two(minute)?);
+    (hour < 24 && minute < 60).then_some(hour * 60 + minute)
+}
+
 /// One condition of a rule or an exception.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Condition {
@@ -169,7 +209,10 @@ pub(crate) enum Condition {
     User(BTreeSet<u32>),
     Package(BTreeSet<Glob>),
     Signer(BTreeSet<String>),
+    /// Vendors of declarations of the set.
+    Vendor(BTreeSet<String>),
     Phase(BTreeSet<String>),
+    TimeOfDay(BTreeSet<Span>),
     Payload(bool),
     BytesOutOver(u64),
     Port(BTreeSet<u16>),
@@ -181,6 +224,7 @@ pub(crate) enum Condition {
         patterns: Option<BTreeSet<Glob>>,
         sources: Option<BTreeSet<NameSource>>,
     },
+    Category(BTreeSet<Glob>),
     Country(BTreeSet<String>),
     CountryNot(BTreeSet<String>),
     Provider(BTreeSet<String>),

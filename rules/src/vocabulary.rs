@@ -4,6 +4,7 @@
 //! that was probably meant.
 
 use crate::contact::{AppClass, AppProtocol, Grade, NameSource, Proto};
+use crate::declare::{ClaimTest, ResultSays};
 use crate::judge::Outcome;
 use crate::rule_set::{ClaimKind, OwnerState, RuleKind, Severity, Status, Undeterminable};
 
@@ -99,6 +100,18 @@ words! {
         "device_security" => DeviceSecurity,
         "procedure" => Procedure,
     }
+    ClaimTest {
+        "traffic" => Traffic,
+        "payload" => Payload,
+        "device_state" => DeviceState,
+        "document" => Document,
+        "none" => None,
+    }
+    ResultSays {
+        "consistent" => Consistent,
+        "contradicted" => Contradicted,
+        "not_determinable" => NotDeterminable,
+    }
     Status { "current" => Current, "historic" => Historic, "withdrawn" => Withdrawn }
     Undeterminable { "review" => Review, "ignore" => Ignore }
     Outcome { "finding" => Finding, "needs_review" => NeedsReview, "excepted" => Excepted }
@@ -145,10 +158,12 @@ pub const PLACE_KEYS: &[&str] = &[
 const SYNONYMS: &[(&str, &str)] = &[
     ("UK", "GB"),
     ("bytes", "bytes_out_over"),
+    ("brand", "vendor"),
     ("class", "app_class"),
     ("confidence", "grade"),
     ("critical", "high"),
     ("domain", "name"),
+    ("domain_category", "category"),
     ("host", "name"),
     ("hostname", "name"),
     ("min_confidence", "min_grade"),
@@ -272,9 +287,11 @@ mod tests {
         check::<AppClass>();
         check::<AppProtocol>();
         check::<ClaimKind>();
+        check::<ClaimTest>();
         check::<Grade>();
         check::<NameSource>();
         check::<Outcome>();
+        check::<ResultSays>();
         check::<OwnerState>();
         check::<Proto>();
         check::<RuleKind>();

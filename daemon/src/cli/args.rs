@@ -3,12 +3,18 @@
 //! In: the command line. Out: [`Cli`]. Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 could
 //! not, 4 nothing is wrong but nothing vouches for the end of a case.
 
+#[cfg(feature = "lab")]
+mod rules;
+
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+#[cfg(feature = "lab")]
+pub use self::rules::{ClaimsArgs, DeclarationCommand, JudgeArgs, RulesCommand};
 
 use crate::{
     evidence::segments::QUOTA_MIN, report::filter::UNKNOWN_COUNTRY, session::probe::TARGETS_MAX,
@@ -92,6 +98,22 @@ pub enum Command {
         sakshi coverage case-17 --from 2026-11-24T09:00:00Z --to 2026-11-24T10:00:00Z\n  \
         sakshi coverage case-17 --format jsonl")]
     Coverage(CoverageArgs),
+    /// Check, test, explain or begin a rule set. Exit code 1: something is wrong with it.
+    #[cfg(feature = "lab")]
+    #[command(subcommand, after_help = rules::RULES_HELP)]
+    Rules(RulesCommand),
+    /// Judge a case's stored contacts by other rules, into a list of its own; changes nothing.
+    #[cfg(feature = "lab")]
+    #[command(after_help = rules::JUDGE_HELP)]
+    Judge(JudgeArgs),
+    /// Hold what was seen against what brands say of themselves; changes nothing.
+    #[cfg(feature = "lab")]
+    #[command(after_help = rules::CLAIMS_HELP)]
+    Claims(ClaimsArgs),
+    /// Begin or check a brand's file of statements. Exit code 1: something is wrong with it.
+    #[cfg(feature = "lab")]
+    #[command(subcommand, after_help = rules::DECLARATION_HELP)]
+    Declaration(DeclarationCommand),
     /// Close a case for good and write it as one bundle; the case takes no more records.
     #[command(
         after_help = "The bundle is a tar archive with a signed manifest. Sealing again writes the \

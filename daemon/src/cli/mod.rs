@@ -6,15 +6,21 @@
 
 mod args;
 mod authority;
+#[cfg(feature = "lab")]
+mod claims;
 mod doctor;
 mod export;
 mod head;
 mod inspect;
+#[cfg(feature = "lab")]
+mod judge;
 mod output;
 #[cfg(feature = "lab")]
 mod paper;
 mod read;
 mod replay;
+#[cfg(feature = "lab")]
+mod rules;
 mod run;
 mod seal;
 #[cfg(feature = "lab")]
@@ -69,6 +75,14 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Findings(args) => read::findings(&args),
         Command::Export(args) => export::export(args),
         Command::Coverage(args) => read::coverage(&args),
+        #[cfg(feature = "lab")]
+        Command::Rules(command) => rules::rules(&command),
+        #[cfg(feature = "lab")]
+        Command::Judge(args) => judge::judge(&args),
+        #[cfg(feature = "lab")]
+        Command::Claims(args) => claims::claims(&args),
+        #[cfg(feature = "lab")]
+        Command::Declaration(command) => claims::declaration(&command),
         #[cfg(feature = "lab")]
         Command::Certificate(args) => paper::certificate(&args),
         #[cfg(feature = "lab")]

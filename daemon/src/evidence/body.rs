@@ -319,6 +319,10 @@ pub struct Total {
     pub first: Timestamp,
     /// Last packet.
     pub last: Timestamp,
+    /// Whether the handset sent data, not only a handshake; null: an earlier version, which did not
+    /// say.
+    #[serde(default)]
+    pub payload: Option<bool>,
 }
 
 /// A source of packets of a session.

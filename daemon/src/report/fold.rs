@@ -323,6 +323,7 @@ fn counted(contact: &body::Contact, total: Option<&body::Total>) -> Option<body:
             bytes_out: 0,
             first: contact.at,
             last: contact.at,
+            payload: None,
         }),
     }
 }

@@ -3,12 +3,14 @@
 //! Two questions: does the statement cover the sender, and does it name the place? *Outside* needs
 //! a sure yes to the first and a sure no to the second.
 
+use std::collections::BTreeSet;
+
 use super::Answer;
 use super::owner::{names, signed_by, who};
 use super::place::{located, place_text};
 use crate::contact::{AppClass, Contact, Owner, Package, Place};
 use crate::day::Day;
-use crate::rule_set::{AllowedPlace, Declaration};
+use crate::rule_set::{AllowedPlace, Declaration, RuleSet};
 
 pub(super) fn outside(contact: &Contact, said: &Declaration, day: Option<Day>) -> Answer {
     // A statement says nothing of the time before it.
@@ -39,6 +41,21 @@ pub(super) fn outside(contact: &Contact, said: &Declaration, day: Option<Day>) -
             Answer::NotKnown(format!("{place}; {who}; {label}"))
         }
     }
+}
+
+/// Whether the sender is an app of one of the vendors, as the set's declarations say whose packages
+/// and signers those are.
+pub(super) fn vendor(set: &RuleSet, contact: &Contact, wanted: &BTreeSet<String>) -> Answer {
+    let mut not_known = None;
+    let said = set.declarations().iter();
+    for said in said.filter(|said| wanted.contains(&said.vendor)) {
+        match covers(&contact.owner, said) {
+            Answer::Yes(who) => return Answer::Yes(format!("{who} is {}'s", said.vendor)),
+            Answer::NotKnown(why) => not_known = Some(why),
+            Answer::No => {}
+        }
+    }
+    not_known.map_or(Answer::No, Answer::NotKnown)
 }
 
 /// Whether the statement covers every package that may have sent.
@@ -124,7 +141,7 @@ fn elsewhere(contact: &Contact, said: &Declaration) -> Answer {
 }
 
 /// Whether the place is an allowed one; none when what differs is not known.
-fn is_at(place: &Place, allowed: &AllowedPlace) -> Option<bool> {
+pub(crate) fn is_at(place: &Place, allowed: &AllowedPlace) -> Option<bool> {
     let parts = [
         (&allowed.country, &place.country),
         (&allowed.provider, &place.provider),

@@ -82,6 +82,30 @@ pub(super) fn name(
     }
 }
 
+/// Asks the categories that lists give to the endpoint's name. No list may be loaded, or none hold
+/// the name: its absence says nothing.
+pub(super) fn category(endpoint: &Endpoint, wanted: &BTreeSet<Glob>) -> Answer {
+    if endpoint.categories.is_empty() {
+        return Answer::NotKnown(format!(
+            "no list says of what category {} is",
+            endpoint
+                .name
+                .as_deref()
+                .unwrap_or("an endpoint without a name")
+        ));
+    }
+    let fits = |category: &&String| wanted.iter().any(|glob| glob.matches(category));
+    let fitting: Vec<&str> = endpoint
+        .categories
+        .iter()
+        .filter(fits)
+        .map(String::as_str)
+        .collect();
+    Answer::yes_if(!fitting.is_empty(), || {
+        format!("category {}", fitting.join(", "))
+    })
+}
+
 /// Names that a reason lists.
 const NAMES_SHOWN_MAX: usize = 5;
 

@@ -10,15 +10,23 @@
 
 mod declaration;
 mod endpoint;
+mod explain;
 mod owner;
 mod place;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
+
+pub(crate) use self::declaration::is_at;
+pub use self::explain::{AnswerWord, Asked, Explained, explain};
+pub(crate) use self::owner::{signed_by, who};
+pub(crate) use self::place::{located, place_text};
 
 use crate::contact::Contact;
 use crate::day::Day;
 use crate::rule_set::{
-    Condition, Exception, Rule, RuleKind, RuleSet, Severity, Undeterminable, When,
+    Condition, Exception, Rule, RuleKind, RuleSet, Severity, Span, Undeterminable, When, minute_of,
 };
 use crate::vocabulary::Word;
 
@@ -162,9 +170,11 @@ fn ask(set: &RuleSet, condition: &Condition, contact: &Contact, day: Option<Day>
         Condition::User(users) => owner::user(&contact.owner, users),
         Condition::Package(globs) => owner::package(&contact.owner, globs),
         Condition::Signer(signers) => owner::signer(&contact.owner, signers),
+        Condition::Vendor(vendors) => declaration::vendor(set, contact, vendors),
         Condition::Phase(phases) => Answer::yes_if(phases.contains(&contact.phase), || {
             format!("phase {}", contact.phase)
         }),
+        Condition::TimeOfDay(spans) => time_of_day(&contact.time, spans),
         Condition::Payload(wanted) => Answer::yes_if(contact.payload == *wanted, || {
             if *wanted {
                 "payload was sent".into()
@@ -187,6 +197,7 @@ fn ask(set: &RuleSet, condition: &Condition, contact: &Contact, day: Option<Day>
         Condition::Name { patterns, sources } => {
             endpoint::name(&contact.endpoint, patterns.as_ref(), sources.as_ref())
         }
+        Condition::Category(globs) => endpoint::category(&contact.endpoint, globs),
         Condition::Country(countries) => place::country(contact, countries),
         Condition::CountryNot(countries) => place::country_not(contact, countries, set.home()),
         Condition::Provider(providers) => place::provider(contact, providers),
@@ -210,6 +221,24 @@ fn ask(set: &RuleSet, condition: &Condition, contact: &Contact, day: Option<Day>
                 })
         }
     }
+}
+
+/// Whether a time of day, `HH:MM`, lies in one of the spans; one that ends before it begins goes on
+/// past midnight.
+fn time_of_day(time: &str, spans: &BTreeSet<Span>) -> Answer {
+    let Some(minute) = minute_of(time) else {
+        return Answer::NotKnown("the time of the contact is not known".into());
+    };
+    let within = |span: &Span| {
+        if span.from <= span.to {
+            (span.from..span.to).contains(&minute)
+        } else {
+            minute >= span.from || minute < span.to
+        }
+    };
+    Answer::yes_if(spans.iter().any(within), || {
+        format!("time of day {time} UTC")
+    })
 }
 
 fn asks_place(when: &When) -> bool {

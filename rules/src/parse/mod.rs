@@ -3,6 +3,7 @@
 //! In: the text of a TOML file and its name for messages. Out: a [`RuleSet`] whose references all
 //! lead somewhere, or a [`TomlError`] with everything that is wrong, not only the first thing.
 
+pub mod declaration;
 pub mod fields;
 mod when;
 
@@ -33,7 +34,8 @@ pub const SET_BYTES_MAX: usize = 1 << 20;
 /// Longest list in a rule file.
 pub const LIST_ENTRIES_MAX: usize = 10_000;
 
-const SET_KEYS: &[&str] = &[
+/// Keys of a rule set.
+pub const SET_KEYS: &[&str] = &[
     "schema",
     "id",
     "version",
@@ -46,11 +48,13 @@ const SET_KEYS: &[&str] = &[
     "rule",
     "exception",
 ];
-const DECLARATION_KEYS: &[&str] = &[
+/// Keys of a `[[declaration]]`.
+pub const DECLARATION_KEYS: &[&str] = &[
     "id", "vendor", "said_on", "claim", "kind", "status", "source", "allow", "packages", "signers",
 ];
 const ALLOW_KEYS: &[&str] = &["provider", "region", "country"];
-const RULE_KEYS: &[&str] = &[
+/// Keys of a `[[rule]]`.
+pub const RULE_KEYS: &[&str] = &[
     "id",
     "title",
     "kind",
@@ -62,8 +66,10 @@ const RULE_KEYS: &[&str] = &[
     "note",
     "reference",
 ];
-const REFERENCE_KEYS: &[&str] = &["text", "from", "to"];
-const EXCEPTION_KEYS: &[&str] = &["id", "rules", "when", "reason", "approved_by", "expires"];
+/// Keys of a `reference`.
+pub const REFERENCE_KEYS: &[&str] = &["text", "from", "to"];
+/// Keys of an `[[exception]]`.
+pub const EXCEPTION_KEYS: &[&str] = &["id", "rules", "when", "reason", "approved_by", "expires"];
 
 /// Groups that every set has.
 const PRELOADS: &[&str] = &["preloaded", "updated_preload", "deletable_preload"];
@@ -134,6 +140,7 @@ fn read_set<'a>(reader: &mut Reader<'_>, document: &'a Spanned<DeTable<'a>>) -> 
     let scope = Scope {
         groups,
         declarations: std::mem::take(&mut ids.seen),
+        vendors: vendors(&table),
     };
     let rules: Vec<Option<Rule>> = table
         .tables(reader, "rule")
@@ -159,6 +166,19 @@ fn read_set<'a>(reader: &mut Reader<'_>, document: &'a Spanned<DeTable<'a>>) -> 
         rules: rules.into_iter().collect::<Option<_>>()?,
         exceptions: exceptions.into_iter().collect::<Option<_>>()?,
     })
+}
+
+/// Vendors of the declarations, even of those in which something else is wrong.
+fn vendors(table: &Fields<'_>) -> BTreeSet<String> {
+    let declarations = table
+        .get("declaration")
+        .and_then(|d| d.get_ref().as_array());
+    declarations
+        .into_iter()
+        .flatten()
+        .filter_map(|d| d.get_ref().get("vendor")?.get_ref().as_str())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn read_schema(reader: &mut Reader<'_>, table: &Fields<'_>) {

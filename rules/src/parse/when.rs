@@ -3,11 +3,13 @@
 //! In: the `when` table of a rule or an exception. Out: its conditions, in the order of
 //! [`WHEN_KEYS`].
 
+use std::collections::BTreeSet;
+
 use super::fields::{
     Fields, Groups, Reader, Value, read_bool, read_countries, read_globs, read_number,
     read_numbers, read_sha256, read_text, read_texts, read_words,
 };
-use crate::rule_set::{Condition, When};
+use crate::rule_set::{Condition, Span, When, minute_of};
 use crate::vocabulary::{WHEN_KEYS, help_for};
 
 /// What a condition may refer to.
@@ -16,6 +18,8 @@ pub(super) struct Scope {
     pub(super) groups: Groups,
     /// Ids of the set's declarations, in the order of the file.
     pub(super) declarations: Vec<String>,
+    /// Their vendors.
+    pub(super) vendors: BTreeSet<String>,
 }
 
 /// Reads the conditions. At least one is needed: a rule that always holds says nothing.
@@ -59,6 +63,9 @@ fn read_condition(
         "user" => read_numbers(reader, value, key, "0 to 4294967295").map(Condition::User),
         "package" => read_globs(reader, value, key, groups).map(Condition::Package),
         "signer" => read_sha256(reader, value, key, groups).map(Condition::Signer),
+        "vendor" => read_vendors(reader, value, key, scope),
+        "time_of_day" => read_spans(reader, value, key, groups),
+        "category" => read_globs(reader, value, key, groups).map(Condition::Category),
         "phase" => {
             let texts = read_texts(reader, value, key, groups)?;
             Some(Condition::Phase(
@@ -106,6 +113,51 @@ fn read_name(reader: &mut Reader<'_>, table: &Fields<'_>, scope: &Scope) -> Opti
         patterns,
         sources: Some(sources?),
     })
+}
+
+/// Vendors that the set has a declaration of: it says whose packages and signers are theirs.
+fn read_vendors(
+    reader: &mut Reader<'_>,
+    value: &Value<'_>,
+    key: &str,
+    scope: &Scope,
+) -> Option<Condition> {
+    let texts = read_texts(reader, value, key, &scope.groups)?;
+    for (span, vendor) in &texts {
+        if !scope.vendors.contains(vendor) {
+            let known = scope.vendors.iter().map(String::as_str);
+            let help = help_for(vendor, known, "vendors of this set's declarations");
+            let message = format!("no declaration is of the vendor \"{vendor}\"");
+            reader.report(span.clone(), message, help);
+        }
+    }
+    Some(Condition::Vendor(
+        texts.into_iter().map(|(_, vendor)| vendor).collect(),
+    ))
+}
+
+fn read_spans(
+    reader: &mut Reader<'_>,
+    value: &Value<'_>,
+    key: &str,
+    groups: &Groups,
+) -> Option<Condition> {
+    let texts = read_texts(reader, value, key, groups)?;
+    let mut spans = BTreeSet::new();
+    for (at, text) in texts {
+        let span = text.split_once('-').and_then(|(from, to)| {
+            let (from, to) = (minute_of(from)?, minute_of(to)?);
+            (from != to).then_some(Span { from, to })
+        });
+        if let Some(span) = span {
+            spans.insert(span);
+        } else {
+            let message = format!("\"{text}\" is no span of the day");
+            let help = "expected HH:MM-HH:MM in UTC, such as 18:30-00:30 (midnight to 6 in India)";
+            reader.report(at, message, help);
+        }
+    }
+    Some(Condition::TimeOfDay(spans))
 }
 
 fn read_declaration_id(

@@ -34,6 +34,7 @@ pub fn ordinary_contact() -> Contact {
             app_protocol: AppProtocol::Tls,
             name: None,
             names: Vec::new(),
+            categories: Vec::new(),
         },
         place: Place {
             country: Some("SG".into()),
@@ -49,6 +50,7 @@ pub fn ordinary_contact() -> Contact {
         cleartext: Some(false),
         bytes_out: 1000,
         day: "2026-11-24".into(),
+        time: "06:30".into(),
     }
 }
 
@@ -148,6 +150,7 @@ fn any_endpoint() -> impl Strategy<Value = Endpoint> {
             app_protocol,
             name,
             names,
+            categories: Vec::new(),
         },
     )
 }
@@ -210,6 +213,7 @@ pub fn any_contact() -> impl Strategy<Value = Contact> {
             cleartext,
             bytes_out,
             day,
+            time: "06:30".into(),
         },
     )
 }
