@@ -125,7 +125,9 @@ pub const WHEN_KEYS: &[&str] = &[
     "user",
     "package",
     "signer",
+    "vendor",
     "phase",
+    "time_of_day",
     "payload",
     "bytes_out_over",
     "port",
@@ -134,6 +136,7 @@ pub const WHEN_KEYS: &[&str] = &[
     "cleartext",
     "name",
     "name_source",
+    "category",
     "country",
     "country_not",
     "provider",
@@ -157,8 +160,8 @@ pub const PLACE_KEYS: &[&str] = &[
 /// Words that people type for another one.
 const SYNONYMS: &[(&str, &str)] = &[
     ("UK", "GB"),
-    ("bytes", "bytes_out_over"),
     ("brand", "vendor"),
+    ("bytes", "bytes_out_over"),
     ("class", "app_class"),
     ("confidence", "grade"),
     ("critical", "high"),

@@ -90,6 +90,7 @@ targets! {
     inventory_preloads: EXECUTIONS;
     rule_set: EXECUTIONS;
     rule_cases: EXECUTIONS;
+    declaration: EXECUTIONS;
     places: EXECUTIONS;
     journal: EXECUTIONS;
     journal_inputs: EXECUTIONS_SLOW;
