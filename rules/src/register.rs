@@ -29,6 +29,8 @@ pub struct Seen {
     pub label: String,
     /// The contact.
     pub contact: Contact,
+    /// Day of its last packet, `YYYY-MM-DD` in UTC; the first one's is the contact's own.
+    pub last_day: String,
     /// Flows counted to it.
     pub flows: u64,
 }
@@ -241,8 +243,12 @@ fn claims(file: &BrandFile, said: &Statement, seen: &[Seen]) -> Vec<ClaimRow> {
     let in_time: Vec<&Seen> = seen
         .iter()
         .filter(|seen| {
-            let day: Option<Day> = seen.contact.day.parse().ok();
-            day.is_some_and(|day| said.said_on <= day && until.is_none_or(|until| day < until))
+            let within = |day: &str| {
+                let day: Option<Day> = day.parse().ok();
+                day.is_some_and(|day| said.said_on <= day && until.is_none_or(|until| day < until))
+            };
+            // On both days packets were sent; of those between it is not on record.
+            within(&seen.contact.day) || within(&seen.last_day)
         })
         .collect();
     let rows = said.claims.iter();

@@ -10,9 +10,12 @@ use sakshi_rules::{RuleSet, Verdict, contact as rules, contact::Grade, judge, re
 use serde::de::DeserializeOwned;
 
 use super::{PROBE, finding_body, rules_input};
-use crate::evidence::{
-    Kind, Reader, StoreError,
-    body::{self, PacketRef},
+use crate::{
+    evidence::{
+        Kind, Reader, StoreError,
+        body::{self, PacketRef},
+    },
+    time::Timestamp,
 };
 
 /// Contacts could not be read back.
@@ -68,9 +71,23 @@ impl Stored {
     pub fn seen(&self) -> Seen {
         Seen {
             label: self.body.contact.clone(),
-            contact: self.input.clone(),
+            contact: rules::Contact {
+                day: self.days().0,
+                ..self.input.clone()
+            },
+            last_day: self.days().1,
             flows: self.flows(),
         }
+    }
+
+    /// The days of its first and last packet.
+    fn days(&self) -> (String, String) {
+        let day = |at: Timestamp| at.to_string().chars().take(10).collect();
+        let total = self.total.as_ref();
+        let (first, last) = total.map_or((self.body.at, self.body.at), |total| {
+            (total.first, total.last)
+        });
+        (day(first), day(last))
     }
 
     /// What other rules say of it. A place of grade *high* whose list is older than they allow has
