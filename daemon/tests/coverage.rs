@@ -115,6 +115,7 @@ fn store(dir: &Path) -> Store {
     let files = CaseFiles {
         rules: Vec::new(),
         inventory: Vec::new(),
+        places: Vec::new(),
         data: b"{}\n".to_vec(),
     };
     Case::create(dir, meta, &files, &Signing::system()).unwrap()

@@ -225,10 +225,13 @@ fn an_output_only_flow_is_answered_once_it_acknowledges() {
 }
 
 #[test]
-fn direction_is_by_vantage_then_address_then_syn_then_first_sender() {
+fn direction_is_by_vantage_then_address_then_syn_then_port_then_first_sender() {
     let reply = udp(HOST, PHONE, 53, 4000);
     let mut run = Run::new();
-    assert!(run.observe(&reply).outbound);
+    assert!(!run.observe(&reply).outbound, "from a system port");
+    let mut run = Run::new();
+    assert!(run.observe(&udp(HOST, PHONE, 5300, 4000)).outbound);
+    assert!(run.observe(&udp(HOST, PHONE, 123, 123)).outbound);
     let mut run = Run::with(FlowTable::new(vec![PHONE]));
     assert!(!run.observe(&reply).outbound);
     let mut run = Run::new();

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::contact::{
     AppClass, AppProtocol, Contact, Endpoint, Grade, Name, Owner, Package, Place, PlaceBasis, Proto,
 };
+use crate::hours::minute_of;
 use crate::judge::{Outcome, judge};
 use crate::parse::{SCHEMA, SET_BYTES_MAX};
 use crate::problem::{Problem, TomlError};
@@ -130,7 +131,6 @@ pub struct Given {
     app_protocol: Option<AppProtocol>,
     name: Option<String>,
     names: Vec<Name>,
-    categories: Vec<String>,
     country: Option<String>,
     provider: Option<String>,
     region: Option<String>,
@@ -145,7 +145,24 @@ pub struct Given {
     cleartext_known: Option<bool>,
     bytes_out: Option<u64>,
     day: Option<String>,
-    time: Option<String>,
+    time: Option<Time>,
+    categories: Option<Vec<String>>,
+    screen_on: Option<bool>,
+}
+
+/// A time of the day in UTC, as minutes after midnight.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+struct Time(u16);
+
+impl TryFrom<String> for Time {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        minute_of(&text)
+            .map(Self)
+            .ok_or("expected a time of the day in UTC, such as \"04:30\"")
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -160,7 +177,6 @@ struct GivenPackage {
 const UID_DEFAULT: u32 = 10_100;
 const ADDR_DEFAULT: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 10));
 const DAY_DEFAULT: &str = "2026-11-24";
-const TIME_DEFAULT: &str = "06:30";
 
 impl Given {
     fn contact(self) -> Contact {
@@ -176,6 +192,7 @@ impl Given {
             categories: self.categories.clone(),
         };
         Contact {
+            steered: None,
             owner: self.owner(),
             endpoint,
             place,
@@ -187,7 +204,8 @@ impl Given {
                 .then_some(self.cleartext.unwrap_or(false)),
             bytes_out: self.bytes_out.unwrap_or(1000),
             day: self.day.unwrap_or_else(|| DAY_DEFAULT.to_owned()),
-            time: self.time.unwrap_or_else(|| TIME_DEFAULT.to_owned()),
+            minute: self.time.map(|Time(minute)| minute),
+            screen_on: self.screen_on,
         }
     }
 
@@ -237,6 +255,7 @@ impl Given {
             provider: self.provider.clone(),
             region: self.region.clone(),
             asn: self.asn,
+            asn_country: None,
             organisation: self.organisation.clone(),
             grade,
             basis: basis.into_iter().collect(),

@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::token::country_token;
+
 /// How an app came onto the handset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -93,6 +95,8 @@ pub enum AppProtocol {
     Xmpp,
     /// MQTT in clear.
     Mqtt,
+    /// SOCKS, and nothing known inside.
+    Socks,
     /// Not recognised, or no payload.
     Unknown,
 }
@@ -110,6 +114,8 @@ pub enum NameSource {
     EchOuter,
     /// HTTP Host of this flow.
     Http,
+    /// Asked of a SOCKS proxy in this flow.
+    Socks,
     /// The domain that an XMPP stream of this flow is to.
     Xmpp,
     /// Asked in this flow (a question to a resolver, not the endpoint's own name).
@@ -123,10 +129,34 @@ pub enum NameSource {
 }
 
 impl NameSource {
-    /// Whether it is what was asked for: a question, not the endpoint's own name.
-    pub const fn is_question(self) -> bool {
-        matches!(self, Self::Dns | Self::Mdns | Self::Llmnr)
+    /// Whether it names the endpoint: it is no question, and covers no other name.
+    pub const fn is_own(self) -> bool {
+        !matches!(self, Self::Dns | Self::Mdns | Self::Llmnr | Self::EchOuter)
     }
+}
+
+/// How well a name is known to be the one that was meant; ordered from best to worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NameStrength {
+    /// Said in the flow itself.
+    Said,
+    /// Nothing was said; the same owner had asked for it shortly before, and the address has no other
+    /// name.
+    ResolvedByOwner,
+    /// Nothing was said; an answer to somebody gave it to the address, which has no other name.
+    Resolved,
+    /// One of several names that answers gave to the address: which one was meant is not known.
+    Candidate,
+}
+
+/// Points to a packet: in a capture file, or in the case's journal.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PacketRef {
+    /// Name of the source, as the session record lists it (`live`, a file's name).
+    pub source: String,
+    /// 1-based number of the packet in it.
+    pub frame: u64,
 }
 
 /// A name with its source.
@@ -136,6 +166,19 @@ pub struct Name {
     pub name: String,
     /// How it is known.
     pub source: NameSource,
+    /// How well; none: not said by whoever wrote it down.
+    #[serde(default)]
+    pub strength: Option<NameStrength>,
+    /// The packet with which it was said, or that held the answer.
+    #[serde(default)]
+    pub packet: Option<PacketRef>,
+}
+
+impl Name {
+    /// Whether it is no more than one of several that may have been meant.
+    pub fn is_candidate(&self) -> bool {
+        self.strength == Some(NameStrength::Candidate)
+    }
 }
 
 /// What was reached.
@@ -157,10 +200,10 @@ pub struct Endpoint {
     pub name: Option<String>,
     /// Every name seen for it, with its source, in order.
     pub names: Vec<Name>,
-    /// What lists of names say that it is for (`advertising`, `analytics`), sorted; empty: no list
-    /// says anything.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub categories: Vec<String>,
+    /// What lists of domains say that the name is for (`advertising`), sorted; none when no such
+    /// list was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub categories: Option<Vec<String>>,
 }
 
 impl Endpoint {
@@ -199,6 +242,9 @@ pub struct Place {
     pub region: Option<String>,
     /// Autonomous system, where known.
     pub asn: Option<u32>,
+    /// The country that it is registered in, which says nothing of where the server is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asn_country: Option<String>,
     /// Organisation, where known.
     pub organisation: Option<String>,
     /// How well it is known.
@@ -234,6 +280,10 @@ pub struct Contact {
     pub endpoint: Endpoint,
     /// Where it is.
     pub place: Place,
+    /// What steers where a name leads to, so that the server reached says little of where the same
+    /// app goes elsewhere (`through a VPN`); none: nothing is known to.
+    #[serde(default)]
+    pub steered: Option<String>,
     /// Phase of the examination; empty before the first.
     pub phase: String,
     /// Whether the handset sent payload (more than a handshake).
@@ -244,7 +294,41 @@ pub struct Contact {
     pub bytes_out: u64,
     /// Day of the contact, `YYYY-MM-DD` in UTC: decides which exceptions and references apply.
     pub day: String,
-    /// Time of day of the contact, `HH:MM` in UTC; empty: not known.
+    /// Minutes after midnight in UTC when it was settled; none when that is not known.
     #[serde(default)]
-    pub time: String,
+    pub minute: Option<u16>,
+    /// Whether the screen was on; none when that was not observed.
+    #[serde(default)]
+    pub screen_on: Option<bool>,
+}
+
+/// What is known of where an endpoint is, apart from the place itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PlaceStatus {
+    /// There is a country for it.
+    Located,
+    /// Anycast or a content network.
+    NotLocatable,
+    /// Sources contradict each other.
+    Conflict,
+    /// No source knows the address, or a country for it.
+    Unknown,
+    /// An address of the network that the handset is on.
+    Local,
+}
+
+impl Contact {
+    /// What the endpoint's name says by its tokens, where the address is in another country: a fact of
+    /// its own. None where the name says nothing, the two agree, or the place is not known.
+    pub fn name_against_place(&self) -> Option<String> {
+        let name = self.endpoint.name.as_deref()?;
+        let token = country_token(name)?;
+        let country = self.place.country.as_deref()?;
+        (token.country != country).then(|| {
+            format!(
+                "the name {name} says {} ({}), the address says {country}",
+                token.country, token.token
+            )
+        })
+    }
 }

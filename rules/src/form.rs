@@ -1,11 +1,7 @@
-//! Files to begin with: a rule set with its cases, and the questionnaire for a brand.
+//! The questionnaire for a brand.
 //!
-//! In: a name. Out: valid TOML that a person goes on with.
+//! In: the brand's name. Out: valid TOML that the vendor goes on with.
 
-/// A rule set to begin with.
-pub const SET: &str = include_str!("../forms/set.toml");
-/// The cases beside it.
-pub const CASES: &str = include_str!("../forms/cases.toml");
 const QUESTIONNAIRE: &str = include_str!("../forms/questionnaire.toml");
 
 /// What stands in the questionnaire for the brand's name.

@@ -6,7 +6,7 @@
 //!
 //! *Contradicted* is said only of claims that traffic can contradict, by an app that is the
 //! brand's by name and signer, at a place of grade *high*
-//! (`docs/decisions/0231-what-the-register-says.md`).
+//! (`docs/decisions/0232-what-the-register-says.md`).
 
 mod claim;
 mod parties;

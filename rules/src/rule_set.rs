@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::contact::{AppClass, AppProtocol, Grade, NameSource, Proto};
+use crate::contact::{AppClass, AppProtocol, Grade, NameSource, PlaceStatus, Proto};
 use crate::day::Day;
 use crate::glob::Glob;
+use crate::hours::{Hours, Offset};
 use crate::judge::Outcome;
 
 /// Days after which a provider's list of regions no longer gives grade *high*, unless the set
@@ -182,25 +183,6 @@ impl Reference {
     }
 }
 
-/// A span of the day, in minutes after midnight UTC; its end is not in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Span {
-    pub(crate) from: u16,
-    pub(crate) to: u16,
-}
-
-/// Minutes after midnight of `HH:MM`.
-pub(crate) fn minute_of(time: &str) -> Option<u16> {
-    let (hour, minute) = time.split_once(':')?;
-    let two = |text: &str| -> Option<u16> {
-        (text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit()))
-            .then(|| text.parse().ok())
-            .flatten()
-    };
-    let (hour, minute) = (two(hour)?, two(minute)?);
-    (hour < 24 && minute < 60).then_some(hour * 60 + minute)
-}
-
 /// One condition of a rule or an exception.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Condition {
@@ -212,7 +194,8 @@ pub(crate) enum Condition {
     /// Vendors of declarations of the set.
     Vendor(BTreeSet<String>),
     Phase(BTreeSet<String>),
-    TimeOfDay(BTreeSet<Span>),
+    TimeOfDay(BTreeSet<Hours>),
+    ScreenOn(bool),
     Payload(bool),
     BytesOutOver(u64),
     Port(BTreeSet<u16>),
@@ -233,6 +216,7 @@ pub(crate) enum Condition {
     Asn(BTreeSet<u32>),
     Grade(BTreeSet<Grade>),
     PlaceKnown(bool),
+    PlaceStatus(BTreeSet<PlaceStatus>),
     /// Id of a declaration of the set.
     OutsideDeclaration(String),
 }
@@ -290,6 +274,7 @@ pub struct RuleSet {
     pub(crate) title: String,
     pub(crate) home: BTreeSet<String>,
     pub(crate) max_place_age_days: u32,
+    pub(crate) utc_offset: Offset,
     pub(crate) declarations: Vec<Declaration>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) exceptions: Vec<Exception>,

@@ -3,7 +3,7 @@
 //! In: a word that somebody typed. Out: what it means, or the words that are allowed and the one
 //! that was probably meant.
 
-use crate::contact::{AppClass, AppProtocol, Grade, NameSource, Proto};
+use crate::contact::{AppClass, AppProtocol, Grade, NameSource, PlaceStatus, Proto};
 use crate::declare::{ClaimTest, ResultSays};
 use crate::judge::Outcome;
 use crate::rule_set::{ClaimKind, OwnerState, RuleKind, Severity, Status, Undeterminable};
@@ -60,6 +60,7 @@ words! {
         "ftp" => Ftp,
         "xmpp" => Xmpp,
         "mqtt" => Mqtt,
+        "socks" => Socks,
         "unknown" => Unknown,
     }
     NameSource {
@@ -67,6 +68,7 @@ words! {
         "quic" => Quic,
         "ech_outer" => EchOuter,
         "http" => Http,
+        "socks" => Socks,
         "xmpp" => Xmpp,
         "dns" => Dns,
         "mdns" => Mdns,
@@ -80,6 +82,13 @@ words! {
         "low" => Low,
         "medium" => Medium,
         "high" => High,
+    }
+    PlaceStatus {
+        "located" => Located,
+        "not_locatable" => NotLocatable,
+        "conflict" => Conflict,
+        "unknown" => Unknown,
+        "local" => Local,
     }
     OwnerState { "known" => Known, "unknown" => Unknown }
     Severity { "info" => Info, "low" => Low, "medium" => Medium, "high" => High }
@@ -128,6 +137,7 @@ pub const WHEN_KEYS: &[&str] = &[
     "vendor",
     "phase",
     "time_of_day",
+    "screen_on",
     "payload",
     "bytes_out_over",
     "port",
@@ -145,6 +155,7 @@ pub const WHEN_KEYS: &[&str] = &[
     "asn",
     "grade",
     "place_known",
+    "place_status",
     "outside_declaration",
 ];
 
@@ -162,6 +173,7 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("UK", "GB"),
     ("brand", "vendor"),
     ("bytes", "bytes_out_over"),
+    ("claim", "outside_declaration"),
     ("class", "app_class"),
     ("confidence", "grade"),
     ("critical", "high"),
@@ -174,6 +186,8 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("preload", "preloaded"),
     ("protocol", "proto"),
     ("references", "reference"),
+    ("screen", "screen_on"),
+    ("time", "time_of_day"),
     ("transport", "proto"),
     ("uid", "user"),
 ];
@@ -291,11 +305,12 @@ mod tests {
         check::<AppProtocol>();
         check::<ClaimKind>();
         check::<ClaimTest>();
+        check::<ResultSays>();
         check::<Grade>();
         check::<NameSource>();
         check::<Outcome>();
-        check::<ResultSays>();
         check::<OwnerState>();
+        check::<PlaceStatus>();
         check::<Proto>();
         check::<RuleKind>();
         check::<Severity>();

@@ -2,7 +2,7 @@
 
 use sakshi_rules::RuleSet;
 use sakshi_rules::cases::{check_cases, parse_cases};
-use sakshi_rules::contact::{AppClass, AppProtocol, Grade, NameSource, Proto};
+use sakshi_rules::contact::{AppClass, AppProtocol, Grade, NameSource, PlaceStatus, Proto};
 use sakshi_rules::declare::{BrandFile, ClaimTest, ResultSays};
 use sakshi_rules::rule_set::{ClaimKind, OwnerState, RuleKind, Severity, Status, Undeterminable};
 use sakshi_rules::vocabulary::{WHEN_KEYS, Word};
@@ -41,6 +41,7 @@ fn every_key_and_word_is_explained() {
     check::<Grade>();
     check::<NameSource>();
     check::<OwnerState>();
+    check::<PlaceStatus>();
     check::<Proto>();
     check::<RuleKind>();
     check::<Severity>();

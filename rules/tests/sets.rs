@@ -137,10 +137,7 @@ fn every_brand_has_a_file_and_an_honest_note() {
 }
 
 #[test]
-fn what_is_made_to_begin_with_is_sound() {
-    let set = RuleSet::parse("set.toml", form::SET).unwrap_or_else(|error| panic!("{error}"));
-    let cases = parse_cases("cases.toml", form::CASES).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(check_cases(&set, &cases), []);
+fn a_questionnaire_is_sound_whatever_the_brand_is_called() {
     for brand in ["OPPO", "a \"quoted\" \\ name\n"] {
         let text = form::questionnaire(brand);
         let file = BrandFile::parse("q.toml", &text).unwrap_or_else(|error| panic!("{error}"));

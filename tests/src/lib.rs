@@ -4,6 +4,7 @@
 //! In: the programs of this workspace. Out: live tests, the demo, and the rules of the house as
 //! tests. Nothing here is part of the product.
 
+pub mod adb;
 #[cfg(feature = "fuzz")]
 pub mod bundle_writer;
 pub mod capture_writer;

@@ -8,12 +8,11 @@
 
 use std::{
     fs, io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
 use crate::{
-    capture_writer::{self as writer, Hook, NFLOG, Pcapng, client_hello, udp},
+    capture_writer::{self as writer, Hook, NFLOG, Pcapng, client_hello},
     inventory_writer::{self, Encoding, FLAG_SYSTEM, Model, Package},
     sample::{Talk, at, http, package, phone_at},
 };
@@ -110,18 +109,4 @@ fn capture() -> Vec<u8> {
 /// that are made up. `signer` is the SHA-256 of [`CERTIFICATE`].
 pub fn declaration(signer: &str) -> String {
     include_str!("../cases/claims/brand.toml").replace("SIGNER", signer)
-}
-
-/// A capture in which the handset at 192.168.43.100 reaches `contacts` endpoints, each with one
-/// datagram.
-pub fn many(contacts: u32) -> Vec<u8> {
-    let from = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 168, 43, 100)), 42_000);
-    let packets: Vec<(u64, Vec<u8>)> = (0..contacts)
-        .map(|index| {
-            let to = IpAddr::V4(Ipv4Addr::from(0x0de4_0000 + index));
-            let packet = udp(from, SocketAddr::new(to, 443), &[1; 40]);
-            (FIRST_DAY + u64::from(index) * 1_000_000, packet)
-        })
-        .collect();
-    writer::pcap(writer::RAW_IP, &packets)
 }

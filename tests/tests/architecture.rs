@@ -63,6 +63,8 @@ const ROOMS: &[(&str, &[&str])] = &[
         "evidence",
         &["attribute", "flow", "input", "platform", "time"],
     ),
+    // Canonical JSON, for the list of what was gathered.
+    ("gather", &["evidence", "locate", "time"]),
     ("finding", &["attribute", "evidence", "rules", "time"]),
     (
         "pipeline",
@@ -80,6 +82,10 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["evidence", "input", "packet", "time"]),
+    (
+        "posthoc",
+        &["evidence", "finding", "report", "rules", "time"],
+    ),
     ("paper", &["evidence", "report", "time"]),
     ("stamp", &["time"]),
     ("control", &["evidence", "input", "platform", "time"]),
@@ -113,6 +119,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "validate",
         ],
     ),
+    ("handset", &["control", "evidence", "platform", "time"]),
     ("cli", ANY),
     ("lib", ANY),
     ("main", ANY),

@@ -83,6 +83,7 @@ targets! {
     certificate: EXECUTIONS;
     lines: EXECUTIONS;
     xmpp: EXECUTIONS;
+    socks: EXECUTIONS;
     reading: EXECUTIONS;
     inventory_list: EXECUTIONS;
     inventory_xml: EXECUTIONS;
@@ -92,10 +93,12 @@ targets! {
     rule_cases: EXECUTIONS;
     declaration: EXECUTIONS;
     places: EXECUTIONS;
+    published: EXECUTIONS_SLOW;
     journal: EXECUTIONS;
     journal_inputs: EXECUTIONS_SLOW;
     canonical: EXECUTIONS;
     control_request: EXECUTIONS;
+    control_frames: EXECUTIONS;
     segment_blocks: EXECUTIONS;
     kernel_config: EXECUTIONS;
     machine_files: EXECUTIONS;

@@ -8,6 +8,8 @@
 #[cfg(feature = "data")]
 mod aws;
 #[cfg(feature = "data")]
+mod bench;
+#[cfg(feature = "data")]
 mod build;
 #[cfg(feature = "data")]
 mod check;
@@ -20,15 +22,28 @@ mod lists;
 pub type Error = Box<dyn std::error::Error>;
 
 #[cfg(feature = "data")]
-pub use build::run;
+pub use self::{bench::run as bench, build::run};
 
 /// Runs this command again with the feature that it needs.
 #[cfg(not(feature = "data"))]
 pub fn run(args: &[String]) -> Result<(), Error> {
+    again(&[], &["data"], args)
+}
+
+/// Likewise, as the product is built.
+#[cfg(not(feature = "data"))]
+pub fn bench(args: &[String]) -> Result<(), Error> {
+    again(&["--release"], &["bench", "places"], args)
+}
+
+#[cfg(not(feature = "data"))]
+fn again(how: &[&str], command: &[&str], args: &[String]) -> Result<(), Error> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = std::process::Command::new(cargo)
         .args(["run", "--quiet", "--package", "xtask"])
-        .args(["--features", "data", "--", "data"])
+        .args(how)
+        .args(["--features", "data", "--"])
+        .args(command)
         .args(args)
         .status()?;
     if status.success() {

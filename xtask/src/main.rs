@@ -9,6 +9,7 @@ mod cross;
 mod data;
 mod handset;
 mod prerequisites;
+mod shim;
 mod steps;
 
 use std::process::ExitCode;
@@ -21,11 +22,13 @@ Usage: cargo xtask <command>
   demo [--keep] [--record] [--bless]   see the real daemon find what a virtual handset's apps send
   test                                 everything that must pass before a change goes in
   bench capture [--rate N …]           what capturing loses and costs (root, release build)
+  bench places [FOLDER]                how fast a place is found, beside maxminddb (release build)
   bench names [--packets N …]          what reading names costs, beside tcpdump and tshark (release build)
   cross [musl] [android] [--compare]   build what runs on the phone (docs/building.md)
   cross --tests [--all]                the unit tests (all: the slow ones too) on arm64, emulated
   cross --stand-in                     build the shim with a folder that looks like an NDK
   handset [--power-cuts N] [--validate] [--bless]  boot the phone's binary on a virtual handset
+  shim                                 build the Java part of what runs in Android (docs/building.md)
   bpf                                  compile the program that reads owners in the kernel
   data DBIP.tgz [--aws FILE] [--check] rebuild the embedded location data (docs/data.md)
   help                                 this text
@@ -42,10 +45,14 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["demo", options @ ..] => steps::demo(options),
         ["test"] => steps::test(),
+        ["bench", "places", ..] => {
+            data::bench(arguments.get(2..).unwrap_or_default()).map_err(|error| error.to_string())
+        }
         ["bench", options @ ..] => steps::bench(options),
         ["cross", options @ ..] => cross::run(options),
         ["handset", options @ ..] => handset::run_handset(options),
         ["bpf"] => bpf::compile(),
+        ["shim"] => shim::build(),
         ["data", ..] => {
             data::run(arguments.get(1..).unwrap_or_default()).map_err(|error| error.to_string())
         }

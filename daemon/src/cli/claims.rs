@@ -5,30 +5,72 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clap::{Args, Subcommand};
 use sakshi_rules::{
     declare::{self, BrandFile},
     form,
-    register::{ClaimRow, Register, Seen, Standing, register},
+    register::{ClaimRow, Register, Standing, register},
 };
 use serde_json::json;
 
 use super::{
     Failure, Outcome,
-    args::{ClaimsArgs, DeclarationCommand, TextOrJsonl},
+    args::TextOrJsonl,
     authority::standing,
-    judge::read,
+    judge::read_text as read,
     output::{Stdout, say},
-    rules::check,
 };
 use crate::{
-    evidence::{Hash, Reader, canonical::to_canonical},
-    finding::stored,
+    evidence::{Hash, canonical::to_canonical},
+    paper::source::Source as From,
+    posthoc::seen,
     report::{
         coverage::{Asked, coverage, text},
         redact::Redactor,
         table::plain,
     },
 };
+
+/// `sakshi claims`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without --declarations, the built-in files of the brands whose apps were seen are \
+    used.\n\n\
+    Examples:\n  \
+    sakshi claims case-17\n  \
+    sakshi claims case-17.tar --declarations answers/ --format jsonl"
+)]
+pub struct ClaimsArgs {
+    /// Folder of the case, or a bundle.
+    #[arg(value_name = "CASE")]
+    pub case: PathBuf,
+    /// Files of statements, or folders of such files.
+    #[arg(long, value_name = "DIR|FILE")]
+    pub declarations: Vec<PathBuf>,
+    /// Form of the register.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: TextOrJsonl,
+}
+
+/// `sakshi declaration`.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  \
+    sakshi declaration new OPPO > oppo.toml\n  \
+    sakshi declaration check oppo.toml")]
+pub enum DeclarationCommand {
+    /// Print a questionnaire for a brand: a file that it fills in, with a guide.
+    New {
+        /// The brand.
+        #[arg(value_name = "BRAND")]
+        brand: String,
+    },
+    /// Say everything that is wrong with files of statements.
+    Check {
+        /// Files.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+}
 
 /// A brand's file with where it comes from.
 struct Source {
@@ -40,12 +82,9 @@ struct Source {
 /// Shows the register.
 pub fn claims(args: &ClaimsArgs) -> Result<Outcome, Failure> {
     let mut sources = sources(&args.declarations)?;
-    let reader = Reader::open(&args.case)?;
-    let seen: Vec<Seen> = stored::read(&reader)?
-        .iter()
-        .filter(|one| !one.probe)
-        .map(stored::Stored::seen)
-        .collect();
+    let from = From::open(&args.case)?;
+    let reader = from.reader();
+    let (seen, not_asked) = seen(reader)?;
     let files: Vec<BrandFile> = sources.iter().map(|source| source.brand.clone()).collect();
     let mut register = register(&files, &seen);
     let mut silent = Vec::new();
@@ -63,7 +102,7 @@ pub fn claims(args: &ClaimsArgs) -> Result<Outcome, Failure> {
     let head = reader.head()?;
     match args.format {
         TextOrJsonl::Jsonl => {
-            say(standing(&reader)?);
+            say(standing(reader)?);
             let files = sources.iter().map(|source| {
                 json!({ "file": source.file, "brand": source.brand.brand, "sha256": source.sha256 })
             });
@@ -71,23 +110,24 @@ pub fn claims(args: &ClaimsArgs) -> Result<Outcome, Failure> {
                 "case": { "seq": head.seq, "hash": head.hash },
                 "declarations": files.collect::<Vec<_>>(),
                 "no_app_seen": silent,
+                "contacts_not_asked": not_asked,
                 "register": register,
             });
-            Redactor::of(&reader)?.texts(&mut row);
+            Redactor::of(reader)?.texts(&mut row);
             let mut out = Stdout::open();
             out.line(to_canonical(&row)?)?;
             out.close()?;
         }
         TextOrJsonl::Text => {
             let mut out = Stdout::open();
-            out.text(page(&register, &sources, &silent))?;
+            out.text(page(&register, &sources, &silent, not_asked))?;
             let asked = Asked {
                 from: None,
                 to: None,
             };
             out.line("\nWhat of the time was watched")?;
-            out.text(text::page(&coverage(&reader, asked)?))?;
-            out.line(standing(&reader)?)?;
+            out.text(text::page(&coverage(reader, asked)?))?;
+            out.line(standing(reader)?)?;
             out.close()?;
         }
     }
@@ -103,8 +143,32 @@ pub fn declaration(command: &DeclarationCommand) -> Result<Outcome, Failure> {
             out.close()?;
             Ok(Outcome::Done)
         }
-        DeclarationCommand::Check { files } => check(files.iter().map(AsRef::as_ref)),
+        DeclarationCommand::Check { files } => check(files),
     }
+}
+
+fn check(files: &[PathBuf]) -> Result<Outcome, Failure> {
+    let mut out = Stdout::open();
+    let mut outcome = Outcome::Done;
+    for path in files {
+        let file = path.display().to_string();
+        match BrandFile::parse(&file, &read(path)?) {
+            Ok(brand) => {
+                let claims: usize = brand.statements.iter().map(|said| said.claims.len()).sum();
+                out.line(format_args!(
+                    "{file}: sound. {}: {} statements, {claims} claims",
+                    plain(&brand.brand),
+                    brand.statements.len()
+                ))?;
+            }
+            Err(wrong) => {
+                outcome = Outcome::No;
+                out.line(wrong)?;
+            }
+        }
+    }
+    out.close()?;
+    Ok(outcome)
 }
 
 /// The files that were named, those in the folders that were named, or the built-in ones.
@@ -173,9 +237,10 @@ const STANDINGS: [Standing; 6] = [
     Standing::NeedsDocument,
 ];
 
-fn page(register: &Register, sources: &[Source], silent: &[String]) -> String {
+fn page(register: &Register, sources: &[Source], silent: &[String], not_asked: u64) -> String {
     let mut lines = vec![format!(
-        "Register of claims, held against {} contacts",
+        "Register of claims, held against {} contacts ({not_asked} not: a probe's own, or their \
+         counts are not in the case)",
         register.contacts
     )];
     let rows = || {
@@ -224,10 +289,8 @@ fn page(register: &Register, sources: &[Source], silent: &[String]) -> String {
     if !silent.is_empty() {
         lines.push(format!("no app was seen of: {}", silent.join(", ")));
     }
-    lines
-        .iter()
-        .map(|line| format!("{}\n", plain(line)))
-        .collect()
+    let lines: Vec<String> = lines.iter().map(|line| plain(line)).collect();
+    lines.join("\n") + "\n"
 }
 
 fn claim(row: &ClaimRow, lines: &mut Vec<String>) {

@@ -1,154 +1,181 @@
-//! `sakshi judge`: a case's stored contacts by other rules, into a list of its own.
+//! `judge`: a case's contacts by other rules. It changes no byte of the case, and the list that it
+//! makes says of itself that it is post hoc.
 
-use std::{fs, io::Write, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use serde_json::json;
+use clap::{Args, ValueEnum};
+use sakshi_rules::RuleSet;
 
 use super::{
     Failure, Outcome,
-    args::{JudgeArgs, TextOrJsonl},
     authority::standing,
     export::lies_in,
     output::{self, Stdout, say},
 };
 use crate::{
-    evidence::{Hash, Kind, Reader, canonical::to_canonical},
-    finding::stored::{self, Stored},
-    report::{
-        fold::{FindingRow, Fold},
-        redact::Redactor,
-        table,
-    },
+    evidence::{Hash, Kind, canonical::to_canonical},
+    paper::source::Source,
+    posthoc::{Given, HEADING, Heading, PostHoc, judge_anew},
+    report::{redact::Redactor, table},
     session::load_rules,
 };
 
-/// Head of every such list.
-const HEAD: &str = "POST HOC: judged again after the fact; what was found when it was watched is \
-                    shown by `sakshi findings`";
+/// `sakshi judge`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The findings that stand in the case are left as they are. Places stand as they were \
+    graded when the contact was seen.\n\n\
+    Examples:\n  \
+    sakshi judge case-17 --rules new-set.toml\n  \
+    sakshi judge case-17.tar --rules new-set.toml -o case-17-anew.jsonl"
+)]
+pub struct JudgeArgs {
+    /// Folder of the case, or a bundle.
+    #[arg(value_name = "CASE")]
+    pub case: PathBuf,
+    /// Rule files that judge; may be repeated.
+    #[arg(long, value_name = "FILE", required = true)]
+    pub rules: Vec<PathBuf>,
+    /// File for the list as JSON Lines instead of standard output; not in the case.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// A table, or JSON Lines whose first line is the heading; what is personal is left out of it.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Form,
+}
 
-/// Judges again.
+/// How the list is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// A table for people.
+    Text,
+    /// A heading and rows, one JSON object a line.
+    Jsonl,
+}
+
+/// Judges.
 pub fn judge(args: &JudgeArgs) -> Result<Outcome, Failure> {
-    if let Some(path) = args
-        .output
-        .as_deref()
-        .filter(|path| lies_in(path, &args.case))
-    {
+    let given = load(&args.rules)?;
+    let source = Source::open(&args.case)?;
+    let reader = source.reader();
+    let anew = judge_anew(reader, &given)?;
+    let redactor = Redactor::of(reader)?;
+    let Some(path) = &args.output else {
+        let mut out = Stdout::open();
+        out.text(match args.format {
+            Form::Text => table_of(&anew),
+            Form::Jsonl => lines_of(&anew, &redactor)?,
+        })?;
+        if args.format == Form::Text {
+            out.line(standing(reader)?)?;
+        }
+        out.close()?;
+        return Ok(Outcome::Done);
+    };
+    if lies_in(path, &args.case) {
         return Err(format!(
             "{} lies in the case, where reading changes nothing: name a file elsewhere",
             path.display()
         )
         .into());
     }
-    let mut texts = Vec::new();
-    for path in &args.rules {
-        texts.push((path.display().to_string(), read(path)?));
-    }
-    let sets = load_rules(&texts)?;
-    let reader = Reader::open(&args.case)?;
-    let contacts = stored::read(&reader)?;
-    let mut fold = Fold::default();
-    for one in &contacts {
-        fold.contact(one.body.clone());
-        one.total.iter().for_each(|total| fold.total(total.clone()));
-        for verdict in one.judge(&sets) {
-            fold.finding(one.finding(&verdict));
-        }
-    }
-    let rows = fold.finding_rows()?;
-    let head = reader.head()?;
-    let names = texts.iter().zip(&sets).map(|((file, text), set)| {
-        json!({
-            "file": file, "id": set.id(), "version": set.version(),
-            "sha256": Hash::of(text.as_bytes()),
-        })
-    });
-    let head = json!({
-        "post_hoc": HEAD,
-        "case": { "seq": head.seq, "hash": head.hash },
-        "contacts": contacts.len(),
-        "payload_not_recorded": contacts.iter().filter(|one| unsaid(one)).count(),
-        "rule_sets": names.collect::<Vec<_>>(),
-    });
-    say(standing(&reader)?);
-    let list = match args.format {
-        TextOrJsonl::Jsonl => jsonl(&reader, &head, &rows)?,
-        TextOrJsonl::Text => text(&head, &rows),
-    };
-    match &args.output {
-        Some(path) => fs::write(path, list).map_err(|error| {
-            format!(
-                "{} can't be written: {error}; name a folder that you may write to",
-                path.display()
-            )
-        })?,
-        None => {
-            let mut out = Stdout::open();
-            out.write_all(list.as_bytes())?;
-            out.close()?;
-        }
-    }
+    fs::write(path, lines_of(&anew, &redactor)?).map_err(|error| {
+        format!(
+            "{} cannot be written: {error}; check its folder, and the space that is left there",
+            path.display()
+        )
+    })?;
+    say(format_args!(
+        "{} rows, post hoc, in {}",
+        anew.rows.len(),
+        path.display()
+    ));
     Ok(Outcome::Done)
 }
 
-/// Whether an earlier version did not say whether data was sent; it is taken as sent.
-fn unsaid(one: &Stored) -> bool {
-    one.total
-        .as_ref()
-        .is_none_or(|total| total.payload.is_none())
+/// Reads rule files, with the hash of each.
+pub fn load(paths: &[PathBuf]) -> Result<Vec<Given>, Failure> {
+    let mut texts = Vec::new();
+    let mut hashes = Vec::new();
+    for path in paths {
+        let text = read_text(path)?;
+        hashes.push(Hash::of(text.as_bytes()));
+        texts.push((path.display().to_string(), text));
+    }
+    let sets: Vec<RuleSet> = load_rules(&texts)?;
+    let given = sets.into_iter().zip(hashes).zip(texts);
+    Ok(given
+        .map(|((set, sha256), (file, _))| Given { file, sha256, set })
+        .collect())
 }
 
-fn jsonl(
-    reader: &Reader,
-    head: &serde_json::Value,
-    rows: &[FindingRow],
-) -> Result<String, Failure> {
-    let redactor = Redactor::of(reader)?;
-    let mut list = format!("{}\n", to_canonical(head)?);
-    for row in rows {
-        let mut row = serde_json::to_value(row)?;
-        redactor.body(Kind::FINDING.as_str(), &mut row);
-        list.push_str(&to_canonical(&row)?);
-        list.push('\n');
-    }
-    Ok(list)
-}
-
-fn text(head: &serde_json::Value, rows: &[FindingRow]) -> String {
-    let mut text = format!("{HEAD}\n");
-    for set in head["rule_sets"].as_array().into_iter().flatten() {
-        let part = |key: &str| table::plain(set[key].as_str().unwrap_or_default());
-        text.push_str(&format!(
-            "by {} version {} (SHA-256 {})\n",
-            part("id"),
-            part("version"),
-            part("sha256")
-        ));
-    }
-    text.push_str(&format!(
-        "{} contacts as they are on record up to record {}\n",
-        head["contacts"], head["case"]["seq"]
-    ));
-    if head["payload_not_recorded"] != 0 {
-        text.push_str(&format!(
-            "of {} it is not on record whether data was sent; it is taken as sent\n",
-            head["payload_not_recorded"]
-        ));
-    }
-    if rows.is_empty() {
-        text.push_str("No finding.\n");
-    } else {
-        text.push_str(&table::findings(rows, output::style()));
-        text.push('\n');
-    }
-    text
-}
-
-/// Reads a file that a person wrote.
-pub fn read(path: &Path) -> Result<String, Failure> {
-    Ok(fs::read_to_string(path).map_err(|error| {
+/// Reads a text file.
+pub fn read_text(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|error| {
         format!(
-            "{} can't be read: {error}; check the name, and that it is text",
+            "{} cannot be read: {error}; check that it is there and that it is a text",
             path.display()
         )
-    })?)
+        .into()
+    })
+}
+
+/// The heading and the rows, one JSON object a line, without what is personal.
+fn lines_of(anew: &PostHoc, redactor: &Redactor) -> Result<String, Failure> {
+    let mut lines = to_canonical(&anew.heading)? + "\n";
+    for row in &anew.rows {
+        let mut row = serde_json::to_value(row)?;
+        redactor.body(Kind::FINDING.as_str(), &mut row);
+        lines.push_str(&to_canonical(&row)?);
+        lines.push('\n');
+    }
+    Ok(lines)
+}
+
+/// The heading, a table and what stands beside it.
+fn table_of(anew: &PostHoc) -> String {
+    let rows = &anew.rows;
+    let table = if rows.is_empty() {
+        "These rules say nothing of any contact.".to_owned()
+    } else {
+        table::findings(rows, output::style())
+    };
+    let count = |outcome: &str| rows.iter().filter(|row| row.outcome == outcome).count();
+    format!(
+        "{}\n{table}\nPost hoc: {} findings, {} need review, {} excepted. The case's own findings \
+         stand: `sakshi findings`.\n",
+        heading_text(&anew.heading),
+        count("finding"),
+        count("needs_review"),
+        count("excepted"),
+    )
+}
+
+fn heading_text(heading: &Heading) -> String {
+    let mut lines = vec![
+        format!("{HEADING}: judged after the watch, by rules that the case was not watched with."),
+        format!(
+            "case     {} up to record {} ({})",
+            heading.case, heading.head.seq, heading.head.hash
+        ),
+    ];
+    for set in &heading.sets {
+        lines.push(format!(
+            "rules    {} version {} ({}, SHA-256 {})",
+            set.id, set.version, set.file, set.sha256
+        ));
+    }
+    lines.push(format!(
+        "judged   {} contacts; {} not (a probe's own, or their counts are not in the case)",
+        heading.judged, heading.not_judged
+    ));
+    lines.push(format!(
+        "stand    {} findings of the case's own, which this list leaves as they are",
+        heading.standing
+    ));
+    lines.push(format!("by       {}", heading.tool));
+    lines.join("\n")
 }

@@ -1,76 +1,125 @@
-//! `sakshi rules`: check, test, explain and begin rule sets.
+//! `rules`: what people who write rule sets need.
+//!
+//! In: rule files, cases beside them, a case of evidence. Out: everything that is wrong, why a rule
+//! said what it said, a schema for editors, and a set to begin with.
 
+mod explain;
 mod schema;
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
+use clap::{Args, Subcommand};
 use sakshi_rules::{
     RuleSet,
     cases::{check_cases, parse_cases},
-    declare::BrandFile,
-    form,
-    judge::{AnswerWord, Explained, explain},
-    parse::declaration::{is_cases, is_declaration},
-    vocabulary::Word,
 };
 
 use super::{
     Failure, Outcome,
-    args::RulesCommand,
-    judge::read,
+    judge::read_text,
     output::{Stdout, say},
 };
-use crate::{
-    evidence::Reader,
-    finding::stored::{self, Stored},
-    report::table::plain,
-};
+use crate::evidence::Hash;
+
+/// Name of a rule set's file in its folder.
+const SET_FILE: &str = "set.toml";
+/// Name of the file with its cases.
+const CASES_FILE: &str = "cases.toml";
+/// What `rules new` writes.
+const NEW_SET: &str = include_str!("rules/new-set.toml");
+/// The cases beside it.
+const NEW_CASES: &str = include_str!("rules/new-cases.toml");
+/// Stands in both for the set's id.
+const ID: &str = "SET-ID";
+
+/// `sakshi rules`.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "How a rule is written: docs/rules.md.\n\n\
+    Examples:\n  \
+    sakshi rules new my-lab                        a folder with a set and its cases to change\n  \
+    sakshi rules check my-lab/set.toml\n  \
+    sakshi rules test my-lab\n  \
+    sakshi rules explain case-17                   lists the findings that can be explained\n  \
+    sakshi rules explain case-17 1-3/LOC-001\n  \
+    sakshi rules schema > sakshi-rules.schema.json")]
+pub enum RulesCommand {
+    /// Say everything that is wrong with rule files. Exit code 1: something is.
+    Check(CheckArgs),
+    /// Run the cases that lie beside a rule set. Exit code 1: one fails, or a rule lacks one.
+    Test(TestArgs),
+    /// Say why a rule found something, value by value, and why the others did not.
+    Explain(explain::ExplainArgs),
+    /// Write the JSON Schema of rule files, for editors.
+    Schema,
+    /// Make a folder with a rule set and its cases to begin with.
+    New(NewArgs),
+}
+
+/// `sakshi rules check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Rule files.
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+}
+
+/// `sakshi rules test`.
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// Folders, each with a set.toml and a cases.toml.
+    #[arg(value_name = "DIR", required = true)]
+    pub dirs: Vec<PathBuf>,
+}
+
+/// `sakshi rules new`.
+#[derive(Debug, Args)]
+pub struct NewArgs {
+    /// Folder that is made; its name becomes the set's id.
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+}
 
 /// Does what was asked.
-pub fn rules(command: &RulesCommand) -> Result<Outcome, Failure> {
+pub fn rules(command: RulesCommand) -> Result<Outcome, Failure> {
     match command {
-        RulesCommand::Check { files } => check(files.iter().map(AsRef::as_ref)),
-        RulesCommand::Test { dirs } => test(dirs.iter().map(AsRef::as_ref)),
-        RulesCommand::Explain { case, finding } => explained(case, finding.as_deref()),
+        RulesCommand::Check(args) => check(&args.files),
+        RulesCommand::Test(args) => test(&args.dirs),
+        RulesCommand::Explain(args) => explain::explain(&args),
         RulesCommand::Schema => {
             let mut out = Stdout::open();
-            out.line(serde_json::to_string_pretty(&schema::schema())?)?;
+            out.line(schema::text()?)?;
             out.close()?;
             Ok(Outcome::Done)
         }
-        RulesCommand::New { dir } => begin(dir),
+        RulesCommand::New(args) => new(&args.dir),
     }
 }
 
-/// Says all that is wrong with each file: a rule set, its cases, or a brand's statements.
-pub fn check<'p>(files: impl Iterator<Item = &'p Path>) -> Result<Outcome, Failure> {
+fn check(files: &[PathBuf]) -> Result<Outcome, Failure> {
     let mut out = Stdout::open();
     let mut outcome = Outcome::Done;
+    let mut ids: Vec<(String, &Path)> = Vec::new();
     for path in files {
-        let (file, text) = (path.display().to_string(), read(path)?);
-        let checked = if is_declaration(&text) {
-            BrandFile::parse(&file, &text).map(|read| {
-                let claims: usize = read.statements.iter().map(|said| said.claims.len()).sum();
-                let said = read.statements.len();
-                format!("{}: {said} statements, {claims} claims", read.brand)
-            })
-        } else if is_cases(&text) {
-            parse_cases(&file, &text).map(|cases| format!("{} cases", cases.len()))
-        } else {
-            RuleSet::parse(&file, &text).map(|set| {
-                let (rules, excepted) = (set.rules().len(), set.exceptions().len());
-                let id = set.id();
-                format!(
-                    "set {id} {}: {rules} rules, {excepted} exceptions",
-                    set.version()
-                )
-            })
-        };
-        match checked {
-            Ok(what) => out.line(format_args!("{file}: good ({})", plain(&what)))?,
-            Err(error) => {
+        let text = read_text(path)?;
+        match RuleSet::parse(&path.display().to_string(), &text) {
+            Ok(set) => {
+                out.line(sound(path, &set, &text))?;
+                if let Some((id, other)) = ids.iter().find(|(id, _)| id == set.id()) {
+                    outcome = Outcome::No;
+                    out.line(format_args!(
+                        "{}: the id \"{id}\" is also that of {}: sets that judge together differ in it",
+                        path.display(),
+                        other.display()
+                    ))?;
+                }
+                ids.push((set.id().to_owned(), path));
+            }
+            Err(wrong) => {
                 outcome = Outcome::No;
-                out.line(error)?;
+                out.line(wrong)?;
             }
         }
     }
@@ -78,167 +127,87 @@ pub fn check<'p>(files: impl Iterator<Item = &'p Path>) -> Result<Outcome, Failu
     Ok(outcome)
 }
 
-fn test<'p>(dirs: impl Iterator<Item = &'p Path>) -> Result<Outcome, Failure> {
+fn sound(path: &Path, set: &RuleSet, text: &str) -> String {
+    format!(
+        "{}: sound. {} version {}: {} rules, {} exceptions, {} declarations; SHA-256 {}",
+        path.display(),
+        set.id(),
+        set.version(),
+        set.rules().len(),
+        set.exceptions().len(),
+        set.declarations().len(),
+        Hash::of(text.as_bytes()),
+    )
+}
+
+fn test(dirs: &[PathBuf]) -> Result<Outcome, Failure> {
     let mut out = Stdout::open();
     let mut outcome = Outcome::Done;
     for dir in dirs {
-        let (set, cases) = (dir.join("set.toml"), dir.join("cases.toml"));
-        let (set_text, cases_text) = (read(&set)?, read(&cases)?);
-        let parsed = RuleSet::parse(&set.display().to_string(), &set_text);
-        let listed = parse_cases(&cases.display().to_string(), &cases_text);
-        match (parsed, listed) {
-            (Ok(set), Ok(listed)) => {
-                let failures = check_cases(&set, &listed);
-                for failure in &failures {
-                    outcome = Outcome::No;
-                    out.line(format_args!("{}: {failure}", cases.display()))?;
-                }
-                let (all, wrong) = (listed.len(), failures.len());
-                out.line(format_args!(
-                    "{}: {all} cases, {wrong} complaints",
-                    dir.display()
-                ))?;
-            }
-            (parsed, listed) => {
-                outcome = Outcome::No;
-                for error in [parsed.err(), listed.err()].into_iter().flatten() {
-                    out.line(error)?;
-                }
-            }
+        let wrong = test_one(dir, &mut out)?;
+        if wrong {
+            outcome = Outcome::No;
         }
     }
     out.close()?;
     Ok(outcome)
 }
 
-fn begin(dir: &Path) -> Result<Outcome, Failure> {
-    let refused = |error: std::io::Error| {
+/// Runs a folder's cases; says whether something is wrong.
+fn test_one(dir: &Path, out: &mut Stdout) -> Result<bool, Failure> {
+    let (set_path, cases_path) = (dir.join(SET_FILE), dir.join(CASES_FILE));
+    let (set_text, cases_text) = (read_text(&set_path)?, read_text(&cases_path)?);
+    let set = RuleSet::parse(&set_path.display().to_string(), &set_text);
+    let cases = parse_cases(&cases_path.display().to_string(), &cases_text);
+    let (set, cases) = match (set, cases) {
+        (Ok(set), Ok(cases)) => (set, cases),
+        (set, cases) => {
+            for wrong in set.err().into_iter().chain(cases.err()) {
+                out.line(wrong)?;
+            }
+            return Ok(true);
+        }
+    };
+    let failures = check_cases(&set, &cases);
+    for failure in &failures {
+        out.line(format_args!("{}: {failure}", cases_path.display()))?;
+    }
+    if failures.is_empty() {
+        out.line(format_args!(
+            "{}: {} rules, {} cases, all as expected",
+            dir.display(),
+            set.rules().len(),
+            cases.len()
+        ))?;
+    }
+    Ok(!failures.is_empty())
+}
+
+fn new(dir: &Path) -> Result<Outcome, Failure> {
+    let id = dir
+        .file_name()
+        .and_then(|name| name.to_str())
+        .filter(|name| {
+            name.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        })
+        .ok_or("the folder's name becomes the set's id: use letters, digits, `-`, `_` and `.`")?;
+    fs::create_dir(dir).map_err(|error| {
         format!(
-            "{} can't be made: {error}; name a new folder, where you may write",
+            "{} cannot be made: {error}; name a folder that is not there yet",
             dir.display()
         )
-    };
-    fs::create_dir(dir).map_err(refused)?;
-    fs::write(dir.join("set.toml"), form::SET).map_err(refused)?;
-    fs::write(dir.join("cases.toml"), form::CASES).map_err(refused)?;
+    })?;
+    for (file, text) in [(SET_FILE, NEW_SET), (CASES_FILE, NEW_CASES)] {
+        let path = dir.join(file);
+        fs::write(&path, text.replace(ID, id))
+            .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+        say(format_args!("written: {}", path.display()));
+    }
     say(format_args!(
-        "made {0}/set.toml and {0}/cases.toml; go on with `sakshi rules test {0}`",
+        "Change them, then: sakshi rules check {}, sakshi rules test {}",
+        dir.join(SET_FILE).display(),
         dir.display()
     ));
     Ok(Outcome::Done)
-}
-
-fn explained(case: &Path, which: Option<&str>) -> Result<Outcome, Failure> {
-    let reader = Reader::open(case)?;
-    let contacts = stored::read(&reader)?;
-    let mut out = Stdout::open();
-    let Some(which) = which else {
-        for one in &contacts {
-            for found in &one.findings {
-                let finding = &found.finding;
-                let line = format!(
-                    "{:>8}  contact {}  {} {} {}: {}",
-                    found.seq,
-                    finding.contact,
-                    finding.set,
-                    finding.rule,
-                    finding.outcome,
-                    finding.reason
-                );
-                out.line(plain(&line))?;
-            }
-        }
-        out.close()?;
-        return Ok(Outcome::Done);
-    };
-    let seq: Option<i64> = which.parse().ok();
-    let chosen = contacts.iter().find(|one| {
-        one.body.contact == which || one.findings.iter().any(|found| Some(found.seq) == seq)
-    });
-    let Some(chosen) = chosen else {
-        return Err(format!(
-            "the case has no finding or contact {}: `sakshi rules explain CASE` lists them",
-            plain(which)
-        )
-        .into());
-    };
-    let sets = recorded_sets(case)?;
-    out.text(explanation(chosen, &explain(&sets, &chosen.input), seq))?;
-    out.close()?;
-    Ok(Outcome::Done)
-}
-
-/// The rule sets that the case keeps, in the order of their names.
-fn recorded_sets(case: &Path) -> Result<Vec<RuleSet>, Failure> {
-    let folder = case.join("rules");
-    let unread = |error: std::io::Error| {
-        format!(
-            "{} can't be read: {error}; `sakshi verify` says what is missing",
-            folder.display()
-        )
-    };
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(&folder).map_err(unread)? {
-        paths.push(entry.map_err(unread)?.path());
-    }
-    paths.sort();
-    let mut sets: Vec<RuleSet> = Vec::new();
-    for path in paths {
-        sets.push(RuleSet::parse(&path.display().to_string(), &read(&path)?)?);
-    }
-    Ok(sets)
-}
-
-/// First the rule that was asked for, then the others.
-fn explanation(one: &Stored, rules: &[Explained], seq: Option<i64>) -> String {
-    let asked = one.findings.iter().find(|found| Some(found.seq) == seq);
-    let is_asked = |rule: &&Explained| {
-        asked.is_some_and(|found| {
-            (&found.finding.set, &found.finding.rule) == (&rule.set, &rule.rule)
-        })
-    };
-    let mut lines = vec![format!(
-        "contact {} as it last stood, by the rules that the case keeps",
-        one.body.contact
-    )];
-    if let Some(found) = asked {
-        let finding = &found.finding;
-        lines.push(format!(
-            "record {}: {} {} {}: {}",
-            found.seq, finding.set, finding.rule, finding.outcome, finding.reason
-        ));
-        if !finding.reference.is_empty() {
-            lines.push(format!(
-                "provisions that may be relevant: {}",
-                finding.reference.join("; ")
-            ));
-        }
-    }
-    let others = rules.iter().filter(|rule| !is_asked(rule));
-    for rule in rules.iter().filter(is_asked).chain(others) {
-        lines.push(String::new());
-        let outcome = rule.outcome.map_or("silent", Word::word);
-        lines.push(format!(
-            "{} {} ({}): {outcome}",
-            rule.set, rule.rule, rule.title
-        ));
-        for condition in &rule.conditions {
-            let mark = match condition.answer {
-                AnswerWord::Yes => "+",
-                AnswerWord::No => "-",
-                AnswerWord::NotKnown => "?",
-            };
-            lines.push(format!(
-                "  {mark} {:<20} {:<10} {}",
-                condition.key,
-                condition.answer.text(),
-                condition.value
-            ));
-        }
-        lines.push(format!("  = {}", rule.reason));
-    }
-    lines
-        .iter()
-        .map(|line| format!("{}\n", plain(line)))
-        .collect()
 }

@@ -8,11 +8,14 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use sakshi_rules::contact::{AppClass, AppProtocol, Grade, Name, Place, Proto};
+
+pub use sakshi_rules::contact::PacketRef;
+use sakshi_rules::token::NameToken;
 use serde::{Deserialize, Serialize};
 
 use super::{Draft, Kind, canonical::CanonicalError};
 use crate::{
-    input::{Apk, InventoryChange, Note, PhaseChange},
+    input::{Apk, InventoryChange, Note, Observation, PhaseChange},
     time::Timestamp,
 };
 
@@ -132,15 +135,6 @@ impl From<&Place> for PlaceSummary {
     }
 }
 
-/// Points to a packet: in a capture file, or in the case's journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PacketRef {
-    /// Name of the source, as the session record lists it (`live`, a file's name).
-    pub source: String,
-    /// 1-based number of the packet in it.
-    pub frame: u64,
-}
-
 /// By which way it left the handset. Ordered: of several, the last stands for the flow. An open
 /// enumeration: readers must accept further values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -156,6 +150,8 @@ pub enum Via {
     Clat,
     /// Into a tunnel: it leaves inside another flow, which may be recorded too.
     Vpn,
+    /// Seen inside the packets of another flow of a capture file, which is recorded too.
+    Inside,
     /// The IPv6 side of a flow that is recorded as [`Via::Clat`]: the same packets again.
     ClatCopy,
 }
@@ -168,6 +164,7 @@ impl Via {
             Self::VpnOuter => "vpn_outer",
             Self::Clat => "clat",
             Self::Vpn => "vpn",
+            Self::Inside => "inside",
             Self::ClatCopy => "clat_copy",
         }
     }
@@ -232,6 +229,9 @@ pub struct Flow {
     pub names: Vec<Name>,
     /// What the payload was seen to speak.
     pub app_protocol: AppProtocol,
+    /// What a TLS handshake said in clear; null: none was read.
+    #[serde(default)]
+    pub tls: Option<Box<Tls>>,
     /// Where the other side is.
     pub place: PlaceSummary,
     /// Phase in which it began.
@@ -251,6 +251,97 @@ pub struct Flow {
     pub packets: Vec<PacketRef>,
 }
 
+/// What a TLS handshake said in clear, QUIC's and DTLS's included. Versions and suites are written as
+/// four hexadecimal digits (IANA, TLS Parameters).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tls {
+    /// Whether the client named a server.
+    pub server_name: ServerName,
+    /// Whether it sent an encrypted hello besides.
+    pub ech: Ech,
+    /// Versions that it offered, in its order.
+    pub versions: Vec<String>,
+    /// Application protocols that it offered (ALPN), in its order.
+    pub alpn: Vec<String>,
+    /// Version that the server chose; null: not seen.
+    pub version: Option<String>,
+    /// Cipher suite that the server chose; null: not seen.
+    pub cipher_suite: Option<String>,
+    /// The server's certificate, as it sent it, checked by nobody; null: encrypted or not seen.
+    pub certificate: Option<Certificate>,
+    /// Names are asked for in it under encryption; null: nothing says so.
+    #[serde(default)]
+    pub names_hidden: Option<NamesHidden>,
+}
+
+/// How names are asked for out of sight, and what says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamesHidden {
+    /// The protocol.
+    pub how: HiddenIn,
+    /// What says so.
+    pub basis: HiddenBasis,
+}
+
+/// Protocols that hide which names are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HiddenIn {
+    /// DNS over TLS.
+    Dot,
+    /// DNS over HTTPS.
+    Doh,
+    /// DNS over QUIC.
+    Doq,
+}
+
+/// What says that names are asked for, from the strongest to the weakest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HiddenBasis {
+    /// The application protocol that the client offers.
+    Alpn,
+    /// The port.
+    Port,
+    /// The server's name is one of a list of resolvers.
+    Name,
+}
+
+/// Whether a hello has a server name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerName {
+    /// It has one: it stands among the flow's names.
+    Given,
+    /// It has none.
+    Absent,
+    /// The hello was not read to its end.
+    Unread,
+}
+
+/// What is known of an encrypted hello.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ech {
+    /// The extension is not there.
+    Absent,
+    /// The extension is there. It may hold a hello, or noise that is meant to look like one (GREASE).
+    Present,
+    /// It is there, and an answer had offered it under the name that is said: that is an outer name.
+    Offered,
+    /// The hello was not read to its end.
+    Unread,
+}
+
+/// A server's certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// SHA-256 of its bytes, lower-case hex.
+    pub sha256: String,
+    /// The names that it says it is for.
+    pub names: Vec<String>,
+}
+
 /// Record `contact`: an app reached an endpoint, so named, at a place, in a phase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contact {
@@ -267,6 +358,10 @@ pub struct Contact {
     pub endpoint: Endpoint,
     /// Where.
     pub place: Place,
+    /// The country that the endpoint's name says by a token in it, which is no place; left out where
+    /// it says none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_token: Option<NameToken>,
     /// By which way it left; null: not known.
     #[serde(default)]
     pub via: Option<Via>,
@@ -315,14 +410,13 @@ pub struct Total {
     pub packets_out: u64,
     /// IP bytes that the handset sent.
     pub bytes_out: u64,
+    /// Whether it sent payload, more than a handshake; null: written before that was kept.
+    #[serde(default)]
+    pub payload: Option<bool>,
     /// First packet.
     pub first: Timestamp,
     /// Last packet.
     pub last: Timestamp,
-    /// Whether the handset sent data, not only a handshake; null: an earlier version, which did not
-    /// say.
-    #[serde(default)]
-    pub payload: Option<bool>,
 }
 
 /// A source of packets of a session.
@@ -356,6 +450,13 @@ pub struct Session {
     /// When the machine was started, by its own account; null where it was not read.
     #[serde(default)]
     pub booted: Option<Timestamp>,
+    /// How soon the kernel ends the daemon when memory is short (`oom_score_adj`, -1000 never to
+    /// 1000 first); absent where it was not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i32>,
+    /// Name of the time zone that `local` is in; absent where it was not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// How packets are watched (`nflog`, `packet`, `files`, `journal`).
     pub capture: String,
     /// Sources in the order of their numbers.
@@ -535,6 +636,8 @@ pub enum Record {
     Gap(Gap),
     /// A remark.
     Note(Note),
+    /// The lab's PC or Android itself told something.
+    Observation(Observation),
     /// A phase began.
     Phase(PhaseChange),
     /// Apps came, went or changed.
@@ -553,13 +656,14 @@ pub enum Record {
 
 impl Record {
     /// Kinds that come from the core.
-    pub const KINDS: [Kind; 13] = [
+    pub const KINDS: [Kind; 14] = [
         Kind::FLOW,
         Kind::CONTACT,
         Kind::FINDING,
         Kind::TOTAL,
         Kind::GAP,
         Kind::NOTE,
+        Kind::OBSERVATION,
         Kind::PHASE,
         Kind::INVENTORY,
         Kind::APK,
@@ -578,6 +682,7 @@ impl Record {
             Self::Total(body) => Draft::new(Kind::TOTAL, body),
             Self::Gap(body) => Draft::new(Kind::GAP, body),
             Self::Note(body) => Draft::new(Kind::NOTE, body),
+            Self::Observation(body) => Draft::new(Kind::OBSERVATION, body),
             Self::Phase(body) => Draft::new(Kind::PHASE, body),
             Self::Inventory(body) => Draft::new(Kind::INVENTORY, body),
             Self::Apk(body) => Draft::new(Kind::APK, body),

@@ -35,6 +35,10 @@ pub const FORMAT_VERSION: u32 = 2;
 const FIRST_SIGNED: u32 = 2;
 /// Longest file name in a case, in bytes: as long as a bundle takes.
 pub const FILE_NAME_MAX: usize = 100;
+/// Manifest of the location data.
+pub const DATA_FILE: &str = "data.json";
+/// The location data of a session that was given some.
+pub const PLACES_FILE: &str = "places.bin";
 /// Folder of the inventory's files, with its slash.
 const INVENTORY_FOLDER: &str = "inventory/";
 /// Longest `case.json` that is read, in bytes.
@@ -90,6 +94,9 @@ pub struct CaseFiles {
     pub inventory: Vec<(String, Vec<u8>)>,
     /// Manifest of the location data (`data.json`); empty: no session uses any yet.
     pub data: Vec<u8>,
+    /// The location data itself (`places.bin`), where it is not what is built in and may be kept;
+    /// else empty.
+    pub places: Vec<u8>,
 }
 
 impl CaseFiles {
@@ -107,7 +114,10 @@ impl CaseFiles {
             }
         }
         if !self.data.is_empty() {
-            entries.push(("data.json".to_owned(), self.data.as_slice()));
+            entries.push((DATA_FILE.to_owned(), self.data.as_slice()));
+        }
+        if !self.places.is_empty() {
+            entries.push((PLACES_FILE.to_owned(), self.places.as_slice()));
         }
         Ok(entries)
     }
@@ -350,7 +360,7 @@ impl Case {
 
 /// The path of a file without the folders of its session and change: what the file is called in
 /// every session.
-pub(super) fn name_of(path: &str) -> &str {
+pub fn name_of(path: &str) -> &str {
     ["session-", "change-"]
         .iter()
         .fold(path, |path, prefix| match path.split_once('/') {

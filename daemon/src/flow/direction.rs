@@ -10,8 +10,8 @@ use crate::{
     packet::{Transport, View},
 };
 
-/// The vantage decides, else the handset's addresses, else a SYN, else the first sender is taken
-/// for the handset.
+/// The vantage decides, else the handset's addresses, else a SYN, else a port that servers listen on
+/// on one side only; else the first sender is taken for the handset.
 pub(super) fn first_is_outbound(packet: &Packet<'_>, view: &View<'_>, handset: &[IpAddr]) -> bool {
     match packet.vantage {
         Vantage::Output => return true,
@@ -25,6 +25,14 @@ pub(super) fn first_is_outbound(packet: &Packet<'_>, view: &View<'_>, handset: &
     }
     match view.transport {
         Transport::Tcp(tcp) if tcp.syn => !tcp.ack_flag,
+        Transport::Tcp(tcp) => !is_served(tcp.sport, tcp.dport),
+        Transport::Udp(udp) => !is_served(udp.sport, udp.dport),
         _ => true,
     }
+}
+
+/// Whether only the first of two ports is one that servers listen on (RFC 6335, section 6).
+const fn is_served(first: u16, other: u16) -> bool {
+    const SYSTEM_PORT_MAX: u16 = 1023;
+    first <= SYSTEM_PORT_MAX && other > SYSTEM_PORT_MAX
 }

@@ -1,21 +1,21 @@
-//! The embedded file: from a [`Dataset`] to bytes.
+//! A location file: from a [`Dataset`] to bytes.
 //!
 //! In: tables that the builder made. Out: the file in the layout of `docs/data.md`; the same
 //! tables give the same bytes.
 
 use std::io::Write;
 
-use flate2::{Compression, write::ZlibEncoder};
+use flate2::{Compression, Crc, write::ZlibEncoder};
 
 use super::{
     LocateError,
-    dataset::{Dataset, Ranges, Source},
-    format::{HEADER_LEN, MAGIC, NO_DIFFERENCE, PAYLOAD_MAX, VERSION},
+    dataset::{DATABASES_MAX, Dataset, Ranges, Source},
+    format::{HEADER_LEN, MAGIC, NO_DIFFERENCE, PAYLOAD_MAX, PLAIN, VERSION, ZLIB},
     prefix::Prefix,
 };
 
-/// Writes a whole file.
-pub fn encode(data: &Dataset) -> Result<Vec<u8>, LocateError> {
+/// Writes a whole file, its payload [`PLAIN`] or [`ZLIB`].
+pub fn encode(data: &Dataset, packing: u8) -> Result<Vec<u8>, LocateError> {
     let payload = payload(data)?;
     let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     if len > PAYLOAD_MAX {
@@ -24,15 +24,29 @@ pub fn encode(data: &Dataset) -> Result<Vec<u8>, LocateError> {
     let mut file = Vec::with_capacity(HEADER_LEN);
     file.extend_from_slice(&MAGIC);
     file.extend_from_slice(&VERSION.to_le_bytes());
+    file.push(packing);
     file.extend_from_slice(&len.to_le_bytes());
-    let mut deflate = ZlibEncoder::new(file, Compression::best());
-    deflate.write_all(&payload).map_err(LocateError::Inflate)?;
-    deflate.finish().map_err(LocateError::Inflate)
+    match packing {
+        PLAIN => {
+            let mut crc = Crc::new();
+            crc.update(&payload);
+            file.extend_from_slice(&crc.sum().to_le_bytes());
+            file.extend_from_slice(&payload);
+            Ok(file)
+        }
+        ZLIB => {
+            let mut deflate = ZlibEncoder::new(file, Compression::best());
+            deflate.write_all(&payload).map_err(LocateError::Inflate)?;
+            deflate.finish().map_err(LocateError::Inflate)
+        }
+        _ => Err(LocateError::Unwritable("a packing that this layout has")),
+    }
 }
 
-/// Writes what goes inside the compression.
+/// Writes what goes inside the packing.
 pub fn payload(data: &Dataset) -> Result<Vec<u8>, LocateError> {
     let mut out = Vec::new();
+    count(&mut out, data.sources.len());
     for entry in &data.sources {
         source(&mut out, entry)?;
     }
@@ -40,36 +54,84 @@ pub fn payload(data: &Dataset) -> Result<Vec<u8>, LocateError> {
     for code in &data.countries {
         out.extend_from_slice(code);
     }
-    ranges(&mut out, &data.ipv4)?;
-    ranges(&mut out, &data.ipv6)?;
-    count(&mut out, data.locations.len());
-    for location in &data.locations {
-        text(&mut out, &location.region);
-        text(&mut out, &location.border_group);
-        out.extend_from_slice(&location.country);
+    count(&mut out, data.databases.len());
+    for &database in &data.databases {
+        varint(&mut out, database.into());
     }
-    count(&mut out, data.services.len());
-    for name in &data.services {
-        text(&mut out, name);
+    tables(&mut out, data)?;
+    lists(&mut out, data)?;
+    Ok(out)
+}
+
+/// Systems, rows and ranges.
+fn tables(out: &mut Vec<u8>, data: &Dataset) -> Result<(), LocateError> {
+    count(out, data.systems.len());
+    for system in &data.systems {
+        varint(out, system.source.into());
+        varint(out, system.number.into());
+        out.extend_from_slice(&system.country);
+        text(out, &system.name);
     }
-    let cloud = data.cloud.iter();
-    prefixes(
-        &mut out,
-        cloud.map(|entry| (entry.prefix, entry.location, entry.services)),
-    )?;
-    count(&mut out, data.organisations.len());
+    let votes = data.databases.len().min(DATABASES_MAX);
+    count(out, data.rows.len());
+    for row in &data.rows {
+        out.extend_from_slice(row.votes.get(..votes).unwrap_or_default());
+        varint(out, row.system.into());
+    }
+    ranges(out, &data.ipv4)?;
+    ranges(out, &data.ipv6)
+}
+
+/// Providers' lists, organisations and names.
+fn lists(out: &mut Vec<u8>, data: &Dataset) -> Result<(), LocateError> {
+    count(out, data.lists.len());
+    for list in &data.lists {
+        varint(out, list.source.into());
+        text(out, &list.key);
+        text(out, &list.name);
+        count(out, list.locations.len());
+        for location in &list.locations {
+            text(out, &location.region);
+            text(out, &location.border_group);
+            out.extend_from_slice(&location.country);
+        }
+        count(out, list.services.len());
+        for name in &list.services {
+            text(out, name);
+        }
+        let entries = list.prefixes.iter();
+        prefixes(
+            out,
+            entries.map(|entry| (entry.prefix, entry.location, entry.services)),
+        )?;
+    }
+    count(out, data.organisations.len());
     for organisation in &data.organisations {
-        text(&mut out, &organisation.key);
-        text(&mut out, &organisation.name);
-        text(&mut out, &organisation.kind);
-        text(&mut out, &organisation.document);
+        varint(out, organisation.source.into());
+        text(out, &organisation.key);
+        text(out, &organisation.name);
+        text(out, &organisation.kind);
+        text(out, &organisation.document);
     }
     let spread = data.spread.iter();
     prefixes(
-        &mut out,
+        out,
         spread.map(|entry| (entry.prefix, entry.organisation, 0)),
     )?;
-    Ok(out)
+    count(out, data.domains.len());
+    for list in &data.domains {
+        varint(out, list.source.into());
+        count(out, list.categories.len());
+        for category in &list.categories {
+            text(out, category);
+        }
+        count(out, list.domains.len());
+        for (domain, category) in &list.domains {
+            text(out, domain);
+            varint(out, (*category).into());
+        }
+    }
+    Ok(())
 }
 
 /// Unsigned LEB128.
@@ -103,6 +165,7 @@ fn source(out: &mut Vec<u8>, source: &Source) -> Result<(), LocateError> {
     text(out, &source.url);
     text(out, &source.licence);
     text(out, &source.attribution);
+    out.push(u8::from(source.passing));
     Ok(())
 }
 
@@ -147,7 +210,12 @@ fn ranges<K: Copy + Into<u128>>(out: &mut Vec<u8>, ranges: &Ranges<K>) -> Result
     out.extend_from_slice(&shifts);
     count(out, odds.len());
     out.extend_from_slice(&odds);
-    out.extend_from_slice(&ranges.countries);
+    let mut rows = Vec::with_capacity(ranges.rows.len());
+    for &row in &ranges.rows {
+        varint(&mut rows, row.into());
+    }
+    count(out, rows.len());
+    out.extend_from_slice(&rows);
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The embedded file: from bytes to a [`Dataset`].
+//! A location file: from bytes to a [`Dataset`].
 //!
 //! In: bytes in the layout of `docs/data.md`. Out: the tables, or an error that says where and
 //! what was expected. Every length and index is checked; no input makes it panic or allocate more
@@ -6,13 +6,13 @@
 
 use std::io::Read;
 
-use flate2::bufread::ZlibDecoder;
+use flate2::{Crc, bufread::ZlibDecoder};
 
 use super::{
     LocateError,
     dataset::{
-        CloudPrefix, CountryCode, Dataset, Location, NO_COUNTRY, Organisation, Ranges, SOURCES,
-        Source, SpreadPrefix,
+        CloudPrefix, CountryCode, DATABASES_MAX, Dataset, DomainList, Location, NO_COUNTRY,
+        Organisation, ProviderList, Ranges, Row, SOURCES_MAX, Source, SpreadPrefix, System,
     },
     prefix::Prefix,
 };
@@ -21,11 +21,15 @@ use crate::time::Timestamp;
 /// First bytes of the file.
 pub const MAGIC: [u8; 8] = *b"SAKSHILO";
 /// Layout that this code reads and writes.
-pub const VERSION: u16 = 1;
-/// Bytes before the compressed payload: magic, version, payload length.
-pub const HEADER_LEN: usize = 14;
+pub const VERSION: u16 = 2;
+/// Bytes before the payload: magic, version, how it is packed, payload length.
+pub const HEADER_LEN: usize = 15;
 /// Longest payload accepted, in bytes; a longer one is an error.
 pub const PAYLOAD_MAX: u32 = 32 * 1024 * 1024;
+/// The payload stands as it is, its CRC-32 (u32, little-endian) before it: quick to load.
+pub const PLAIN: u8 = 0;
+/// The payload is in zlib format: small.
+pub const ZLIB: u8 = 1;
 /// Most services of a cloud: a prefix has one bit for each.
 pub const SERVICES_MAX: usize = 64;
 /// Longest text accepted, in bytes.
@@ -35,7 +39,7 @@ pub const NO_DIFFERENCE: u8 = 255;
 
 /// Reads a whole file.
 pub fn decode(file: &[u8]) -> Result<Dataset, LocateError> {
-    let (header, compressed) = file
+    let (header, packed) = file
         .split_at_checked(HEADER_LEN)
         .ok_or(LocateError::NotOurs)?;
     let mut header = Reader::new(header);
@@ -46,12 +50,39 @@ pub fn decode(file: &[u8]) -> Result<Dataset, LocateError> {
     if version != VERSION {
         return Err(LocateError::Version(version));
     }
+    let packing = header.byte()?;
     let len = u32::from_le_bytes(header.array()?);
     if len > PAYLOAD_MAX {
         return Err(LocateError::TooLong(len));
     }
+    match packing {
+        PLAIN => decode_payload(plain(packed, len)?),
+        ZLIB => decode_payload(&inflate(packed, len, file.len())?),
+        _ => Err(header.damaged("a packing that this layout has")),
+    }
+}
+
+/// The payload as it stands, held against its CRC-32.
+fn plain(packed: &[u8], len: u32) -> Result<&[u8], LocateError> {
+    let (stated, payload) = packed.split_first_chunk().unwrap_or((&[0; 4], &[]));
+    if u32::try_from(payload.len()) != Ok(len) {
+        return Err(LocateError::Length {
+            expected: len,
+            found: payload.len(),
+        });
+    }
+    let mut crc = Crc::new();
+    crc.update(payload);
+    if crc.sum() == u32::from_le_bytes(*stated) {
+        Ok(payload)
+    } else {
+        Err(LocateError::Checksum)
+    }
+}
+
+fn inflate(packed: &[u8], len: u32, total: usize) -> Result<Vec<u8>, LocateError> {
     let mut payload = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
-    let mut inflate = ZlibDecoder::new(compressed).take(u64::from(len) + 1);
+    let mut inflate = ZlibDecoder::new(packed).take(u64::from(len) + 1);
     inflate
         .read_to_end(&mut payload)
         .map_err(LocateError::Inflate)?;
@@ -64,60 +95,54 @@ pub fn decode(file: &[u8]) -> Result<Dataset, LocateError> {
     let rest = inflate.into_inner().into_inner();
     if !rest.is_empty() {
         return Err(LocateError::Damaged {
-            offset: file.len() - rest.len(),
+            offset: total - rest.len(),
             expected: "the end of the file",
         });
     }
-    decode_payload(&payload)
+    Ok(payload)
 }
 
-/// Reads what is inside the compression.
+/// Reads what is inside the packing.
 pub fn decode_payload(payload: &[u8]) -> Result<Dataset, LocateError> {
     let mut reader = Reader::new(payload);
-    let mut sources = Vec::with_capacity(SOURCES);
-    for _ in 0..SOURCES {
-        sources.push(reader.source()?);
+    let sources = reader.list(Reader::source)?;
+    if sources.len() > SOURCES_MAX {
+        return Err(reader.damaged("at most 256 sources"));
     }
-    let sources = sources
-        .try_into()
-        .map_err(|_| reader.damaged("five sources"))?;
+    let files = sources.len();
     let countries = reader.countries()?;
-    let ipv4 = reader.ranges(countries.len())?;
-    let ipv6 = reader.ranges(countries.len())?;
-    let locations = reader.list(Reader::location)?;
-    let services = reader.list(Reader::text)?;
-    if services.len() > SERVICES_MAX {
-        return Err(reader.damaged("at most 64 services"));
+    let databases = reader.list(|reader| reader.index(files))?;
+    if databases.len() > DATABASES_MAX {
+        return Err(reader.damaged("at most 8 country databases"));
     }
-    let cloud = reader.prefixes(
-        locations.len(),
-        services.len(),
-        |prefix, location, services| CloudPrefix {
-            prefix,
-            location,
-            services,
-        },
-    )?;
-    let organisations = reader.list(Reader::organisation)?;
+    let systems = reader.list(|reader| reader.system(files))?;
+    let rows = reader.rows(countries.len(), databases.len(), systems.len())?;
+    let ipv4 = reader.ranges(rows.len())?;
+    let ipv6 = reader.ranges(rows.len())?;
+    let lists = reader.list(|reader| reader.provider_list(files))?;
+    let organisations = reader.list(|reader| reader.organisation(files))?;
     let spread = reader.prefixes(organisations.len(), 0, |prefix, organisation, _| {
         SpreadPrefix {
             prefix,
             organisation,
         }
     })?;
+    let domains = reader.list(|reader| reader.domain_list(files))?;
     if !reader.rest.is_empty() {
         return Err(reader.damaged("the end of the data"));
     }
     Ok(Dataset {
         sources,
         countries,
+        databases,
+        systems,
+        rows,
         ipv4,
         ipv6,
-        locations,
-        services,
-        cloud,
+        lists,
         organisations,
         spread,
+        domains,
     })
 }
 
@@ -251,6 +276,100 @@ impl<'a> Reader<'a> {
             url: self.text()?,
             licence: self.text()?,
             attribution: self.text()?,
+            passing: self.byte()? != 0,
+        })
+    }
+
+    /// An index below `bound`.
+    fn index(&mut self, bound: usize) -> Result<u16, LocateError> {
+        let index: u16 = self.number("an index")?;
+        if usize::from(index) < bound {
+            Ok(index)
+        } else {
+            Err(self.damaged("an index in its list"))
+        }
+    }
+
+    /// The first one is none, whatever the sources are.
+    fn system(&mut self, sources: usize) -> Result<System, LocateError> {
+        Ok(System {
+            source: self.index(sources.max(1))?,
+            number: self.number("a system's number")?,
+            country: self.country()?,
+            name: self.text()?,
+        })
+    }
+
+    fn rows(
+        &mut self,
+        countries: usize,
+        databases: usize,
+        systems: usize,
+    ) -> Result<Vec<Row>, LocateError> {
+        let rows = self.list(|reader| {
+            let mut row = Row::default();
+            for (vote, &byte) in row.votes.iter_mut().zip(reader.take(databases)?) {
+                *vote = byte;
+            }
+            row.system = reader.number("an index")?;
+            let of_country = |&vote: &u8| usize::from(vote) < countries;
+            let of_system = usize::try_from(row.system).is_ok_and(|index| index < systems);
+            if row.votes.iter().all(of_country) && of_system {
+                Ok(row)
+            } else {
+                Err(reader.damaged("a row of countries and a system in their lists"))
+            }
+        })?;
+        if rows.is_empty() {
+            return Err(self.damaged("a row"));
+        }
+        Ok(rows)
+    }
+
+    fn provider_list(&mut self, sources: usize) -> Result<ProviderList, LocateError> {
+        let source = self.index(sources)?;
+        let key = self.text()?;
+        let name = self.text()?;
+        let locations = self.list(Self::location)?;
+        let services = self.list(Self::text)?;
+        if services.len() > SERVICES_MAX {
+            return Err(self.damaged("at most 64 services"));
+        }
+        let prefixes = self.prefixes(
+            locations.len(),
+            services.len(),
+            |prefix, location, services| CloudPrefix {
+                prefix,
+                location,
+                services,
+            },
+        )?;
+        Ok(ProviderList {
+            source,
+            key,
+            name,
+            locations,
+            services,
+            prefixes,
+        })
+    }
+
+    fn domain_list(&mut self, sources: usize) -> Result<DomainList, LocateError> {
+        let source = self.index(sources)?;
+        let categories = self.list(Self::text)?;
+        let mut last = String::new();
+        let domains = self.list(|reader| {
+            let domain = reader.text()?;
+            if domain <= last {
+                return Err(reader.damaged("rising names"));
+            }
+            last.clone_from(&domain);
+            Ok((domain, reader.index(categories.len())?))
+        })?;
+        Ok(DomainList {
+            source,
+            categories,
+            domains,
         })
     }
 
@@ -272,20 +391,28 @@ impl<'a> Reader<'a> {
     }
 
     /// Differences between starts in two columns (trailing zero bits, and the bits before them),
-    /// then the countries.
-    fn ranges<K>(&mut self, countries: usize) -> Result<Ranges<K>, LocateError>
+    /// then the rows.
+    fn ranges<K>(&mut self, of: usize) -> Result<Ranges<K>, LocateError>
     where
         K: TryFrom<u128>,
     {
         let count = self.count()?;
         let shifts = self.take(count)?;
         let mut odds = self.part()?;
-        let indices = self.take(count)?;
+        let mut indices = self.part()?;
         if count == 0 || shifts.first() != Some(&NO_DIFFERENCE) {
             return Err(self.damaged("a first range that starts at 0"));
         }
-        if indices.iter().any(|&index| usize::from(index) >= countries) {
-            return Err(self.damaged("indices of countries in the list"));
+        let mut rows = Vec::with_capacity(count);
+        for _ in 0..count {
+            let row: u32 = indices.number("an index")?;
+            if usize::try_from(row).is_ok_and(|row| row >= of) {
+                return Err(indices.damaged("a row in the list"));
+            }
+            rows.push(row);
+        }
+        if !indices.rest.is_empty() {
+            return Err(indices.damaged("as many rows as ranges"));
         }
         let mut starts = Vec::with_capacity(count);
         let mut start = 0_u128;
@@ -304,10 +431,7 @@ impl<'a> Reader<'a> {
         if !odds.rest.is_empty() {
             return Err(odds.damaged("as many starts as stated"));
         }
-        Ok(Ranges {
-            starts,
-            countries: indices.to_vec(),
-        })
+        Ok(Ranges { starts, rows })
     }
 
     /// A difference is an odd number (its lowest bit not written) shifted to the left.
@@ -336,8 +460,9 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn organisation(&mut self) -> Result<Organisation, LocateError> {
+    fn organisation(&mut self, sources: usize) -> Result<Organisation, LocateError> {
         Ok(Organisation {
+            source: self.index(sources)?,
             key: self.text()?,
             name: self.text()?,
             kind: self.text()?,
@@ -379,7 +504,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Lower-case hex.
-pub(super) fn hex(bytes: [u8; 32]) -> String {
+pub fn hex(bytes: [u8; 32]) -> String {
     use std::fmt::Write;
     bytes
         .iter()
@@ -402,12 +527,12 @@ mod tests {
     #[test]
     fn gives_back_what_was_written() {
         let data = sample::dataset();
-        assert_eq!(decode(&encode::encode(&data).unwrap()).unwrap(), data);
+        assert_eq!(decode(&encode::encode(&data, ZLIB).unwrap()).unwrap(), data);
     }
 
     #[test]
     fn says_what_is_wrong_with_the_header() {
-        let file = encode::encode(&sample::dataset()).unwrap();
+        let file = encode::encode(&sample::dataset(), ZLIB).unwrap();
         assert!(matches!(decode(b""), Err(LocateError::NotOurs)));
         assert!(matches!(
             decode(b"PK\x03\x04 not ours"),
@@ -417,10 +542,10 @@ mod tests {
         newer[8] = 9;
         assert!(matches!(decode(&newer), Err(LocateError::Version(9))));
         let mut long = file.clone();
-        long[10..14].copy_from_slice(&u32::MAX.to_le_bytes());
+        long[11..15].copy_from_slice(&u32::MAX.to_le_bytes());
         assert!(matches!(decode(&long), Err(LocateError::TooLong(u32::MAX))));
         let mut short = file.clone();
-        short[10..14].copy_from_slice(&7_u32.to_le_bytes());
+        short[11..15].copy_from_slice(&7_u32.to_le_bytes());
         assert!(matches!(
             decode(&short),
             Err(LocateError::Length { expected: 7, .. })
@@ -469,7 +594,7 @@ mod tests {
             place in any::<prop::sample::Index>(),
             byte in any::<u8>(),
         ) {
-            let mut file = encode::encode(&sample::dataset()).unwrap();
+            let mut file = encode::encode(&sample::dataset(), ZLIB).unwrap();
             let place = place.index(file.len());
             file[place] = byte;
             // Adler-32 lets no other content through.

@@ -2,30 +2,71 @@
 //!
 //! In: the atlas, an address, the time of the contact. Out: the place. The rungs, the first that
 //! holds wins: set aside by a standard, not locatable, the provider's own region, the country
-//! database, nothing.
+//! databases together, nothing. [`Verdict`] is the answer without its words.
 
 use std::net::IpAddr;
 
 use sakshi_rules::contact::{Grade, Place, PlaceBasis};
 
 use super::{
-    Atlas, CloudEntry,
-    dataset::{CountryCode, Location, NO_COUNTRY, Source},
+    Atlas, CloudEntry, Holder, Provider,
+    dataset::{CountryCode, Location, NO_COUNTRY, Row, Source, System, UNKNOWN_COUNTRY},
     prefix::{self, NAT64, Prefix},
     unknown_place,
 };
 use crate::time::Timestamp;
 
-/// AWS services whose addresses are announced from many places at once, whatever region the list
-/// gives them.
-pub(super) const EDGE_SERVICES: [&str; 2] = ["CLOUDFRONT", "GLOBALACCELERATOR"];
+/// Services whose addresses are announced from many places at once, whatever region the provider's
+/// list gives them.
+const EDGE_SERVICES: [&str; 3] = ["AzureFrontDoor", "CLOUDFRONT", "GLOBALACCELERATOR"];
 
-/// Key of the one cloud whose list is embedded.
-const CLOUD: &str = "aws";
-/// Its name.
-const CLOUD_NAME: &str = "Amazon Web Services";
+/// Databases that must agree, none differing, for the grade *medium*.
+const CONSENSUS: usize = 3;
 
 const NANOS_PER_DAY: i64 = 86_400_000_000_000;
+
+/// Bits of the edge services among a list's.
+pub(super) fn edge_services(services: &[String]) -> u64 {
+    services
+        .iter()
+        .zip(0_u32..)
+        .filter(|(name, _)| EDGE_SERVICES.contains(&name.as_str()))
+        .fold(0, |bits, (_, bit)| {
+            bits | 1_u64.checked_shl(bit).unwrap_or(0)
+        })
+}
+
+/// Where an address is, without the words: indices are into the atlas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// How well it is known.
+    pub grade: Grade,
+    /// The country; zeros where it is not known.
+    pub country: CountryCode,
+    /// The autonomous system; 0 where no source says it.
+    pub asn: u32,
+    /// Which provider's list has it.
+    list: Option<u16>,
+    /// Which of the list's locations is told.
+    location: Option<u16>,
+    /// Which organisation says that it is in many places.
+    organisation: Option<u16>,
+}
+
+pub(super) fn verdict(atlas: &Atlas, addr: IpAddr, at: Timestamp, max_age_days: u32) -> Verdict {
+    let addr = match addr {
+        IpAddr::V6(translated) => {
+            prefix::nat64(translated).map_or_else(|| addr.to_canonical(), IpAddr::V4)
+        }
+        IpAddr::V4(_) => addr,
+    };
+    let query = Query {
+        atlas,
+        at,
+        max_age_days,
+    };
+    query.verdict(&query.look(addr))
+}
 
 pub(super) fn locate(atlas: &Atlas, addr: IpAddr, at: Timestamp, max_age_days: u32) -> Place {
     let query = Query {
@@ -51,97 +92,285 @@ struct Query<'a> {
     max_age_days: u32,
 }
 
+/// What the tables hold of an address.
+#[derive(Default)]
+struct Looked {
+    special: Option<(Prefix, u16)>,
+    spread: Option<(Prefix, u16)>,
+    /// The narrowest prefix in a provider's list.
+    cloud: Option<(Prefix, CloudEntry)>,
+    /// The narrowest that is an edge network's.
+    edge: Option<(Prefix, CloudEntry)>,
+    /// The same prefix in another provider's list.
+    rival: Option<(Prefix, CloudEntry)>,
+    row: Row,
+    /// The number of the row's range.
+    range: usize,
+}
+
+/// What the databases say together.
+#[derive(Clone, Copy)]
+struct Consensus {
+    grade: Grade,
+    country: CountryCode,
+}
+
 impl Query<'_> {
-    fn place(&self, addr: IpAddr) -> Place {
-        let key = prefix::key(addr);
-        if let Some((prefix, block)) = self.atlas.special.narrowest(key) {
-            return Place {
-                basis: vec![standard(block.rfc, prefix, block.purpose.to_owned())],
-                ..unknown_place()
-            };
+    fn look(&self, addr: IpAddr) -> Looked {
+        let mut looked = Looked::default();
+        for (prefix, &holder) in self.atlas.listed.around(prefix::key(addr)) {
+            match holder {
+                Holder::Special(block) => {
+                    looked.special.get_or_insert((prefix, block));
+                }
+                Holder::Spread(organisation) => {
+                    looked.spread.get_or_insert((prefix, organisation));
+                }
+                Holder::Cloud(entry) => {
+                    let of = self.provider(entry).map_or(0, |list| list.edge_services);
+                    if entry.services & of != 0 {
+                        looked.edge.get_or_insert((prefix, entry));
+                    }
+                    match looked.cloud {
+                        None => looked.cloud = Some((prefix, entry)),
+                        Some((same, _)) if same == prefix => {
+                            looked.rival.get_or_insert((prefix, entry));
+                        }
+                        Some(_) => {}
+                    }
+                }
+            }
         }
-        let cloud = self.cloud(key);
-        if let Some(place) = self.not_locatable(key, cloud.as_ref()) {
-            return place;
+        if let Some((row, range)) = self.atlas.row(addr) {
+            (looked.row, looked.range) = (row, range);
         }
-        match cloud {
-            Some(Cloud {
-                entry: (prefix, _),
-                location,
-                ..
-            }) => self.in_region(addr, prefix, location),
-            None => self.by_database(addr),
-        }
+        looked
     }
 
-    /// What the cloud's own list says: the narrowest prefix, and the narrowest that is an edge
-    /// network's.
-    fn cloud(&self, key: u128) -> Option<Cloud<'_>> {
-        let mut around = self
-            .atlas
-            .cloud
-            .around(key)
-            .map(|(prefix, &entry)| (prefix, entry));
-        let entry = around.next()?;
-        let is_edge =
-            |(_, entry): &(Prefix, CloudEntry)| entry.services & self.atlas.edge_services != 0;
-        let edge = if is_edge(&entry) {
-            Some(entry)
-        } else {
-            around.find(is_edge)
-        };
-        let location = self.location(entry.1)?;
-        Some(Cloud {
-            entry,
-            edge,
-            location,
-        })
+    fn provider(&self, entry: CloudEntry) -> Option<&Provider> {
+        self.atlas.providers.get(usize::from(entry.list))
     }
 
     fn location(&self, entry: CloudEntry) -> Option<&Location> {
-        self.atlas.locations.get(usize::from(entry.location))
+        let list = self.provider(entry)?;
+        list.locations.get(usize::from(entry.location))
     }
 
-    /// Rung 1: an organisation's own documents, or the cloud's list, say that the addresses are in
-    /// many places. The organisation is named, a country is not.
-    fn not_locatable(&self, key: u128, cloud: Option<&Cloud<'_>>) -> Option<Place> {
-        let [_, cloud_list, spread_list, ..] = &self.atlas.sources;
-        let mut place = Place {
-            grade: Grade::NotLocatable,
-            ..unknown_place()
+    fn system(&self, looked: &Looked) -> Option<&System> {
+        let index = usize::try_from(looked.row.system).ok()?;
+        self.atlas
+            .systems
+            .get(index)
+            .filter(|system| system.number != 0)
+    }
+
+    /// The ladder.
+    fn verdict(&self, looked: &Looked) -> Verdict {
+        let mut verdict = Verdict {
+            grade: Grade::None,
+            country: NO_COUNTRY,
+            asn: self.system(looked).map_or(0, |system| system.number),
+            list: None,
+            location: None,
+            organisation: None,
         };
-        if let Some((prefix, &index)) = self.atlas.spread.narrowest(key)
-            && let Some(organisation) = self.atlas.organisations.get(usize::from(index))
-        {
-            place.provider = Some(organisation.key.clone());
-            place.organisation = Some(organisation.name.clone());
-            let says = format!(
+        if looked.special.is_some() {
+            return verdict;
+        }
+        let cloud = looked.cloud.map(|(_, entry)| entry);
+        verdict.list = cloud.map(|entry| entry.list);
+        let location = cloud.and_then(|entry| self.location(entry));
+        let everywhere = location.is_some_and(|location| location.country == NO_COUNTRY);
+        if looked.spread.is_some() || looked.edge.is_some() || everywhere {
+            verdict.organisation = looked.spread.map(|(_, organisation)| organisation);
+            verdict.grade = Grade::NotLocatable;
+            return verdict;
+        }
+        verdict.location = cloud.map(|entry| entry.location);
+        match (cloud, location) {
+            (Some(entry), Some(location)) if location.country != UNKNOWN_COUNTRY => {
+                let grade = self.in_region(looked, entry, location);
+                verdict.grade = grade;
+                if grade != Grade::Conflict {
+                    verdict.country = location.country;
+                }
+            }
+            _ => {
+                let together = self.consensus(looked.row);
+                (verdict.grade, verdict.country) = (together.grade, together.country);
+            }
+        }
+        verdict
+    }
+
+    /// The provider's own region. It outweighs the databases while it is fresh; where it is not,
+    /// and they agree on another country, nobody is believed.
+    fn in_region(&self, looked: &Looked, entry: CloudEntry, location: &Location) -> Grade {
+        let rival = looked.rival.and_then(|(_, entry)| self.location(entry));
+        if rival.is_some_and(|rival| rival.country != location.country) {
+            return Grade::Conflict;
+        }
+        let published = self
+            .provider(entry)
+            .and_then(|list| self.atlas.source(list.source))
+            .map(|source| self.age_days(source));
+        if published.is_some_and(|age| (0..=i64::from(self.max_age_days)).contains(&age)) {
+            return Grade::High;
+        }
+        // Too old, or published after the contact: it may not have held then.
+        let together = self.consensus(looked.row);
+        if together.grade == Grade::Medium && together.country != location.country {
+            Grade::Conflict
+        } else {
+            Grade::Medium
+        }
+    }
+
+    /// The databases together: three that agree, none differing, give *medium*; more than half of
+    /// those that name a country, or one alone, *low*; else they contradict each other.
+    fn consensus(&self, row: Row) -> Consensus {
+        let votes = row.votes.iter().take(self.atlas.databases.len());
+        let voices = votes
+            .clone()
+            .filter_map(|&vote| self.atlas.countries.get(usize::from(vote)))
+            .filter_map(|&code| nation(code));
+        let mut best = (0, NO_COUNTRY);
+        let mut all = 0;
+        for voice in voices.clone() {
+            let count = voices.clone().filter(|&other| other == voice).count();
+            all += 1;
+            if count > best.0 {
+                best = (count, voice);
+            }
+        }
+        let (count, country) = best;
+        let (grade, country) = match all {
+            0 => (Grade::None, NO_COUNTRY),
+            _ if count == all && count >= CONSENSUS => (Grade::Medium, country),
+            _ if count * 2 > all => (Grade::Low, country),
+            _ => (Grade::Conflict, NO_COUNTRY),
+        };
+        Consensus { grade, country }
+    }
+
+    fn age_days(&self, source: &Source) -> i64 {
+        self.at
+            .nanos_since(source.published)
+            .div_euclid(NANOS_PER_DAY)
+    }
+
+    /// The verdict in words, with what it rests on.
+    fn place(&self, addr: IpAddr) -> Place {
+        let looked = self.look(addr);
+        if let Some((prefix, index)) = looked.special {
+            let block = self.atlas.special.get(usize::from(index));
+            return Place {
+                basis: block
+                    .map(|block| standard(block.rfc, prefix, block.purpose.to_owned()))
+                    .into_iter()
+                    .collect(),
+                ..unknown_place()
+            };
+        }
+        let verdict = self.verdict(&looked);
+        let list = verdict
+            .list
+            .and_then(|list| self.atlas.providers.get(usize::from(list)));
+        let named = verdict
+            .organisation
+            .and_then(|index| self.atlas.organisations.get(usize::from(index)))
+            .filter(|organisation| !organisation.key.is_empty());
+        let system = self.system(&looked);
+        let location = list.zip(verdict.location).and_then(|(list, location)| {
+            let location = list.locations.get(usize::from(location))?;
+            Some(location.region.clone())
+        });
+        let provider = list.map(|list| (list.key.clone(), list.name.clone()));
+        let provider = named
+            .map(|named| (named.key.clone(), named.name.clone()))
+            .or(provider)
+            .unzip();
+        Place {
+            country: (verdict.country != NO_COUNTRY).then(|| text(verdict.country)),
+            provider: provider.0,
+            region: location,
+            asn: system.map(|system| system.number),
+            asn_country: system
+                .filter(|system| system.country != NO_COUNTRY)
+                .map(|system| text(system.country)),
+            organisation: provider.1.or_else(|| {
+                let system = system.filter(|system| !system.name.is_empty())?;
+                Some(system.name.clone())
+            }),
+            grade: verdict.grade,
+            basis: self.words(addr, &looked, verdict.grade),
+        }
+    }
+
+    /// What each source says, in the order of the reasoning.
+    fn words(&self, addr: IpAddr, looked: &Looked, grade: Grade) -> Vec<PlaceBasis> {
+        let mut basis = Vec::new();
+        if grade == Grade::NotLocatable {
+            basis.extend(looked.spread.and_then(|found| self.spread_says(found)));
+            let global = looked.cloud.filter(|&(_, entry)| {
+                let at = self.location(entry);
+                at.is_some_and(|at| at.country == NO_COUNTRY)
+            });
+            basis.extend(looked.edge.or(global).and_then(|found| {
+                let (_, entry) = found;
+                let group = self
+                    .location(entry)
+                    .map_or("", |at| at.border_group.as_str());
+                self.list_says(found, format!("{group} ({})", self.service_names(entry)))
+            }));
+        } else {
+            let regions = [looked.cloud, looked.rival].into_iter().flatten();
+            basis.extend(regions.filter_map(|found| self.region_says(found)));
+            let databases = 0..self.atlas.databases.len();
+            basis.extend(databases.filter_map(|number| self.database_says(addr, number)));
+        }
+        basis.extend(self.system_says(addr, looked));
+        basis
+    }
+
+    fn spread_says(&self, (prefix, index): (Prefix, u16)) -> Option<PlaceBasis> {
+        let organisation = self.atlas.organisations.get(usize::from(index))?;
+        let source = self.atlas.source(organisation.source)?;
+        let says = if organisation.name.is_empty() {
+            organisation.kind.clone()
+        } else {
+            format!(
                 "{}: {} ({})",
                 organisation.name, organisation.kind, organisation.document
-            );
-            place.basis.push(self.basis(spread_list, prefix, says));
-        }
-        if let Some(cloud) = cloud
-            && (cloud.edge.is_some() || cloud.location.country == NO_COUNTRY)
-        {
-            place.provider.get_or_insert_with(|| CLOUD.to_owned());
-            place
-                .organisation
-                .get_or_insert_with(|| CLOUD_NAME.to_owned());
-            let (prefix, entry) = cloud.edge.unwrap_or(cloud.entry);
-            let group = self
-                .location(entry)
-                .map_or("", |at| at.border_group.as_str());
-            let says = format!("{group} ({})", self.service_names(entry));
-            place.basis.push(self.basis(cloud_list, prefix, says));
-        }
-        (!place.basis.is_empty()).then_some(place)
+            )
+        };
+        Some(self.basis(source, prefix, says))
+    }
+
+    fn list_says(&self, (prefix, entry): (Prefix, CloudEntry), says: String) -> Option<PlaceBasis> {
+        let source = self.atlas.source(self.provider(entry)?.source)?;
+        Some(self.basis(source, prefix, says))
+    }
+
+    fn region_says(&self, found: (Prefix, CloudEntry)) -> Option<PlaceBasis> {
+        let location = self.location(found.1)?;
+        let country = if location.country == UNKNOWN_COUNTRY {
+            "country not known,".to_owned()
+        } else {
+            text(location.country)
+        };
+        let says = if location.border_group == location.region {
+            format!("{country} {}", location.region)
+        } else {
+            format!("{country} {} of {}", location.border_group, location.region)
+        };
+        self.list_says(found, says)
     }
 
     fn service_names(&self, entry: CloudEntry) -> String {
-        let names: Vec<&str> = self
-            .atlas
-            .services
+        let services = self.provider(entry).map(|list| list.services.as_slice());
+        let names: Vec<&str> = services
+            .unwrap_or_default()
             .iter()
             .zip(0_u32..)
             .filter(|&(_, bit)| entry.services.checked_shr(bit).unwrap_or(0) & 1 == 1)
@@ -150,61 +379,28 @@ impl Query<'_> {
         names.join(", ")
     }
 
-    /// Rung 2: the provider's own region. It outweighs the database, whose word is kept.
-    fn in_region(&self, addr: IpAddr, prefix: Prefix, location: &Location) -> Place {
-        let [_, cloud_list, ..] = &self.atlas.sources;
-        let country = text(location.country);
-        let says = if location.border_group == location.region {
-            format!("{country} {}", location.region)
-        } else {
-            format!("{country} {} of {}", location.border_group, location.region)
+    fn database_says(&self, addr: IpAddr, number: usize) -> Option<PlaceBasis> {
+        let source = self.atlas.source(*self.atlas.databases.get(number)?)?;
+        let (code, prefix) = self.atlas.database_country(number, addr)?;
+        let says = match nation(code) {
+            Some(nation) if nation == code => text(code),
+            Some(nation) => format!("{}, which is {}", text(code), text(nation)),
+            None => format!("{}, which is no country", text(code)),
         };
-        let own = self.basis(cloud_list, prefix, says);
-        let grade = if (0..=i64::from(self.max_age_days)).contains(&own.age_days) {
-            Grade::High
-        } else {
-            // Too old, or published after the contact: it may not have held then.
-            Grade::Medium
-        };
-        let mut basis = vec![own];
-        basis.extend(self.database(addr).map(|(_, basis)| basis));
-        Place {
-            country: Some(country),
-            provider: Some(CLOUD.to_owned()),
-            region: Some(location.region.clone()),
-            organisation: Some(CLOUD_NAME.to_owned()),
-            asn: None,
-            grade,
-            basis,
-        }
+        Some(self.basis(source, prefix, says))
     }
 
-    /// Rung 4: the one database alone, or nothing.
-    fn by_database(&self, addr: IpAddr) -> Place {
-        let Some((country, basis)) = self.database(addr) else {
-            return unknown_place();
-        };
-        let grade = if country.is_some() {
-            Grade::Low
-        } else {
-            Grade::None
-        };
-        Place {
-            country,
-            grade,
-            basis: vec![basis],
-            ..unknown_place()
+    fn system_says(&self, addr: IpAddr, looked: &Looked) -> Option<PlaceBasis> {
+        let system = self.system(looked)?;
+        let source = self.atlas.source(system.source)?;
+        let same = |row: &Row| row.system == looked.row.system;
+        let prefix = self.atlas.block(addr, looked.range, same);
+        let mut says = format!("AS{} {}", system.number, system.name);
+        if system.country != NO_COUNTRY {
+            says.push_str(", registered in ");
+            says.push_str(&text(system.country));
         }
-    }
-
-    fn database(&self, addr: IpAddr) -> Option<(Option<String>, PlaceBasis)> {
-        let [database, ..] = &self.atlas.sources;
-        let (code, prefix) = self.atlas.database_country(addr)?;
-        let country = country(code);
-        let says = country
-            .clone()
-            .unwrap_or_else(|| format!("{}, which is no country", text(code)));
-        Some((country, self.basis(database, prefix, says)))
+        Some(self.basis(source, prefix, says))
     }
 
     fn basis(&self, source: &Source, prefix: Prefix, says: String) -> PlaceBasis {
@@ -214,19 +410,9 @@ impl Query<'_> {
             sha256: Some(source.sha256.clone()),
             prefix: prefix.to_string(),
             says,
-            age_days: self
-                .at
-                .nanos_since(source.published)
-                .div_euclid(NANOS_PER_DAY),
+            age_days: self.age_days(source),
         }
     }
-}
-
-/// What the cloud's own list says of an address.
-struct Cloud<'a> {
-    entry: (Prefix, CloudEntry),
-    edge: Option<(Prefix, CloudEntry)>,
-    location: &'a Location,
 }
 
 /// A standard's word: it has no file, so no SHA-256, and does not age.
@@ -242,12 +428,14 @@ fn standard(rfc: &str, prefix: Prefix, says: String) -> PlaceBasis {
 }
 
 /// A database's code as a country. `XK` (Kosovo, a user-assigned code in wide use) is kept as it
-/// is, `HK`, `MO` and `TW` stay apart from `CN`; `EU`, `AP` (registries' regions) and `ZZ`
-/// (unknown) name no country.
-fn country(code: CountryCode) -> Option<String> {
+/// is, `HK`, `MO` and `TW` stay apart from `CN`, `UK` is read as `GB`; `EU`, `AP` (registries'
+/// regions), `ZZ`, `XX` (unknown), `UN`, codes that ISO 3166-1 has withdrawn or never had, and the
+/// codes of databases for satellites and proxies name no country.
+fn nation(code: CountryCode) -> Option<CountryCode> {
     match &code {
-        b"EU" | b"AP" | b"ZZ" | &NO_COUNTRY => None,
-        _ => Some(text(code)),
+        b"EU" | b"AP" | b"ZZ" | b"XX" | b"UN" | b"SU" | b"AN" | b"OS" | b"AB" | &NO_COUNTRY => None,
+        b"UK" => Some(*b"GB"),
+        _ => Some(code),
     }
 }
 

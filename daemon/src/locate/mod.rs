@@ -5,25 +5,33 @@
 //! The tables are embedded, so it works without a network; `docs/data.md` tells what is in them,
 //! how they are laid out and how they are rebuilt.
 
+#[cfg(any(test, feature = "lab"))]
+pub mod build;
 pub mod dataset;
 #[cfg(any(test, feature = "lab"))]
 pub mod encode;
 pub mod format;
 mod ladder;
+#[cfg(feature = "lab")]
+pub mod light;
 pub mod nat64;
 pub mod prefix;
+#[cfg(feature = "lab")]
+pub mod published;
 mod special;
+mod steps;
 
 use std::net::IpAddr;
 
 use sakshi_rules::contact::{Grade, Place};
 use thiserror::Error;
 
-pub use self::dataset::Source;
+pub use self::{dataset::Source, ladder::Verdict};
 use self::{
-    dataset::{CountryCode, Dataset, Location, NO_COUNTRY, Organisation, Ranges, SOURCES},
+    dataset::{CountryCode, Dataset, DomainList, Location, NO_COUNTRY, Organisation, Row, System},
     prefix::{Prefix, PrefixTable},
     special::Block,
+    steps::{Address, Steps},
 };
 use crate::time::Timestamp;
 
@@ -48,6 +56,9 @@ pub enum LocateError {
         max = format::PAYLOAD_MAX
     )]
     TooLong(u32),
+    /// The payload is not what was written.
+    #[error("location data: the payload is not the one that was written; copy the file again")]
+    Checksum,
     /// The compressed payload is damaged or cut.
     #[error("location data: the compressed payload cannot be read; copy the file again")]
     Inflate(#[source] std::io::Error),
@@ -72,28 +83,65 @@ pub enum LocateError {
     Unwritable(&'static str),
 }
 
+/// The tables that are built in, to be added to.
+#[cfg(feature = "lab")]
+pub fn embedded_dataset() -> Result<Dataset, LocateError> {
+    format::decode(EMBEDDED)
+}
+
+/// What a prefix is listed as.
+#[derive(Debug, Clone, Copy)]
+enum Holder {
+    /// Set aside by a standard.
+    Special(u16),
+    /// Announced from many places: which organisation.
+    Spread(u16),
+    /// In a provider's own list.
+    Cloud(CloudEntry),
+}
+
 /// What is known of a cloud's prefix.
 #[derive(Debug, Clone, Copy)]
 struct CloudEntry {
+    list: u16,
     location: u16,
     services: u64,
 }
 
-/// The tables, ready for look-ups. About 8 MB; immutable, so threads may share it.
+/// A provider's own list, without its prefixes.
 #[derive(Debug)]
-pub struct Atlas {
-    sources: [Source; SOURCES],
-    countries: Vec<CountryCode>,
-    ipv4: Ranges<u32>,
-    ipv6: Ranges<u128>,
+struct Provider {
+    source: u16,
+    key: String,
+    name: String,
     locations: Vec<Location>,
     services: Vec<String>,
     /// Bits of the services whose addresses are announced from many places.
     edge_services: u64,
-    cloud: PrefixTable<CloudEntry>,
+}
+
+/// Ranges of a family with their rows.
+#[derive(Debug)]
+struct Family<K> {
+    steps: Steps<K>,
+    rows: Vec<u32>,
+}
+
+/// The tables, ready for look-ups. Immutable, so threads may share it.
+#[derive(Debug)]
+pub struct Atlas {
+    sources: Vec<Source>,
+    countries: Vec<CountryCode>,
+    databases: Vec<u16>,
+    systems: Vec<System>,
+    rows: Vec<Row>,
+    ipv4: Family<u32>,
+    ipv6: Family<u128>,
+    providers: Vec<Provider>,
     organisations: Vec<Organisation>,
-    spread: PrefixTable<u16>,
-    special: PrefixTable<Block>,
+    special: Vec<Block>,
+    listed: PrefixTable<Holder>,
+    domains: Vec<DomainList>,
 }
 
 impl Atlas {
@@ -109,44 +157,60 @@ impl Atlas {
 
     /// Prepares tables for look-ups.
     pub fn new(data: Dataset) -> Self {
-        let edge_services = data
-            .services
-            .iter()
-            .zip(0_u32..)
-            .filter(|(name, _)| ladder::EDGE_SERVICES.contains(&name.as_str()))
-            .fold(0, |bits, (_, bit)| {
-                bits | 1_u64.checked_shl(bit).unwrap_or(0)
-            });
-        let cloud = data.cloud.into_iter().map(|entry| {
-            let value = CloudEntry {
-                location: entry.location,
-                services: entry.services,
-            };
-            (entry.prefix, value)
-        });
+        let (blocks, special): (Vec<Prefix>, Vec<Block>) = special::blocks().unzip();
+        let mut listed: Vec<(Prefix, Holder)> =
+            blocks.into_iter().zip((0..).map(Holder::Special)).collect();
         let spread = data.spread.into_iter();
+        listed.extend(spread.map(|entry| (entry.prefix, Holder::Spread(entry.organisation))));
+        let mut providers = Vec::with_capacity(data.lists.len());
+        for (number, list) in (0_u16..).zip(data.lists) {
+            listed.extend(list.prefixes.iter().map(|entry| {
+                let holder = Holder::Cloud(CloudEntry {
+                    list: number,
+                    location: entry.location,
+                    services: entry.services,
+                });
+                (entry.prefix, holder)
+            }));
+            providers.push(Provider {
+                source: list.source,
+                key: list.key,
+                name: list.name,
+                locations: list.locations,
+                edge_services: ladder::edge_services(&list.services),
+                services: list.services,
+            });
+        }
         Self {
             sources: data.sources,
             countries: data.countries,
-            ipv4: data.ipv4,
-            ipv6: data.ipv6,
-            locations: data.locations,
-            services: data.services,
-            edge_services,
-            cloud: PrefixTable::new(cloud.collect()),
+            databases: data.databases,
+            systems: data.systems,
+            rows: data.rows,
+            ipv4: Family {
+                steps: Steps::new(data.ipv4.starts),
+                rows: data.ipv4.rows,
+            },
+            ipv6: Family {
+                steps: Steps::new(data.ipv6.starts),
+                rows: data.ipv6.rows,
+            },
+            providers,
             organisations: data.organisations,
-            spread: PrefixTable::new(
-                spread
-                    .map(|entry| (entry.prefix, entry.organisation))
-                    .collect(),
-            ),
-            special: special::blocks(),
+            special,
+            listed: PrefixTable::new(listed),
+            domains: data.domains,
         }
     }
 
     /// The published files behind the tables, for the case's manifest.
     pub fn manifest(&self) -> &[Source] {
         &self.sources
+    }
+
+    /// Whether a licence forbids keeping the file once a newer one is out.
+    pub fn is_passing(&self) -> bool {
+        self.sources.iter().any(|source| source.passing)
     }
 
     /// Where `addr` is, as far as the sources say for a contact at `at`; `max_age_days` is how
@@ -159,50 +223,138 @@ impl Atlas {
         ladder::locate(self, addr, at, max_age_days)
     }
 
-    /// What the country database alone says of an address (no ladder, no translation), and the
-    /// largest block around it of which it says the same; none when it says nothing.
-    pub fn database_country(&self, addr: IpAddr) -> Option<(CountryCode, Prefix)> {
-        let (code, first, last) = match addr {
-            IpAddr::V4(addr) => {
-                let (index, first, next) = span(&self.ipv4, addr.to_bits())?;
-                let base = prefix::key(IpAddr::from([0, 0, 0, 0]));
-                let last = next.map_or(u32::MAX, |next| next.saturating_sub(1));
-                (index, base | u128::from(first), base | u128::from(last))
-            }
-            IpAddr::V6(addr) => {
-                let (index, first, next) = span(&self.ipv6, addr.to_bits())?;
-                (
-                    index,
-                    first,
-                    next.map_or(u128::MAX, |next| next.saturating_sub(1)),
-                )
-            }
-        };
-        let code = *self.countries.get(usize::from(code))?;
-        (code != NO_COUNTRY).then(|| (code, Prefix::largest_within(prefix::key(addr), first, last)))
+    /// The same without its words: allocates nothing.
+    pub fn verdict(&self, addr: IpAddr, at: Timestamp, max_age_days: u32) -> Verdict {
+        ladder::verdict(self, addr, at, max_age_days)
     }
 
-    /// How many ranges and prefixes the tables hold: IPv4 ranges, IPv6 ranges, cloud prefixes,
-    /// prefixes that cannot be located.
-    pub fn sizes(&self) -> [usize; 4] {
+    /// What one country database says of an address (no ladder, no translation), and the largest
+    /// block around it of which it says the same; none when it says nothing. They are counted from
+    /// 0, as [`Atlas::databases`] names them.
+    pub fn database_country(&self, database: usize, addr: IpAddr) -> Option<(CountryCode, Prefix)> {
+        let (row, at) = self.row(addr)?;
+        let vote = *row.votes.get(database)?;
+        let code = *self.countries.get(usize::from(vote))?;
+        let same = |row: &Row| row.votes.get(database) == Some(&vote);
+        (code != NO_COUNTRY).then(|| (code, self.block(addr, at, same)))
+    }
+
+    /// Names of the country databases.
+    pub fn databases(&self) -> impl Iterator<Item = &str> {
+        self.databases
+            .iter()
+            .filter_map(|&source| self.source(source))
+            .map(|source| source.name.as_str())
+    }
+
+    /// What lists of names say of one: each category with its source, by the narrowest domain of
+    /// each list that the name is or is below. The name is in lower case, without a final dot.
+    pub fn categories(&self, name: &str) -> Vec<(&str, &Source)> {
+        let mut found = Vec::new();
+        for list in &self.domains {
+            let mut rest = Some(name);
+            while let Some(domain) = rest {
+                let at = list
+                    .domains
+                    .binary_search_by(|(known, _)| known.as_str().cmp(domain));
+                let category = at
+                    .ok()
+                    .and_then(|at| list.domains.get(at))
+                    .and_then(|&(_, category)| list.categories.get(usize::from(category)));
+                if let (Some(category), Some(source)) = (category, self.source(list.source)) {
+                    found.push((category.as_str(), source));
+                    break;
+                }
+                rest = domain.split_once('.').map(|(_, parent)| parent);
+            }
+        }
+        found
+    }
+
+    /// How many ranges and prefixes the tables hold: IPv4 ranges, IPv6 ranges, listed prefixes.
+    pub fn sizes(&self) -> [usize; 3] {
         [
-            self.ipv4.starts.len(),
-            self.ipv6.starts.len(),
-            self.cloud.len(),
-            self.spread.len(),
+            self.ipv4.steps.count(),
+            self.ipv6.steps.count(),
+            self.listed.count(),
         ]
     }
-}
 
-/// The range around an address: its country's index, its start, and the next one's start.
-fn span<K: Copy + Ord>(ranges: &Ranges<K>, addr: K) -> Option<(u8, K, Option<K>)> {
-    let after = ranges.starts.partition_point(|&start| start <= addr);
-    let index = after.checked_sub(1)?;
-    Some((
-        *ranges.countries.get(index)?,
-        *ranges.starts.get(index)?,
-        ranges.starts.get(after).copied(),
-    ))
+    fn source(&self, index: u16) -> Option<&Source> {
+        self.sources.get(usize::from(index))
+    }
+
+    /// The row of an address, and the number of its range within the family.
+    fn row(&self, addr: IpAddr) -> Option<(Row, usize)> {
+        match addr {
+            IpAddr::V4(addr) => {
+                let at = self.ipv4.steps.find(addr.to_bits())?;
+                Some((*self.row_of(&self.ipv4, at)?, at))
+            }
+            IpAddr::V6(addr) => {
+                let at = self.ipv6.steps.find(addr.to_bits())?;
+                Some((*self.row_of(&self.ipv6, at)?, at))
+            }
+        }
+    }
+
+    fn row_of<K>(&self, family: &Family<K>, at: usize) -> Option<&Row> {
+        let row = *family.rows.get(at)?;
+        self.rows.get(usize::try_from(row).ok()?)
+    }
+
+    /// The largest block around an address, which is in range `at`, whose ranges are all the same.
+    fn block(&self, addr: IpAddr, at: usize, same: impl Fn(&Row) -> bool) -> Prefix {
+        match addr {
+            IpAddr::V4(addr) => {
+                let base = prefix::key(IpAddr::from([0, 0, 0, 0]));
+                let key = |start: u32| base | u128::from(start);
+                let whole = (base, key(u32::MAX));
+                self.block_in(&self.ipv4, whole, key(addr.to_bits()), at, key, same)
+            }
+            IpAddr::V6(addr) => {
+                let whole = (0, u128::MAX);
+                self.block_in(&self.ipv6, whole, addr.to_bits(), at, |start| start, same)
+            }
+        }
+    }
+
+    /// Widens the block bit by bit, looking only at the ranges that a wider one needs.
+    fn block_in<K: Address>(
+        &self,
+        family: &Family<K>,
+        (first, last): (u128, u128),
+        addr: u128,
+        at: usize,
+        key: impl Fn(K) -> u128,
+        same: impl Fn(&Row) -> bool,
+    ) -> Prefix {
+        let start_of = |at: usize| family.steps.start(at).map_or(first, &key);
+        let end_of = |at: usize| {
+            let next = family.steps.start(at + 1);
+            next.map_or(last, |next| key(next).saturating_sub(1))
+        };
+        let is_same = |at: usize| self.row_of(family, at).is_some_and(&same);
+        let (mut low, mut high) = (at, at);
+        let mut best = Prefix::around(addr, 128);
+        for len in (0..128).rev() {
+            let wider = Prefix::around(addr, len);
+            if wider.start() < first || wider.last() > last {
+                break;
+            }
+            while wider.start() < start_of(low) && low > 0 && is_same(low - 1) {
+                low -= 1;
+            }
+            while wider.last() > end_of(high) && is_same(high + 1) {
+                high += 1;
+            }
+            if wider.start() < start_of(low) || wider.last() > end_of(high) {
+                break;
+            }
+            best = wider;
+        }
+        best
+    }
 }
 
 /// The place of an address of which nothing is known.
@@ -212,6 +364,7 @@ pub fn unknown_place() -> Place {
         provider: None,
         region: None,
         asn: None,
+        asn_country: None,
         organisation: None,
         grade: Grade::None,
         basis: Vec::new(),

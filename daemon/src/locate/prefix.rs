@@ -10,8 +10,12 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use super::steps::{Address, Steps};
+
 /// First address of the IPv4-mapped block.
 const MAPPED: u128 = 0xffff_0000_0000;
+/// First address behind that block.
+const MAPPED_END: u128 = 0x1_0000_0000_0000;
 /// Bits that an IPv4 prefix gains in the 128-bit space.
 const MAPPED_BITS: u8 = 96;
 
@@ -78,17 +82,9 @@ impl Prefix {
         }
     }
 
-    /// The largest block around `addr` that lies within `first..=last`.
-    pub fn largest_within(addr: u128, first: u128, last: u128) -> Self {
-        let mut best = Self::clamped(addr, 128);
-        for len in (0..128).rev() {
-            let wider = Self::clamped(addr, len);
-            if wider.start < first || wider.last() > last {
-                break;
-            }
-            best = wider;
-        }
-        best
+    /// The block of a length (at most 128) around an address, both in the common space.
+    pub const fn around(addr: u128, len: u8) -> Self {
+        Self::clamped(addr, len)
     }
 
     const fn clamped(start: u128, len: u8) -> Self {
@@ -158,81 +154,130 @@ pub fn nat64(addr: Ipv6Addr) -> Option<Ipv4Addr> {
 /// The well-known prefix of RFC 6052.
 pub const NAT64: Prefix = Prefix::v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96);
 
+/// Starts, and a number for each.
+type Numbered<K> = (Steps<K>, Vec<u32>);
+
 #[derive(Debug, Clone)]
 struct Node<T> {
     prefix: Prefix,
     /// Index of the narrowest other prefix around this one.
-    parent: Option<usize>,
+    parent: Option<u32>,
     value: T,
 }
 
-/// Prefixes with what is known of each; they may nest.
+/// Prefixes with what is known of each; they may nest, and the same one may occur again.
 #[derive(Debug, Clone)]
 pub struct PrefixTable<T> {
     nodes: Vec<Node<T>>,
+    /// Where another prefix becomes the narrowest, by family; and which one, counted from 1.
+    ipv4: Numbered<u32>,
+    ipv6: Numbered<u128>,
 }
 
 impl<T> PrefixTable<T> {
-    /// Orders the entries. Of entries with the same prefix the last one counts.
+    /// Orders the entries. Of entries with the same prefix the last one counts as the narrowest.
     pub fn new(mut entries: Vec<(Prefix, T)>) -> Self {
         entries.sort_by_key(|(prefix, _)| *prefix);
         let mut nodes: Vec<Node<T>> = Vec::with_capacity(entries.len());
-        for (prefix, value) in entries {
-            let mut parent = nodes.len().checked_sub(1);
-            while let Some(node) = parent.and_then(|index| nodes.get(index)) {
+        let mut edges = Edges::default();
+        let mut at: Option<u32> = None;
+        for (index, (prefix, value)) in (0_u32..).zip(entries) {
+            while let Some(node) = at.and_then(|at| get(&nodes, at)) {
                 if node.prefix.covers(prefix) {
                     break;
                 }
-                parent = node.parent;
+                edges.push(node.prefix.last().checked_add(1), node.parent);
+                at = node.parent;
             }
-            match nodes.last_mut() {
-                Some(node) if node.prefix == prefix => node.value = value,
-                _ => nodes.push(Node {
-                    prefix,
-                    parent,
-                    value,
-                }),
-            }
+            edges.push(Some(prefix.start()), Some(index));
+            nodes.push(Node {
+                prefix,
+                parent: at,
+                value,
+            });
+            at = Some(index);
         }
-        Self { nodes }
+        while let Some(node) = at.and_then(|at| get(&nodes, at)) {
+            edges.push(node.prefix.last().checked_add(1), node.parent);
+            at = node.parent;
+        }
+        let (ipv4, ipv6) = edges.by_family();
+        Self { nodes, ipv4, ipv6 }
     }
 
     /// The prefixes around an address (in the common space), the narrowest first.
-    ///
-    /// Prefixes nest or are apart, so the last one that starts at or before the address is either
-    /// the narrowest around it or inside that one: the way up its parents finds it.
     pub fn around(&self, addr: u128) -> impl Iterator<Item = (Prefix, &T)> {
-        let after = self
-            .nodes
-            .partition_point(|node| node.prefix.start() <= addr);
-        let mut next = after.checked_sub(1);
+        let narrowest = match u32::try_from(addr ^ MAPPED) {
+            Ok(addr) => at(&self.ipv4, addr),
+            Err(_) => at(&self.ipv6, addr),
+        };
+        let mut next = narrowest.and_then(|number| number.checked_sub(1));
         std::iter::from_fn(move || {
-            let node = next.and_then(|index| self.nodes.get(index))?;
+            let node = next.and_then(|index| get(&self.nodes, index))?;
             next = node.parent;
-            Some(node)
+            Some((node.prefix, &node.value))
         })
-        .filter(move |node| node.prefix.contains(addr))
-        .map(|node| (node.prefix, &node.value))
-    }
-
-    /// The narrowest prefix around an address (in the common space).
-    pub fn narrowest(&self, addr: u128) -> Option<(Prefix, &T)> {
-        self.around(addr).next()
-    }
-
-    /// Entries in order.
-    pub fn iter(&self) -> impl Iterator<Item = (Prefix, &T)> {
-        self.nodes.iter().map(|node| (node.prefix, &node.value))
     }
 
     /// How many prefixes it holds.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.nodes.len()
     }
+}
 
-    /// Whether it holds none.
-    pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+fn get<T>(nodes: &[Node<T>], index: u32) -> Option<&Node<T>> {
+    nodes.get(usize::try_from(index).ok()?)
+}
+
+fn at<K: Address>((steps, numbers): &Numbered<K>, addr: K) -> Option<u32> {
+    numbers.get(steps.find(addr)?).copied()
+}
+
+/// Where the narrowest prefix changes, rising: first address, and the number of the prefix, counted
+/// from 1; 0 for none.
+#[derive(Default)]
+struct Edges(Vec<(u128, u32)>);
+
+impl Edges {
+    /// None behind the last address of all.
+    fn push(&mut self, start: Option<u128>, node: Option<u32>) {
+        let Some(start) = start else { return };
+        let number = node.map_or(0, |index| index.saturating_add(1));
+        match self.0.last_mut() {
+            Some((last, of)) if *last == start => *of = number,
+            _ => self.0.push((start, number)),
+        }
+    }
+
+    fn by_family(self) -> (Numbered<u32>, Numbered<u128>) {
+        let mut narrow = (vec![0], vec![0]);
+        let mut wide = (vec![0], vec![0]);
+        for (start, number) in self.0 {
+            let before_ipv4 = start <= MAPPED;
+            if before_ipv4 {
+                narrow.1 = vec![number];
+            } else if let Ok(start) = u32::try_from(start ^ MAPPED) {
+                push(&mut narrow, start, number);
+                // What it comes to holds behind the IPv4 block.
+                push(&mut wide, MAPPED_END, number);
+                continue;
+            }
+            push(&mut wide, start, number);
+        }
+        (
+            (Steps::new(narrow.0), narrow.1),
+            (Steps::new(wide.0), wide.1),
+        )
+    }
+}
+
+fn push<K: Address>((starts, numbers): &mut (Vec<K>, Vec<u32>), start: K, number: u32) {
+    match (starts.last(), numbers.last_mut()) {
+        (Some(last), Some(of)) if *last == start => *of = number,
+        _ => {
+            starts.push(start);
+            numbers.push(number);
+        }
     }
 }
 
@@ -241,10 +286,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn addr(text: &str) -> u128 {
-        key(text.parse().unwrap())
-    }
 
     #[test]
     fn reads_and_prints_cidr() {
@@ -267,20 +308,6 @@ mod tests {
         ] {
             assert_eq!(Prefix::parse(text), None, "{text}");
         }
-    }
-
-    #[test]
-    fn finds_the_largest_block_within_a_range() {
-        let block = |a: &str, first: &str, last: &str| {
-            Prefix::largest_within(addr(a), addr(first), addr(last)).to_string()
-        };
-        assert_eq!(block("10.0.0.5", "10.0.0.0", "10.0.1.255"), "10.0.0.0/23");
-        assert_eq!(block("10.0.0.5", "10.0.0.4", "10.0.1.255"), "10.0.0.4/30");
-        assert_eq!(block("10.0.0.5", "10.0.0.5", "10.0.0.5"), "10.0.0.5/32");
-        assert_eq!(
-            block("2001:db8::1", "2001:db8::", "2001:db8:1::"),
-            "2001:db8::/48"
-        );
     }
 
     #[test]
@@ -313,7 +340,6 @@ mod tests {
             let mut expected: Vec<Prefix> =
                 blocks.into_iter().filter(|block| block.contains(probe)).collect();
             expected.sort_by_key(|block| std::cmp::Reverse(block.bits()));
-            expected.dedup();
             let found: Vec<Prefix> = table.around(probe).map(|(block, _)| block).collect();
             prop_assert_eq!(found, expected);
         }

@@ -3,7 +3,7 @@
 //! In: nothing; the table is the IANA special-purpose address registries (RFC 6890) as amended by
 //! the RFC named with each block, and multicast. Out: for an address, the block and its RFC.
 
-use super::prefix::{Prefix, PrefixTable};
+use super::prefix::Prefix;
 
 /// One block of the registries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,15 +14,15 @@ pub struct Block {
     pub purpose: &'static str,
 }
 
-/// The table, ready to be searched.
-pub fn blocks() -> PrefixTable<Block> {
+/// The blocks.
+pub fn blocks() -> impl Iterator<Item = (Prefix, Block)> {
     let v4 = BLOCKS_V4
         .iter()
         .map(|&(octets, len, rfc, purpose)| (Prefix::v4(octets, len), Block { rfc, purpose }));
     let v6 = BLOCKS_V6
         .iter()
         .map(|&(segments, len, rfc, purpose)| (Prefix::v6(segments, len), Block { rfc, purpose }));
-    PrefixTable::new(v4.chain(v6).collect())
+    v4.chain(v6)
 }
 
 type V4 = ([u8; 4], u8, &'static str, &'static str);
@@ -122,14 +122,18 @@ const BLOCKS_V6: &[V6] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::{super::prefix::key, *};
+    use super::{
+        super::prefix::{PrefixTable, key},
+        *,
+    };
 
     #[test]
     fn names_the_narrowest_block() {
-        let table = blocks();
+        let table = PrefixTable::new(blocks().collect());
         let of = |text: &str| {
             table
-                .narrowest(key(text.parse().unwrap()))
+                .around(key(text.parse().unwrap()))
+                .next()
                 .map(|(prefix, block)| (prefix.to_string(), block.rfc))
         };
         for (addr, prefix, rfc) in [

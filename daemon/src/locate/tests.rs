@@ -5,7 +5,14 @@ use std::{net::IpAddr, sync::LazyLock};
 use proptest::prelude::*;
 use sakshi_rules::contact::{Grade, Place};
 
-use super::{Atlas, sample, unknown_place};
+use super::{
+    Atlas, Source,
+    build::{Builder, Listed, Piece, Span},
+    dataset::{Location, Organisation, System, UNKNOWN_COUNTRY},
+    encode, format,
+    prefix::Prefix,
+    sample, unknown_place,
+};
 use crate::time::Timestamp;
 
 const DAY: i64 = 86_400_000_000_000;
@@ -176,7 +183,7 @@ static EMBEDDED: LazyLock<Atlas> = LazyLock::new(|| Atlas::embedded().unwrap());
 /// 100 days after the embedded cloud list was published.
 fn embedded(text: &str) -> Place {
     let atlas = &*EMBEDDED;
-    let [_, list, ..] = &atlas.sources;
+    let list = &atlas.manifest()[1];
     atlas.locate(addr(text), list.published.plus_nanos(100 * DAY), MAX_AGE)
 }
 
@@ -229,7 +236,7 @@ fn known_addresses_are_where_their_sources_say() {
 #[test]
 fn the_embedded_cloud_list_grows_old() {
     let atlas = &*EMBEDDED;
-    let [_, list, ..] = &atlas.sources;
+    let list = &atlas.manifest()[1];
     let at = list.published.plus_nanos(389 * DAY);
     let place = atlas.locate(addr("13.250.0.10"), at, MAX_AGE);
     assert_eq!(place.grade, Grade::Medium);
@@ -265,7 +272,9 @@ fn the_manifest_names_every_source() {
 fn the_committed_lists_are_the_ones_in_the_data() {
     use sha2::{Digest, Sha256};
     let atlas = &*EMBEDDED;
-    let [.., spread, regions, groups] = &atlas.sources;
+    let [.., spread, regions, groups] = atlas.manifest() else {
+        panic!("five sources");
+    };
     for (source, bytes) in [
         (
             spread,
@@ -280,7 +289,7 @@ fn the_committed_lists_are_the_ones_in_the_data() {
             include_bytes!("../../data/aws-border-groups.csv").as_slice(),
         ),
     ] {
-        let hash = super::format::hex(Sha256::digest(bytes).into());
+        let hash = format::hex(Sha256::digest(bytes).into());
         assert_eq!(
             source.sha256, hash,
             "{}: run `cargo xtask data`",
@@ -289,7 +298,251 @@ fn the_committed_lists_are_the_ones_in_the_data() {
     }
 }
 
+/// The seeds of fuzz targets; `SAKSHI_BLESS=1` writes them anew.
+#[test]
+fn the_seeds_are_the_small_dataset() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus/places");
+    let data = sample::dataset();
+    for (name, bytes) in [
+        ("sample.payload", encode::payload(&data).unwrap()),
+        ("sample.bin", encode::encode(&data, format::ZLIB).unwrap()),
+        ("plain.bin", encode::encode(&data, format::PLAIN).unwrap()),
+    ] {
+        let path = folder.join(name);
+        if std::env::var_os("SAKSHI_BLESS").is_some_and(|value| value == "1") {
+            std::fs::write(&path, &bytes).unwrap();
+        }
+        // What zlib makes of the same bytes may change with its version.
+        let committed = std::fs::read(&path).unwrap();
+        if name == "sample.bin" {
+            assert_eq!(format::decode(&committed).unwrap(), data, "{name}");
+        } else {
+            assert_eq!(committed, bytes, "{name}");
+        }
+    }
+}
+
+fn source(name: &str, days: i64) -> Source {
+    Source {
+        name: name.to_owned(),
+        published: sample::PUBLISHED.plus_nanos(days * DAY),
+        ..sample::dataset().sources[0].clone()
+    }
+}
+
+/// Country databases of one block each, 50.0.0.0/8, on top of the small dataset's own.
+fn with_votes(votes: &[&[u8; 2]]) -> Builder {
+    let mut builder = Builder::from_dataset(sample::dataset());
+    for (number, &&code) in votes.iter().enumerate() {
+        let span = Span::from(Prefix::v4([50, 0, 0, 0], 8));
+        let cloud = Span::from(Prefix::v4([30, 3, 0, 0], 16));
+        let pieces = vec![Piece::Countries(vec![(span, code), (cloud, code)])];
+        builder
+            .add(source(&format!("db{number}"), 0), pieces)
+            .unwrap();
+    }
+    builder
+}
+
+fn place(builder: Builder, text: &str, days: i64) -> Place {
+    let at = sample::PUBLISHED.plus_nanos(days * DAY);
+    Atlas::new(builder.finish().unwrap()).locate(addr(text), at, MAX_AGE)
+}
+
+#[test]
+fn databases_are_believed_as_far_as_they_agree() {
+    for (votes, country, grade) in [
+        (&[b"IN"][..], Some("IN"), Grade::Low),
+        (&[b"IN", b"IN"], Some("IN"), Grade::Low),
+        (&[b"IN", b"SG"], None, Grade::Conflict),
+        (&[b"IN", b"IN", b"IN"], Some("IN"), Grade::Medium),
+        (&[b"IN", b"IN", b"SG"], Some("IN"), Grade::Low),
+        (&[b"IN", b"SG", b"US"], None, Grade::Conflict),
+        // Who names no country has no voice: the rest are two.
+        (&[b"IN", b"IN", b"EU"], Some("IN"), Grade::Low),
+        (&[b"GB", b"UK", b"GB"], Some("GB"), Grade::Medium),
+        (&[b"IN", b"IN", b"IN", b"EU"], Some("IN"), Grade::Medium),
+        (&[b"IN", b"IN", b"SG", b"SG"], None, Grade::Conflict),
+        (&[b"IN", b"IN", b"IN", b"SG"], Some("IN"), Grade::Low),
+    ] {
+        let place = place(with_votes(votes), "50.1.2.3", 1);
+        assert_eq!(place.grade, grade, "{votes:?}");
+        assert_eq!(place.country.as_deref(), country, "{votes:?}");
+        assert_eq!(place.basis.len(), votes.len(), "every word is kept");
+    }
+}
+
+#[test]
+fn a_stale_list_that_three_databases_contradict_is_a_conflict() {
+    let votes: [&[u8; 2]; 3] = [b"SG", b"SG", b"SG"];
+    // The list says TH; the small dataset's own database says SG as well.
+    for (days, grade, country) in [(10, Grade::High, Some("TH")), (200, Grade::Conflict, None)] {
+        let place = place(with_votes(&votes), "30.3.0.9", days);
+        assert_eq!(place.grade, grade);
+        assert_eq!(place.country.as_deref(), country);
+        assert_eq!(place.region.as_deref(), Some("ap-southeast-1"));
+    }
+    let votes: [&[u8; 2]; 3] = [b"TH", b"SG", b"SG"];
+    assert_eq!(
+        place(with_votes(&votes), "30.3.0.9", 200).grade,
+        Grade::Medium
+    );
+}
+
+#[test]
+fn who_announces_an_address_says_nothing_of_where_it_is() {
+    let mut builder = with_votes(&[b"IN"]);
+    let system = |number, name: &str| System {
+        source: 0,
+        number,
+        country: *b"US",
+        name: name.to_owned(),
+    };
+    let wide = Span::from(Prefix::v4([50, 0, 0, 0], 8));
+    let narrow = Span::from(Prefix::v4([50, 1, 0, 0], 16));
+    let spans = vec![(wide, system(1, "One")), (narrow, system(2, "Two, Inc."))];
+    builder
+        .add(source("systems", 0), vec![Piece::Systems(spans)])
+        .unwrap();
+    let found = place(builder.clone(), "50.1.2.3", 1);
+    assert_eq!(
+        (found.asn, found.asn_country.as_deref()),
+        (Some(2), Some("US"))
+    );
+    assert_eq!(found.organisation.as_deref(), Some("Two, Inc."));
+    assert_eq!(
+        (found.country.as_deref(), found.grade),
+        (Some("IN"), Grade::Low)
+    );
+    assert_eq!(
+        says(&found)[1],
+        ("systems", "50.1.0.0/16", "AS2 Two, Inc., registered in US")
+    );
+    // A second source of systems fills what the first leaves, and counts where both speak.
+    let more = vec![(narrow, system(3, "Three"))];
+    builder
+        .add(source("more", 0), vec![Piece::Systems(more)])
+        .unwrap();
+    assert_eq!(place(builder.clone(), "50.1.2.3", 1).asn, Some(3));
+    let wide = place(builder, "50.2.0.0", 1);
+    assert_eq!((wide.asn, says(&wide)[1].1), (Some(1), "50.2.0.0/15"));
+}
+
+#[test]
+fn a_list_of_anycast_prefixes_outweighs_regions_and_databases() {
+    let mut builder = with_votes(&[b"IN", b"IN", b"IN"]);
+    let nobody = Organisation {
+        source: 0,
+        key: String::new(),
+        name: String::new(),
+        kind: "anycast".to_owned(),
+        document: String::new(),
+    };
+    let blocks = vec![Prefix::v4([50, 0, 0, 0], 16), Prefix::v4([30, 3, 0, 0], 24)];
+    builder
+        .add(
+            source("anycast", 0),
+            vec![Piece::Spread(vec![(nobody, blocks)])],
+        )
+        .unwrap();
+    let found = place(builder.clone(), "50.0.0.9", 1);
+    assert_eq!((found.grade, &found.country), (Grade::NotLocatable, &None));
+    assert_eq!(says(&found), [("anycast", "50.0.0.0/16", "anycast")]);
+    let cloud = place(builder.clone(), "30.3.0.9", 1);
+    assert_eq!((cloud.grade, cloud.region), (Grade::NotLocatable, None));
+    assert_eq!(
+        cloud.provider.as_deref(),
+        Some("aws"),
+        "the organisation only"
+    );
+    assert_eq!(place(builder, "30.3.1.9", 1).grade, Grade::High);
+}
+
+#[test]
+fn a_newer_list_of_a_provider_takes_the_older_one_s_place() {
+    let mut builder = Builder::from_dataset(sample::dataset());
+    let line = |text: &str, region: &str, country| Listed {
+        prefix: Prefix::parse(text).unwrap(),
+        location: Location {
+            region: region.to_owned(),
+            border_group: region.to_owned(),
+            country,
+        },
+        service: String::new(),
+    };
+    let lines = vec![
+        line("30.3.0.0/16", "me-west-9", *b"TR"),
+        line("30.4.0.0/16", "me-new-1", UNKNOWN_COUNTRY),
+    ];
+    let pieces = vec![Piece::Regions {
+        key: "aws".to_owned(),
+        name: "Amazon Web Services".to_owned(),
+        lines,
+    }];
+    let gone = builder.add(source("newer", 200), pieces).unwrap();
+    assert_eq!(gone, ["cloud"]);
+    let found = place(builder.clone(), "30.3.0.9", 201);
+    assert_eq!(
+        (found.grade, found.country.as_deref()),
+        (Grade::High, Some("TR"))
+    );
+    assert_eq!(place(builder.clone(), "30.0.1.7", 201).provider, None);
+    // A region in no table keeps its name; where it is, the databases say.
+    let found = place(builder, "30.4.0.9", 201);
+    assert_eq!(
+        (found.grade, found.country.as_deref()),
+        (Grade::Low, Some("SG"))
+    );
+    assert_eq!(found.region.as_deref(), Some("me-new-1"));
+    assert_eq!(says(&found)[0].2, "country not known, me-new-1");
+}
+
+#[test]
+fn names_have_the_categories_of_the_narrowest_domain() {
+    let mut builder = Builder::default();
+    let names = [("example.com", "shop"), ("ads.example.com", "advertising")];
+    let names = names.map(|(name, category)| (name.to_owned(), category.to_owned()));
+    builder
+        .add(source("one", 0), vec![Piece::Domains(names.to_vec())])
+        .unwrap();
+    let other = vec![("example.com".to_owned(), "other".to_owned())];
+    builder
+        .add(source("two", 0), vec![Piece::Domains(other)])
+        .unwrap();
+    let atlas = Atlas::new(builder.finish().unwrap());
+    let of = |name: &str| {
+        let found = atlas.categories(name).into_iter();
+        found
+            .map(|(category, source)| format!("{} {category}", source.name))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of("x.ads.example.com"), ["one advertising", "two other"]);
+    assert_eq!(of("badexample.com"), Vec::<String>::new());
+    assert_eq!(of("example.com"), ["one shop", "two other"]);
+}
+
 proptest! {
+    /// What is found quickly, and without words, is what is told.
+    #[test]
+    fn a_verdict_is_the_place_without_its_words(bits: u32, wide: u128, days in -10_i64..400) {
+        let builder = with_votes(&[b"IN", b"SG", b"SG"]);
+        let atlas = Atlas::new(builder.finish().unwrap());
+        let at = sample::PUBLISHED.plus_nanos(days * DAY);
+        let [_, b, c, d] = bits.to_be_bytes();
+        for addr in [
+            IpAddr::from(bits.to_be_bytes()),
+            IpAddr::from([30, b % 5, c, d]),
+            IpAddr::from([50, b, c, d]),
+            IpAddr::from(wide.to_be_bytes()),
+        ] {
+            let place = atlas.locate(addr, at, MAX_AGE);
+            let verdict = atlas.verdict(addr, at, MAX_AGE);
+            prop_assert_eq!(verdict.grade, place.grade);
+            let country = String::from_utf8(verdict.country.to_vec()).unwrap();
+            prop_assert_eq!(place.country.unwrap_or_else(|| "\0\0".to_owned()), country);
+        }
+    }
+
     /// The basis' prefix always contains the address it is given for.
     #[test]
     fn any_address_has_a_place_whose_basis_contains_it(bits: u128, low: u32, v4: bool, nanos: i64) {
@@ -302,7 +555,7 @@ proptest! {
         };
         let place = atlas.locate(asked, at, MAX_AGE);
         for basis in &place.basis {
-            let prefix = super::prefix::Prefix::parse(&basis.prefix).unwrap();
+            let prefix = Prefix::parse(&basis.prefix).unwrap();
             prop_assert!(prefix.contains(super::prefix::key(asked)));
         }
         prop_assert!(place.country.is_some() == (place.grade >= Grade::Low));

@@ -130,7 +130,7 @@ fn read(head: &[u8], is_last: bool, method: &'static str) -> Probe<HttpRequest> 
             Ok(httparse::Status::Complete(bytes)) => Some(bytes),
             Ok(httparse::Status::Partial) if !is_last => return Probe::NotYet,
             Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => None,
-            Err(_) => return Probe::No,
+            Err(_) => return malformed(head, method),
         };
     // A head without an end whose very request line has none is no request.
     let (Some(target), Some(_)) = (request.path, request.version) else {
@@ -160,6 +160,30 @@ fn read(head: &[u8], is_last: bool, method: &'static str) -> Probe<HttpRequest> 
             .zip(body)
             .and_then(|(head, body)| head.checked_add(body)),
     })
+}
+
+/// A head whose request line is not as it should be (no target, no version), but begins with a method
+/// and has a host behind it: a server may answer it, so whom it names counts.
+fn malformed(head: &[u8], method: &'static str) -> Probe<HttpRequest> {
+    let line_end = head.iter().position(|&byte| byte == b'\n');
+    let Some(lines) = line_end.and_then(|end| head.get(end + 1..)) else {
+        return Probe::No;
+    };
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let Ok(httparse::Status::Complete((_, headers))) = httparse::parse_headers(lines, &mut headers)
+    else {
+        return Probe::No;
+    };
+    match host_header(headers).and_then(host_of_authority) {
+        Some(host) => Probe::Yes(HttpRequest {
+            method,
+            host: Some(host),
+            target_is_absolute: false,
+            head_complete: false,
+            next_at: None,
+        }),
+        None => Probe::No,
+    }
 }
 
 /// Bytes of a request's body (RFC 9112 section 6.3); none where the head does not say it.

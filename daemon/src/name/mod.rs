@@ -11,11 +11,13 @@
 mod bytes;
 pub mod certificate;
 pub mod dns;
+pub mod hidden;
 pub mod http;
 pub mod lines;
 pub mod quic;
 pub mod reading;
 pub mod resolved;
+pub mod socks;
 pub mod stream;
 mod text;
 pub mod tls;

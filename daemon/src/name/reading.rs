@@ -71,9 +71,11 @@ pub enum Heard {
     Protocol(AppProtocol),
     /// A name in it.
     Name(String, NameSource),
+    /// The flow goes to a proxy: what is named is not its other end.
+    Proxied,
     /// A DNS message and which protocol of that format it belongs to.
     Dns(DnsKind, DnsMessage),
-    /// A `ClientHello`.
+    /// A `ClientHello`; the name in it, if any, follows.
     Hello(Box<ClientHello>),
     /// An HTTP/1 request.
     Request(Box<HttpRequest>),

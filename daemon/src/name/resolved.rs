@@ -49,6 +49,8 @@ pub struct ResolvedName {
     pub expires: Timestamp,
     /// UID that asked, where known.
     pub asked_by: Option<u32>,
+    /// The packet that held the answer: the index of its source, and its number there.
+    pub packet: (u16, u64),
     /// Whether the address was only hinted at.
     pub hint: bool,
 }
@@ -106,13 +108,20 @@ impl ResolvedNames {
     /// (RFC 9619). From that, if it asks for addresses (A, AAAA, ANY), aliases are followed within
     /// the answer to the addresses at their end, which get the *question's* name. A PTR answer
     /// names no address: whoever holds an address writes its PTR as they like.
-    pub fn learn(&mut self, message: &DnsMessage, at: Timestamp, asked_by: Option<u32>) {
+    /// `packet` is the one that held the response.
+    pub fn learn(
+        &mut self,
+        message: &DnsMessage,
+        at: Timestamp,
+        asked_by: Option<u32>,
+        packet: (u16, u64),
+    ) {
         let [question] = message.questions.as_slice() else {
             return;
         };
         let succeeded = message.response && message.opcode == 0 && message.rcode == 0;
         if succeeded && asks_for_service(question) {
-            self.learn_service(message, question, at, asked_by);
+            self.learn_service(message, question, at, asked_by, packet);
         }
         if !succeeded || !asks_for_addresses(question) || question.name.len() > NAME_TEXT_MAX {
             return;
@@ -126,6 +135,7 @@ impl ResolvedNames {
                     at,
                     expires: expiry(at, ttl),
                     asked_by,
+                    packet,
                     hint: false,
                 },
             );
@@ -141,6 +151,7 @@ impl ResolvedNames {
         question: &Question,
         at: Timestamp,
         asked_by: Option<u32>,
+        packet: (u16, u64),
     ) {
         let of_host = question.qtype == record_type::HTTPS && question.name.len() <= NAME_TEXT_MAX;
         let name: Arc<str> = question.name.as_str().into();
@@ -160,6 +171,7 @@ impl ResolvedNames {
                         at,
                         expires,
                         asked_by,
+                        packet,
                         hint: true,
                     };
                     self.insert(addr, hinted);

@@ -6,6 +6,7 @@
 mod charges;
 mod kept;
 mod lateness;
+mod names;
 mod owners;
 mod paths;
 mod probe;
@@ -20,10 +21,7 @@ use std::{
     sync::Arc,
 };
 
-use sakshi_rules::{
-    RuleSet,
-    contact::{AppProtocol, Name},
-};
+use sakshi_rules::{RuleSet, contact::AppProtocol};
 
 use self::{
     lateness::Lateness,
@@ -44,12 +42,13 @@ use crate::{
     },
     locate::Atlas,
     name::{Heard, Reading, resolved::ResolvedNames},
-    packet::{View, dissect},
+    packet::{TUNNELS_MAX, View, dissect, inner},
     time::{StreamClock, Timestamp},
 };
 
 pub use charges::{CHARGES_MAX, EARLY_CHARGES_MAX};
 pub use kept::{FINDING_PACKETS_MAX, FLOW_PACKETS_MAX};
+pub use names::{ASKED_SHORTLY_NANOS, FLOW_NAMES_MAX};
 pub use reading::{WAITING_BYTES_MAX, WAITING_NANOS_MAX};
 use sightings::Sightings;
 pub use sightings::{SAME_ENDS_MAX, SIGHTING_WAIT_NANOS, SIGHTINGS_MAX};
@@ -58,8 +57,8 @@ pub use sightings::{SAME_ENDS_MAX, SIGHTING_WAIT_NANOS, SIGHTINGS_MAX};
 pub const SETTLE_AFTER_NANOS: i64 = 5_000_000_000;
 /// Totals of changed contacts are written this often, in the time of the input.
 pub const TOTALS_EVERY_NANOS: i64 = 60_000_000_000;
-/// Names kept with one flow; the packets of further ones stay in the journal.
-pub const FLOW_NAMES_MAX: usize = 16;
+/// Flows that are closed together when the input is over: they leave the table only for their records.
+const CLOSED_AT_ONCE: usize = 256;
 /// Age up to which a provider's list is believed in full when no rule set says otherwise, in days.
 pub const PLACE_AGE_DAYS_DEFAULT: u32 = 180;
 
@@ -70,6 +69,18 @@ pub enum Keep {
     Whole,
     /// This many bytes: its headers.
     Headers(usize),
+}
+
+impl Keep {
+    /// What both need.
+    const fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Headers(one), Self::Headers(other)) => {
+                Self::Headers(if one > other { one } else { other })
+            }
+            _ => Self::Whole,
+        }
+    }
 }
 
 /// What the pipeline hangs on a flow.
@@ -95,7 +106,8 @@ pub struct State {
     reading: Reading,
     held: reading::Held,
     protocol: Option<AppProtocol>,
-    names: Vec<Name>,
+    names: Vec<names::Said>,
+    tls: names::Handshake,
     /// Its HTTP request names another server than the one reached (RFC 9112, section 3.2.2).
     through_proxy: bool,
     /// In a queue to be settled.
@@ -175,6 +187,8 @@ pub struct Core {
     counts: Counts,
     samples: kept::Samples,
     probes: probe::Probes,
+    /// Nobody reads the records of flows: none is made.
+    counts_only: bool,
 }
 
 /// What a session's summary is made of.
@@ -230,7 +244,13 @@ impl Core {
             clock: StreamClock::default(),
             samples: kept::Samples::default(),
             probes: probe::Probes::default(),
+            counts_only: false,
         }
+    }
+
+    /// From now on flows are judged and counted, and no record is made of them.
+    pub const fn count_only(&mut self) {
+        self.counts_only = true;
     }
 
     /// Takes one input; appends what follows from it to `out`.
@@ -261,8 +281,27 @@ impl Core {
             }
         };
         let socket = self.sighting_of(packet, &view);
-        let observed = self.table.observe(packet, &view);
+        let observed = self.observe(packet, &view);
         self.note_socket(observed, socket.sighting, &view);
+        self.read_told(observed.flow, packet);
+        let keep = self.read_payload(observed, packet, &view);
+        self.count(observed, packet, &view, out);
+        self.note_sample(observed);
+        self.close_ended(out);
+        if socket.compared {
+            return Keep::Whole;
+        }
+        // A live watch sees what goes into a tunnel by itself.
+        if packet.vantage == Vantage::Both {
+            self.inside(packet, view, keep, out)
+        } else {
+            keep
+        }
+    }
+
+    /// Counts a packet to its flow.
+    fn observe(&mut self, packet: &Packet<'_>, view: &View<'_>) -> Observed {
+        let observed = self.table.observe(packet, view);
         if observed.is_new {
             self.counts.flow(packet.source);
             if let Some(flow) = self.table.get_mut(observed.flow) {
@@ -270,12 +309,39 @@ impl Core {
                 flow.user.inventory = self.inventory.version();
             }
         }
-        self.read_told(observed.flow, packet);
-        let keep = self.read_payload(observed, packet, &view);
-        self.count(observed, packet, &view, out);
-        self.note_sample(observed);
-        self.close_ended(out);
-        if socket.compared { Keep::Whole } else { keep }
+        observed
+    }
+
+    /// Follows what a tunnel carries: the packet inside belongs to a flow of its own.
+    fn inside<'a>(
+        &mut self,
+        packet: &Packet<'a>,
+        outer: View<'a>,
+        keep: Keep,
+        out: &mut Vec<Record>,
+    ) -> Keep {
+        let mut keep = keep;
+        let mut outer = outer;
+        for _ in 0..TUNNELS_MAX {
+            let Some(view) = inner(&outer, packet.data) else {
+                break;
+            };
+            // Whoever sent the tunnel's packet need not be who sent what is in it.
+            let carried = Packet {
+                uid: None,
+                interface: None,
+                ..*packet
+            };
+            let observed = self.observe(&carried, &view);
+            if let Some(flow) = self.table.get_mut(observed.flow) {
+                flow.user.way.mark_inside();
+            }
+            keep = keep.and(self.read_payload(observed, &carried, &view));
+            self.count(observed, &carried, &view, out);
+            self.close_ended(out);
+            outer = view;
+        }
+        keep
     }
 
     /// Counts the packet to the contact of its flow. A flow that is not settled yet is counted when
@@ -359,6 +425,7 @@ impl Core {
                 out.push(Record::Gap(gap.clone()));
             }
             Event::Note(note) => out.push(Record::Note(note.clone())),
+            Event::Observation(told) => out.push(Record::Observation(told.clone())),
             Event::Apk(apk) => out.push(Record::Apk(apk.clone())),
             Event::InventoryChange(change) => self.change_inventory(change, out),
             Event::PhaseChange(change) => self.begin_phase(change, out),
@@ -443,8 +510,11 @@ impl Core {
 
     fn end_source(&mut self, out: &mut Vec<Record>) {
         self.mark_copies_among_waiting();
+        for ids in self.table.open().chunks(CLOSED_AT_ONCE) {
+            self.table.finish_flows(ids);
+            self.close_ended(out);
+        }
         self.table.finish();
-        self.close_ended(out);
         self.waiting.clear();
         self.app_names.clear();
         self.book.totals(out);
@@ -496,6 +566,12 @@ impl Core {
             self.waiting_bytes.take_gave_up(),
             "streams were read no further because too much of them waited for missing bytes; names \
              in them may be missing",
+        );
+        say(
+            "names",
+            self.waiting_bytes.take_unnamed(),
+            "names of flows were not kept because their flows had too many; the packets that say them \
+             are in the journal",
         );
         let forgotten = self.resolved.evicted();
         say(

@@ -6,13 +6,13 @@
 
 use std::collections::VecDeque;
 
-use sakshi_rules::contact::{Name, NameSource};
+use sakshi_rules::contact::NameSource;
 
-use super::{Core, FLOW_NAMES_MAX, Flow, Keep, mark_ready, settle};
+use super::{Core, Flow, Keep, State, mark_ready, names, settle};
 use crate::{
-    flow::{FlowId, Observed},
+    flow::{FlowId, FrameRef, Observed},
     input::{Packet, SocketProto},
-    name::{Heard, Numbers, Shown, dns::DnsKind},
+    name::{Heard, Numbers, Shown, dns::DnsKind, resolved::ResolvedNames},
     packet::{Transport, View},
     time::Timestamp,
 };
@@ -34,6 +34,7 @@ pub(super) struct Waiting {
     held: usize,
     waits: u32,
     gave_up: u64,
+    unnamed: u64,
 }
 
 /// What a flow holds of that.
@@ -41,6 +42,15 @@ pub(super) struct Waiting {
 pub(super) struct Held {
     bytes: usize,
     wait: u32,
+    /// The packet that brought the last of them.
+    last: (u16, u64),
+}
+
+impl Held {
+    const fn last(self) -> FrameRef {
+        let (source, frame) = self.last;
+        FrameRef { source, frame }
+    }
 }
 
 impl Waiting {
@@ -49,10 +59,32 @@ impl Waiting {
         std::mem::replace(&mut self.gave_up, 0)
     }
 
+    /// Names that flows had no room for since the last call.
+    pub(super) const fn take_unnamed(&mut self) -> u64 {
+        std::mem::replace(&mut self.unnamed, 0)
+    }
+
+    /// Takes over what a payload said of its flow.
+    fn take(&mut self, of: &mut State, heard: Heard, frame: FrameRef) {
+        match heard {
+            Heard::Protocol(protocol) => of.protocol = Some(protocol),
+            Heard::Name(name, source) => {
+                self.unnamed += u64::from(!names::push(&mut of.names, &name, source, frame));
+            }
+            Heard::Proxied => of.through_proxy = true,
+            Heard::Hello(hello) => of.tls.hello = Some(hello),
+            Heard::Server(server) => of.tls.server = Some(server),
+            Heard::Request(_) | Heard::Dns(..) => {}
+        }
+    }
+
     /// Notes what a flow holds now.
-    fn note(&mut self, flow: &mut Flow, now_nanos: i64) {
+    fn note(&mut self, flow: &mut Flow, now_nanos: i64, packet: Option<&Packet<'_>>) {
         let holds = flow.user.reading.held();
         let held = &mut flow.user.held;
+        if let (Some(packet), 1..) = (packet, holds) {
+            held.last = (packet.source, packet.frame);
+        }
         if holds == held.bytes {
             return;
         }
@@ -94,11 +126,16 @@ impl Core {
         let took = flow.user.reading.show(&shown, &mut self.heard);
         self.waiting_bytes.gave_up += u64::from(took.gave_up);
         if took.read {
-            self.waiting_bytes.note(flow, self.clock.elapsed_nanos());
+            self.waiting_bytes
+                .note(flow, self.clock.elapsed_nanos(), Some(packet));
         }
         let news = !self.heard.is_empty() || (!was_answered && flow.user.reading.is_answered());
         if news {
-            self.take_heard(observed.flow, observed.outbound, packet.at);
+            let frame = FrameRef {
+                source: packet.source,
+                frame: packet.frame,
+            };
+            self.take_heard(observed.flow, observed.outbound, packet.at, frame);
         }
         if self.waiting_bytes.held > WAITING_BYTES_MAX {
             self.shed_bytes(packet.at);
@@ -110,26 +147,34 @@ impl Core {
         }
     }
 
-    /// Takes over what a flow was heard to say.
-    fn take_heard(&mut self, id: FlowId, outbound: bool, at: Timestamp) {
+    /// Takes over what a flow was heard to say by a packet at that time.
+    fn take_heard(&mut self, id: FlowId, outbound: bool, at: Timestamp, frame: FrameRef) {
         let Some(flow) = self.table.get_mut(id) else {
             self.heard.clear();
             return;
         };
         for heard in self.heard.drain(..) {
             match heard {
-                Heard::Protocol(protocol) => flow.user.protocol = Some(protocol),
-                Heard::Name(name, source) => push_name(&mut flow.user.names, name, source),
                 // An answer teaches only where the handset was seen to ask in the same flow.
                 Heard::Dns(DnsKind::Unicast, message) if !outbound && flow.out.packets > 0 => {
                     let asked_by = settle::conclude(flow).uid;
                     let at = self.lateness.earliest(at);
-                    self.resolved.learn(&message, at, asked_by);
+                    let packet = (frame.source, frame.frame);
+                    self.resolved.learn(&message, at, asked_by, packet);
                     self.paths.learn_translators(&message);
                 }
-                Heard::Request(request) => flow.user.through_proxy |= request.target_is_absolute,
-                Heard::Dns(..) | Heard::Hello(_) | Heard::Server(_) => {}
+                Heard::Name(name, NameSource::Tls | NameSource::Quic)
+                    if covers(flow, &name, &self.resolved, at) =>
+                {
+                    let heard = Heard::Name(name, NameSource::EchOuter);
+                    self.waiting_bytes.take(&mut flow.user, heard, frame);
+                }
+                heard => self.waiting_bytes.take(&mut flow.user, heard, frame),
             }
+        }
+        if self.counts_only {
+            // What stands in the records of flows only.
+            flow.user.tls = names::Handshake::default();
         }
         if outbound && flow.user.reading.is_answered() {
             mark_ready(flow, &mut self.ready);
@@ -141,8 +186,10 @@ impl Core {
         if let Some(flow) = self.table.get_mut(id) {
             let port = flow.tuple.remote.port.unwrap_or(0);
             flow.user.reading.conclude(port, &mut self.heard);
-            self.waiting_bytes.note(flow, self.clock.elapsed_nanos());
-            self.take_heard(id, true, at);
+            self.waiting_bytes
+                .note(flow, self.clock.elapsed_nanos(), None);
+            let frame = flow.user.held.last();
+            self.take_heard(id, true, at, frame);
         }
     }
 
@@ -184,16 +231,19 @@ impl Core {
         self.waiting_bytes.release(flow);
         let port = flow.tuple.remote.port.unwrap_or(0);
         flow.user.reading.conclude(port, &mut self.heard);
+        let frame = flow.user.held.last();
         for heard in self.heard.drain(..) {
-            match heard {
-                Heard::Protocol(protocol) => flow.user.protocol = Some(protocol),
-                Heard::Name(name, source) => push_name(&mut flow.user.names, name, source),
-                Heard::Request(request) => flow.user.through_proxy |= request.target_is_absolute,
-                Heard::Dns(..) | Heard::Hello(_) | Heard::Server(_) => {}
-            }
+            self.waiting_bytes.take(&mut flow.user, heard, frame);
             flow.user.ready = true;
         }
     }
+}
+
+/// Whether a name in a flow's hello covers another one: the hello has the extension for that, and an
+/// answer had offered it under this name.
+fn covers(flow: &Flow, name: &str, resolved: &ResolvedNames, at: Timestamp) -> bool {
+    let hello = flow.user.tls.hello.as_ref();
+    hello.is_some_and(|hello| hello.ech) && resolved.covers(name, at)
 }
 
 /// A packet's payload as a reading is shown it; none where it has no ports.
@@ -230,11 +280,4 @@ const fn shown<'a>(observed: Observed, view: &View<'a>) -> Option<Shown<'a>> {
         },
         _ => return None,
     })
-}
-
-fn push_name(names: &mut Vec<Name>, name: String, source: NameSource) {
-    let name = Name { name, source };
-    if names.len() < FLOW_NAMES_MAX && !names.contains(&name) {
-        names.push(name);
-    }
 }

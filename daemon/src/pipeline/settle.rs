@@ -5,14 +5,15 @@
 //!
 //! [`SETTLE_AFTER_NANOS`]: super::SETTLE_AFTER_NANOS
 
-use sakshi_rules::contact::{AppProtocol, Name, NameSource, Proto};
+use sakshi_rules::contact::{AppProtocol, Proto};
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::{
-    Core, FLOW_NAMES_MAX, Flow, Settled, State, charges,
+    Core, Flow, Settled, State, charges,
     kept::Samples,
     lateness::{self, Lateness},
+    names,
     paths::{self, Paths},
     probe::{self, Probes},
     process,
@@ -29,7 +30,7 @@ use crate::{
     finding::{Claim, ContactBook, ContactId, Share, owner_body},
     flow::{Ended, FlowId, FlowTable},
     locate::Atlas,
-    name::resolved::{Resolution, ResolvedNames},
+    name::resolved::ResolvedNames,
 };
 
 impl Core {
@@ -158,6 +159,7 @@ impl Core {
             self.conclude_ended(flow);
             self.probes.note_ended(flow);
         }
+        let wants_flows = !self.counts_only;
         let (_, mut desk) = self.desk();
         for mut flow in ended.drain(..) {
             let owner = conclude(&flow).uid;
@@ -170,7 +172,9 @@ impl Core {
             if !stands {
                 desk.settle(&mut flow, out);
             }
-            out.push(Record::Flow(Box::new(desk.flow_record(&flow))));
+            if wants_flows {
+                out.push(Record::Flow(Box::new(desk.flow_record(&flow))));
+            }
         }
         self.ended = ended;
     }
@@ -239,7 +243,7 @@ impl<'a> Desk<'a> {
     /// The contact that a flow belongs to as far as is known now.
     fn contact(&mut self, flow: &Flow, out: &mut Vec<Record>) -> Option<ContactId> {
         let (owner, apps, process) = self.who(flow);
-        let (name, names) = self.names(flow, owner);
+        let (name, names) = names::of_flow(flow, owner, self.resolved, self.sources);
         let addr = flow.tuple.remote.addr;
         let embedded_ipv4 = self.paths.nat64.embedded(addr);
         let claim = Claim {
@@ -263,45 +267,6 @@ impl<'a> Desk<'a> {
         let located = embedded_ipv4.map_or(addr, IpAddr::V4);
         let place = || self.atlas.locate(located, flow.start, self.max_age_days);
         self.book.settle(claim, place, apps.as_ref(), out)
-    }
-
-    /// The endpoint's name, where one is known beyond a choice, and every name seen for it. What
-    /// was asked of a resolver or of a proxy is not its own name.
-    fn names(&self, flow: &Flow, owner: Conclusion) -> (Option<String>, Vec<Name>) {
-        let mut names = flow.user.names.clone();
-        let own = names
-            .iter()
-            .find(|name| !name.source.is_question() && !flow.user.through_proxy)
-            .map(|name| name.name.clone());
-        let mut add = |name: &str| {
-            let name = Name {
-                name: name.to_owned(),
-                source: NameSource::Resolved,
-            };
-            if names.len() < FLOW_NAMES_MAX && !names.contains(&name) {
-                names.push(name);
-            }
-        };
-        // An answer that came before the flow may be stamped behind it: the groups are read apart.
-        let known_by = lateness::known_by(flow);
-        let resolved =
-            match self
-                .resolved
-                .endpoint_name(flow.tuple.remote.addr, known_by, owner.uid)
-            {
-                Resolution::None => None,
-                Resolution::One(one) => {
-                    add(&one.name);
-                    Some(one.name.to_string())
-                }
-                Resolution::Candidates(candidates) => {
-                    for candidate in candidates {
-                        add(&candidate.name);
-                    }
-                    None
-                }
-            };
-        (own.or(resolved), names)
     }
 
     /// The owner, its apps as they were when the flow began, and the process behind it. Which app
@@ -388,8 +353,9 @@ impl<'a> Desk<'a> {
     }
 
     fn flow_record(&self, flow: &Flow) -> body::Flow {
+        let closing = flow.closing.as_deref();
         let (owner, apps, process) = self.who(flow);
-        let (_, names) = self.names(flow, owner);
+        let (_, names) = names::of_flow(flow, owner, self.resolved, self.sources);
         let rtt = flow.rtt();
         let embedded_ipv4 = self.paths.nat64.embedded(flow.tuple.remote.addr);
         let located = embedded_ipv4.map_or(flow.tuple.remote.addr, IpAddr::V4);
@@ -411,10 +377,10 @@ impl<'a> Desk<'a> {
             state: flow.state,
             rtt_us: rtt.map(|(micros, _)| micros),
             rtt_basis: rtt.map(|(_, basis)| basis),
-            socket_closed: flow.closing.map(|closing| closing.at),
-            socket_cookie: flow.closing.and_then(|closing| closing.cookie),
-            bytes_acked: flow.closing.and_then(|closing| closing.bytes_acked),
-            bytes_received: flow.closing.and_then(|closing| closing.bytes_received),
+            socket_closed: closing.map(|closing| closing.at),
+            socket_cookie: closing.and_then(|closing| closing.cookie),
+            bytes_acked: closing.and_then(|closing| closing.bytes_acked),
+            bytes_received: closing.and_then(|closing| closing.bytes_received),
             end_reason: flow.ended.unwrap_or(Ended::Finished).as_str().to_owned(),
             owner: self.owner(flow, &owner, apps.as_ref(), process.as_ref()),
             charged_to: self.charged_to(flow),
@@ -426,6 +392,7 @@ impl<'a> Desk<'a> {
             },
             names,
             app_protocol: flow.user.protocol.unwrap_or(AppProtocol::Unknown),
+            tls: names::tls(flow),
             place: PlaceSummary::from(&place),
             phase: self.book.name_of_phase(flow.user.began_in).to_owned(),
             via: flow.user.way.via(),

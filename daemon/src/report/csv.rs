@@ -51,6 +51,7 @@ pub const FLOWS: &[&str] = &[
     "carried_packets",
     "names",
     "app_protocol",
+    "tls",
     "place.country",
     "place.provider",
     "place.region",

@@ -13,21 +13,20 @@ use serde_json::Value;
 
 use super::{
     SessionError,
-    replay::{parse, recorded_core, replay_block},
+    replay::{is_places, parse, recorded_core, replay_block},
     setup::{InventoryFrom, Materials},
 };
 use crate::{
     evidence::{
-        CaseBody, FileEntry, FilesBody, Hash, Kind, Reader, Record,
+        CaseBody, DATA_FILE, FileEntry, FilesBody, Hash, Kind, Reader, Record,
         body::{Record as Said, Session},
+        name_of,
     },
     pipeline::Core,
 };
 
 /// Differences that are told; further ones are counted.
 pub const DIFFERENCES_MAX: usize = 256;
-/// Path of the location data's manifest, in the case or in the folder of a session.
-const DATA_FILE: &str = "data.json";
 
 /// What of a contact is compared: who, whose, what, where, by which way and when.
 const OF_CONTACT: [&str; 7] = [
@@ -200,8 +199,10 @@ impl Replay<'_> {
         let mut data = self
             .files
             .iter()
-            .filter(|file| file.path == DATA_FILE || file.path.ends_with(&format!("/{DATA_FILE}")));
-        self.compared.other_data |= data.any(|file| file.sha256 != self.data);
+            .filter(|file| name_of(&file.path) == DATA_FILE);
+        // A case that keeps its location data is judged by that.
+        let keeps = self.files.iter().any(|file| is_places(&file.path));
+        self.compared.other_data |= !keeps && data.any(|file| file.sha256 != self.data);
         self.core = Some(recorded_core(self.dir, &self.files, session)?);
         Ok(())
     }
@@ -321,6 +322,6 @@ fn session_of(label: &str) -> u64 {
 }
 
 fn data_of_this_program() -> Result<Hash, SessionError> {
-    let materials = Materials::load(&[], &InventoryFrom::Nowhere)?;
+    let materials = Materials::load(&[], &InventoryFrom::Nowhere, None)?;
     Ok(Hash::of(&materials.files.data))
 }

@@ -17,9 +17,10 @@ use super::{
 use crate::{
     attribute::inventory::Inventory,
     evidence::{
-        CaseBody, CaseFiles, FileEntry, FilesBody, Kind, Reader, Record,
+        CaseBody, CaseFiles, DATA_FILE, FileEntry, FilesBody, Kind, PLACES_FILE, Reader, Record,
         body::{self, Summary},
         journal::{JournalError, read_block},
+        name_of,
     },
     input::Input,
     locate::Atlas,
@@ -180,6 +181,7 @@ pub(super) fn parse<T: DeserializeOwned>(record: &Record) -> Result<T, SessionEr
 struct Given {
     rules: Option<Vec<RuleSet>>,
     inventory: Option<Inventory>,
+    atlas: Option<Arc<Atlas>>,
     files: Option<CaseFiles>,
 }
 
@@ -189,8 +191,10 @@ impl Given {
             .inventory
             .clone()
             .map_or(InventoryFrom::Nowhere, InventoryFrom::Folder);
-        let materials = Materials::load(&config.rules, &folder)?;
+        let data = config.data.as_deref();
+        let materials = Materials::load(&config.rules, &folder, data)?;
         Ok(Self {
+            atlas: data.is_some().then_some(materials.atlas),
             rules: (!config.rules.is_empty()).then_some(materials.rules),
             inventory: config.inventory.is_some().then_some(materials.inventory),
             files: Some(materials.files),
@@ -205,6 +209,17 @@ impl Given {
         }
         if self.inventory.is_none() {
             files.inventory = folder(dir, recorded, "inventory/")?;
+        }
+        if self.atlas.is_none()
+            && let Some(entry) = recorded.iter().find(|entry| is_places(&entry.path))
+        {
+            files.places = read(dir, entry)?;
+            let manifest = recorded
+                .iter()
+                .find(|entry| name_of(&entry.path) == DATA_FILE);
+            if let Some(entry) = manifest {
+                files.data = read(dir, entry)?;
+            }
         }
         Ok(files)
     }
@@ -223,12 +238,16 @@ impl Given {
             Some(inventory) => inventory.clone(),
             None => recorded_inventory(dir, files)?,
         };
+        let atlas = match &self.atlas {
+            Some(atlas) => Arc::clone(atlas),
+            None => Arc::new(recorded_atlas(dir, files)?),
+        };
         Ok(Core::new(Setup {
             session: session.session,
             handset: session.handset,
             inventory,
             rules,
-            atlas: Arc::new(Atlas::embedded()?),
+            atlas,
             sources: session
                 .sources
                 .into_iter()
@@ -247,9 +266,36 @@ pub(super) fn recorded_core(
     Given {
         rules: None,
         inventory: None,
+        atlas: None,
         files: None,
     }
     .core(dir, files, session)
+}
+
+/// The rule sets that a session of the case in `dir` was judged by, as the case pinned them: a file
+/// that is not what its hash says is an error.
+#[cfg(feature = "lab")]
+pub fn rules_of_session(dir: &Path, session: u64) -> Result<Vec<RuleSet>, SessionError> {
+    let reader = Reader::open(dir)?;
+    let mut files = Vec::new();
+    for record in reader.records(&[Kind::CASE, Kind::FILES, Kind::SESSION]) {
+        let record = record?;
+        match record.kind.as_str() {
+            "case" => files = parse::<CaseBody>(&record)?.files,
+            "files" => files = parse::<FilesBody>(&record)?.files,
+            _ if parse::<body::Session>(&record)?.session == session => break,
+            _ => {}
+        }
+    }
+    for entry in files.iter().filter(|entry| entry.path.contains("rules/")) {
+        if crate::evidence::Hash::of(&read(dir, entry)?) != entry.sha256 {
+            return Err(SessionError::Rules(format!(
+                "{} is not the file that the case was judged by: run `sakshi verify` on it",
+                entry.path
+            )));
+        }
+    }
+    recorded_rules(dir, &files)
 }
 
 fn recorded_rules(dir: &Path, files: &[FileEntry]) -> Result<Vec<RuleSet>, SessionError> {
@@ -257,6 +303,24 @@ fn recorded_rules(dir: &Path, files: &[FileEntry]) -> Result<Vec<RuleSet>, Sessi
         .into_iter()
         .map(|(name, bytes)| (name, String::from_utf8_lossy(&bytes).into_owned()));
     load_rules(&texts.collect::<Vec<_>>())
+}
+
+/// The location data that the case keeps, or what is built in.
+fn recorded_atlas(dir: &Path, files: &[FileEntry]) -> Result<Atlas, SessionError> {
+    Ok(match files.iter().find(|entry| is_places(&entry.path)) {
+        Some(entry) => Atlas::from_bytes(&read(dir, entry)?)?,
+        None => Atlas::embedded()?,
+    })
+}
+
+/// Whether a recorded file is a session's location data.
+pub(super) fn is_places(path: &str) -> bool {
+    name_of(path) == PLACES_FILE
+}
+
+fn read(dir: &Path, entry: &FileEntry) -> Result<Vec<u8>, SessionError> {
+    let path = dir.join(&entry.path);
+    std::fs::read(&path).map_err(|source| SessionError::Read { path, source })
 }
 
 fn recorded_inventory(dir: &Path, files: &[FileEntry]) -> Result<Inventory, SessionError> {

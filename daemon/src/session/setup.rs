@@ -14,9 +14,9 @@ use sakshi_rules::RuleSet;
 use super::SessionError;
 use crate::{
     attribute::inventory::{Inventory, InventoryError, InventoryProblem},
-    evidence::{CaseFiles, canonical::to_canonical},
+    evidence::{CaseFiles, Hash, PLACES_FILE, canonical::to_canonical},
     input::{Gap, GapCause},
-    locate::Atlas,
+    locate::{Atlas, Source, format},
     time::Timestamp,
 };
 
@@ -82,10 +82,15 @@ impl fmt::Display for InventoryFrom {
 impl Materials {
     /// Loads everything. An inventory with broken files is used as far as it goes; the problems
     /// become gaps.
-    pub fn load(rules: &[PathBuf], inventory: &InventoryFrom) -> Result<Self, SessionError> {
+    /// Places are by `data`, or by what is built in.
+    pub fn load(
+        rules: &[PathBuf],
+        inventory: &InventoryFrom,
+        data: Option<&Path>,
+    ) -> Result<Self, SessionError> {
         let (names, texts): (Vec<String>, Vec<(String, String)>) =
             rule_texts(rules)?.into_iter().unzip();
-        let atlas = Arc::new(Atlas::embedded()?);
+        let data = data.map_or_else(Data::built_in, Data::read)?;
         let (inventory, problems) = read_inventory(inventory)?;
         let files = CaseFiles {
             rules: names
@@ -94,14 +99,69 @@ impl Materials {
                 .map(|(name, (_, text))| (name, text.clone().into_bytes()))
                 .collect(),
             inventory: inventory_files(&inventory)?,
-            data: to_canonical(&atlas.manifest())?.into_bytes(),
+            data: to_canonical(&data.manifest)?.into_bytes(),
+            places: data.kept,
         };
         Ok(Self {
             rules: load_rules(&texts)?,
             inventory,
             problems,
-            atlas,
+            atlas: Arc::new(data.atlas),
             files,
+        })
+    }
+}
+
+/// Location data, and what a case keeps of it.
+struct Data {
+    atlas: Atlas,
+    manifest: Vec<Source>,
+    /// The file, where it is not built in and its licences let it be kept.
+    kept: Vec<u8>,
+}
+
+impl Data {
+    fn built_in() -> Result<Self, SessionError> {
+        let atlas = Atlas::embedded()?;
+        Ok(Self {
+            manifest: atlas.manifest().to_vec(),
+            atlas,
+            kept: Vec::new(),
+        })
+    }
+
+    /// The manifest ends with the file itself, so that its hash is kept even where it may not be.
+    fn read(path: &Path) -> Result<Self, SessionError> {
+        let bytes = fs::read(path).map_err(|source| SessionError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let atlas = Atlas::from_bytes(&bytes)?;
+        let mut manifest = atlas.manifest().to_vec();
+        manifest.push(Source {
+            name: "compiled".to_owned(),
+            version: format::VERSION.to_string(),
+            published: manifest
+                .iter()
+                .map(|source| source.published)
+                .max()
+                .unwrap_or_default(),
+            file: PLACES_FILE.to_owned(),
+            sha256: Hash::of(&bytes).to_string(),
+            url: String::new(),
+            licence: "as its sources".to_owned(),
+            attribution: String::new(),
+            passing: atlas.is_passing(),
+        });
+        let kept = if atlas.is_passing() {
+            Vec::new()
+        } else {
+            bytes
+        };
+        Ok(Self {
+            atlas,
+            manifest,
+            kept,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The evidence room at its boundary: cases are written, damaged, killed and read back.
 
+mod rolling;
 mod signing;
 mod tamper;
 mod writing;
@@ -26,6 +27,7 @@ pub(crate) fn files() -> CaseFiles {
     CaseFiles {
         rules: vec![("india.toml".to_owned(), b"version = 1\n".to_vec())],
         inventory: vec![("packages.list".to_owned(), b"com.example 10050\n".to_vec())],
+        places: Vec::new(),
         data: b"{}\n".to_vec(),
     }
 }

@@ -166,6 +166,12 @@ fn text_seeds() -> Vec<Seed> {
             "lines/mqtt",
             *b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00",
         ),
+        seed("socks/request", *b"\x05\x01\x00\x03\x0bfar.example\x01\xbb"),
+        seed(
+            "socks/request-4a",
+            *b"\x04\x01\x01\xbb\x00\x00\x00\x01me\x00far.example\x00",
+        ),
+        seed("socks/greeting", *b"\x05\x02\x00\x02"),
         seed("xmpp/starttls", [XMPP_HEAD, XMPP_STARTTLS].concat()),
     ]
 }

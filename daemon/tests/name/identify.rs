@@ -17,7 +17,11 @@ fn told(payload: &[u8], proto: SocketProto, port: u16, outbound: bool) -> Told {
         match heard {
             Heard::Protocol(protocol) => told.0 = protocol,
             Heard::Name(name, source) => told.1.push((name, source)),
-            Heard::Dns(..) | Heard::Hello(_) | Heard::Request(_) | Heard::Server(_) => {}
+            Heard::Proxied
+            | Heard::Dns(..)
+            | Heard::Hello(_)
+            | Heard::Request(_)
+            | Heard::Server(_) => {}
         }
     }
     told

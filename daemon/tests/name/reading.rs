@@ -152,6 +152,11 @@ fn streams() -> Vec<Stream> {
             vec![("push.example", NameSource::Xmpp), tls("tls.example")],
         ),
         (
+            1_080,
+            behind(b"\x05\x02\x00\x02\x01\x02me\x02pw\x05\x01\x00\x03\x0bfar.example\x01\xbb"),
+            vec![("far.example", NameSource::Socks), tls("tls.example")],
+        ),
+        (
             53,
             [message("one.example"), message("two.example")].concat(),
             vec![
@@ -168,7 +173,7 @@ proptest! {
     /// Cut anywhere, in any order, each piece perhaps twice, a repetition perhaps cut otherwise.
     #[test]
     fn the_same_stream_gives_the_same_names(
-        which in 0_usize..10,
+        which in 0_usize..11,
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
         order in any::<u64>(),
         repeated in prop::collection::vec((any::<prop::sample::Index>(), 1_usize..900), 0..4),
@@ -223,10 +228,10 @@ fn a_flow_joined_late_is_read_where_a_segment_begins() {
     flow.send(700, &bytes[700..]);
     assert_eq!(flow.names(), [], "the middle of a hello says nothing");
     let mut flow = Flow::new(443);
-    flow.send(0, b"\x05\x01\x00");
-    flow.send(3, b"\x05\x01\x00\x01\xc0\x00\x02\x01\x01\xbb");
-    flow.send(13, &bytes[..600]);
-    flow.send(613, &bytes[600..]);
+    flow.send(0, b"\x00\x07private");
+    flow.send(9, b"preamble");
+    flow.send(17, &bytes[..600]);
+    flow.send(617, &bytes[600..]);
     assert_eq!(flow.names(), [("a.example", NameSource::Tls)]);
 }
 

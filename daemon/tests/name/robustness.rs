@@ -35,11 +35,11 @@ fn check(heard: &Heard) {
         assert!(ok, "{text:?}");
     };
     match heard {
-        Heard::Protocol(_) => {}
+        Heard::Protocol(_) | Heard::Proxied => {}
         Heard::Name(name, _) => printable(name),
         Heard::Dns(_, message) => {
             texts(message).for_each(printable);
-            ResolvedNames::new().learn(message, Timestamp::from_nanos(0), None);
+            ResolvedNames::new().learn(message, Timestamp::from_nanos(0), None, (0, 1));
         }
         Heard::Hello(hello) => {
             hello.sni.iter().for_each(|sni| printable(sni));

@@ -43,19 +43,20 @@ pub(super) fn outside(contact: &Contact, said: &Declaration, day: Option<Day>) -
     }
 }
 
-/// Whether the sender is an app of one of the vendors, as the set's declarations say whose packages
-/// and signers those are.
-pub(super) fn vendor(set: &RuleSet, contact: &Contact, wanted: &BTreeSet<String>) -> Answer {
-    let mut not_known = None;
-    let said = set.declarations().iter();
-    for said in said.filter(|said| wanted.contains(&said.vendor)) {
-        match covers(&contact.owner, said) {
-            Answer::Yes(who) => return Answer::Yes(format!("{who} is {}'s", said.vendor)),
-            Answer::NotKnown(why) => not_known = Some(why),
-            Answer::No => {}
+/// Whether the sender is an app of one of these vendors, by the set's declarations.
+pub(super) fn vendor(owner: &Owner, wanted: &BTreeSet<String>, set: &RuleSet) -> Answer {
+    let mut doubt = Answer::No;
+    let of_vendor = |said: &&Declaration| wanted.contains(&said.vendor);
+    for said in set.declarations().iter().filter(of_vendor) {
+        match covers(owner, said) {
+            Answer::Yes(who) => return Answer::Yes(format!("app of {}: {who}", said.vendor)),
+            Answer::NotKnown(why) if doubt == Answer::No => {
+                doubt = Answer::NotKnown(format!("whether it is an app of {}: {why}", said.vendor));
+            }
+            _ => {}
         }
     }
-    not_known.map_or(Answer::No, Answer::NotKnown)
+    doubt
 }
 
 /// Whether the statement covers every package that may have sent.

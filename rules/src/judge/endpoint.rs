@@ -27,6 +27,7 @@ pub(super) fn app_protocol(endpoint: &Endpoint, wanted: &BTreeSet<AppProtocol>) 
         AppProtocol::Pop3 => "it speaks POP3".into(),
         AppProtocol::Ftp => "it speaks FTP".into(),
         AppProtocol::Xmpp => "it speaks XMPP".into(),
+        AppProtocol::Socks => "it speaks SOCKS".into(),
         AppProtocol::Mqtt => "it speaks MQTT".into(),
         AppProtocol::Unknown => "its protocol is not recognised".into(),
     })
@@ -49,19 +50,28 @@ pub(super) fn name(
 ) -> Answer {
     let counts = |source: NameSource| match sources {
         Some(sources) => sources.contains(&source),
-        None => !source.is_question(),
+        None => source.is_own(),
     };
-    let mut names: BTreeSet<&str> = endpoint
-        .names
-        .iter()
-        .filter(|name| counts(name.source))
-        .map(|name| name.name.as_str())
-        .collect();
+    let mut names = BTreeSet::new();
+    // Those of which it is not only one of several that may have been meant.
+    let mut certain = BTreeSet::new();
+    for name in endpoint.names.iter().filter(|name| counts(name.source)) {
+        names.insert(name.name.as_str());
+        if !name.is_candidate() {
+            certain.insert(name.name.as_str());
+        }
+    }
     if let (Some(name), None) = (&endpoint.name, sources) {
         names = BTreeSet::from([name.as_str()]);
+        certain.clone_from(&names);
     }
+    let one_of = |names: &BTreeSet<&str>| shown("the name may be one of", names, sources);
     let Some(patterns) = patterns else {
-        return Answer::yes_if(!names.is_empty(), || shown("name", &names, sources));
+        return match (certain.is_empty(), names.is_empty()) {
+            (false, _) => Answer::Yes(shown("name", &certain, sources)),
+            (true, false) => Answer::NotKnown(one_of(&names)),
+            (true, true) => Answer::No,
+        };
     };
     if names.is_empty() {
         // With `sources` the absence of such a name is a fact; without, the name is not known.
@@ -72,38 +82,17 @@ pub(super) fn name(
     }
     let fits = |name: &&str| patterns.iter().any(|glob| glob.matches(name));
     let fitting: BTreeSet<&str> = names.iter().copied().filter(fits).collect();
+    let said: BTreeSet<&str> = certain.iter().copied().filter(fits).collect();
     if fitting.is_empty() {
         Answer::No
-    } else if fitting.len() == names.len() || sources.is_some() {
-        // Names of a given source were all seen, so one that fits is enough.
-        Answer::Yes(shown("name", &fitting, sources))
+    } else if said.is_empty() || (said.len() < names.len() && sources.is_none()) {
+        // However many candidates fit, another name may have been meant: an answer from a cache is
+        // not seen.
+        Answer::NotKnown(one_of(&names))
     } else {
-        Answer::NotKnown(shown("the name may be one of", &names, sources))
+        // Names of a given source were all seen, so one that fits is enough.
+        Answer::Yes(shown("name", &said, sources))
     }
-}
-
-/// Asks the categories that lists give to the endpoint's name. No list may be loaded, or none hold
-/// the name: its absence says nothing.
-pub(super) fn category(endpoint: &Endpoint, wanted: &BTreeSet<Glob>) -> Answer {
-    if endpoint.categories.is_empty() {
-        return Answer::NotKnown(format!(
-            "no list says of what category {} is",
-            endpoint
-                .name
-                .as_deref()
-                .unwrap_or("an endpoint without a name")
-        ));
-    }
-    let fits = |category: &&String| wanted.iter().any(|glob| glob.matches(category));
-    let fitting: Vec<&str> = endpoint
-        .categories
-        .iter()
-        .filter(fits)
-        .map(String::as_str)
-        .collect();
-    Answer::yes_if(!fitting.is_empty(), || {
-        format!("category {}", fitting.join(", "))
-    })
 }
 
 /// Names that a reason lists.

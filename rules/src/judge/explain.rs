@@ -1,17 +1,25 @@
-//! Why each rule says what it says of a contact, condition by condition.
+//! Why a rule says what it says of a contact, value by value.
 //!
-//! In: rule sets and a contact. Out: for every rule, matching or not, each condition with its
-//! answer and the value that gave it. [`judge`](super::judge()) decides; this shows.
+//! In: a rule set and a contact. Out: for each rule, every condition with what it wants, its answer
+//! and what the contact shows, those behind the first *no* included; what [`judge`](super::judge())
+//! says comes of the same answers.
 
-use super::{Answer, Outcome, ask, judge_rule, owner, place};
+use std::collections::BTreeSet;
+
+use super::circumstance::{screen_text, status};
+use super::owner::who;
+use super::place::{grade_text, located, place_text};
+use super::{Answer, Verdict, ask, judge_rule, too_low};
 use crate::contact::Contact;
 use crate::day::Day;
-use crate::rule_set::{Condition, Rule, RuleSet};
+use crate::glob::Glob;
+use crate::hours::clock;
+use crate::rule_set::{Condition, Exception, Rule, RuleSet, When};
 use crate::vocabulary::Word;
 
-/// The answer to a condition.
+/// An answer to a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AnswerWord {
+pub enum Said {
     /// It holds.
     Yes,
     /// It does not.
@@ -20,9 +28,9 @@ pub enum AnswerWord {
     NotKnown,
 }
 
-impl AnswerWord {
+impl Said {
     /// As people read it.
-    pub const fn text(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Yes => "yes",
             Self::No => "no",
@@ -31,188 +39,259 @@ impl AnswerWord {
     }
 }
 
-/// One condition of a rule, asked.
+/// One condition, asked of a contact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
-    /// Its key in `when`.
+    /// Key of the condition.
     pub key: &'static str,
-    /// The answer.
-    pub answer: AnswerWord,
-    /// The value that gave it, or why none could be given.
-    pub value: String,
+    /// What it wants, as in the file, groups written out.
+    pub wanted: String,
+    /// Its answer.
+    pub said: Said,
+    /// The value of the contact, or why it is not known.
+    pub found: String,
 }
 
-/// One rule, asked.
+/// An exception that names the rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Explained {
-    /// Id of the set.
-    pub set: String,
-    /// Its version.
-    pub set_version: String,
+pub struct ExceptionAsked {
+    /// Its id.
+    pub id: String,
+    /// Last day on which it applies.
+    pub expires: Day,
+    /// Whether it had expired on the day of the contact; none when that day is not known.
+    pub expired: Option<bool>,
+    /// Its conditions.
+    pub asked: Vec<Asked>,
+}
+
+/// A rule, asked of a contact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
     /// Id of the rule.
     pub rule: String,
-    /// Its title.
+    /// What it finds.
     pub title: String,
-    /// Its note; may be empty.
-    pub note: String,
+    /// What it said; none: it is silent.
+    pub verdict: Option<Verdict>,
     /// Its conditions, in the order in which they are asked.
-    pub conditions: Vec<Asked>,
-    /// What it concluded; none: nothing.
-    pub outcome: Option<Outcome>,
-    /// Its reason, as a finding gives it; why it is silent, if it is.
-    pub reason: String,
+    pub asked: Vec<Asked>,
+    /// Why the place is not known well enough for a finding.
+    pub grade_too_low: Option<String>,
+    /// The exceptions that name it.
+    pub exceptions: Vec<ExceptionAsked>,
 }
 
-/// Asks every condition of every rule of every set, and says what came of it.
-pub fn explain(sets: &[RuleSet], contact: &Contact) -> Vec<Explained> {
+/// Asks every condition of every rule of a set.
+pub fn explain(set: &RuleSet, contact: &Contact) -> Vec<Explanation> {
     let day: Option<Day> = contact.day.parse().ok();
-    sets.iter()
-        .flat_map(|set| set.rules().iter().map(move |rule| (set, rule)))
-        .map(|(set, rule)| explain_rule(set, rule, contact, day))
-        .collect()
-}
-
-fn explain_rule(set: &RuleSet, rule: &Rule, contact: &Contact, day: Option<Day>) -> Explained {
-    let conditions: Vec<Asked> = rule
-        .when
-        .0
-        .iter()
-        .map(|condition| asked(set, condition, contact, day))
-        .collect();
-    let (outcome, reason) = match judge_rule(set, rule, contact, day) {
-        Some(verdict) => (Some(verdict.outcome), verdict.reason),
-        None => (None, silence(&conditions)),
-    };
-    Explained {
-        set: set.id().to_owned(),
-        set_version: set.version().to_owned(),
+    let explained = |rule: &Rule| Explanation {
         rule: rule.id.clone(),
         title: rule.title.clone(),
-        note: rule.note.clone(),
-        conditions,
-        outcome,
-        reason,
-    }
-}
-
-/// Why a rule says nothing.
-fn silence(conditions: &[Asked]) -> String {
-    let no: Vec<&str> = conditions
-        .iter()
-        .filter(|asked| asked.answer == AnswerWord::No)
-        .map(|asked| asked.key)
-        .collect();
-    if no.is_empty() {
-        return "something is not known, and the rule says to ignore that (undeterminable = \
-                \"ignore\")"
-            .to_owned();
-    }
-    format!("does not hold: {}", no.join(", "))
-}
-
-fn asked(set: &RuleSet, condition: &Condition, contact: &Contact, day: Option<Day>) -> Asked {
-    let (answer, value) = match ask(set, condition, contact, day) {
-        Answer::Yes(value) => (AnswerWord::Yes, value),
-        Answer::No => (AnswerWord::No, value_of(condition, contact)),
-        Answer::NotKnown(why) => (AnswerWord::NotKnown, why),
+        verdict: judge_rule(set, rule, contact, day),
+        asked: asked(set, &rule.when, contact, day),
+        grade_too_low: too_low(rule, contact),
+        exceptions: set
+            .exceptions()
+            .iter()
+            .filter(|exception| exception.rules.contains(&rule.id))
+            .map(|exception| exception_asked(set, exception, contact, day))
+            .collect(),
     };
-    Asked {
-        key: condition.key(),
-        answer,
-        value,
+    set.rules().iter().map(explained).collect()
+}
+
+fn exception_asked(
+    set: &RuleSet,
+    exception: &Exception,
+    contact: &Contact,
+    day: Option<Day>,
+) -> ExceptionAsked {
+    ExceptionAsked {
+        id: exception.id.clone(),
+        expires: exception.expires,
+        expired: day.map(|day| day > exception.expires),
+        asked: asked(set, &exception.when, contact, day),
     }
 }
 
-impl Condition {
-    /// The key in `when` that it was read from.
-    pub(crate) const fn key(&self) -> &'static str {
-        match self {
-            Self::Owner(_) => "owner",
-            Self::AppClass(_) => "app_class",
-            Self::User(_) => "user",
-            Self::Package(_) => "package",
-            Self::Signer(_) => "signer",
-            Self::Vendor(_) => "vendor",
-            Self::Phase(_) => "phase",
-            Self::TimeOfDay(_) => "time_of_day",
-            Self::Payload(_) => "payload",
-            Self::BytesOutOver(_) => "bytes_out_over",
-            Self::Port(_) => "port",
-            Self::Proto(_) => "proto",
-            Self::AppProtocol(_) => "app_protocol",
-            Self::Cleartext(_) => "cleartext",
-            Self::Name {
-                patterns: Some(_), ..
-            } => "name",
-            Self::Name { .. } => "name_source",
-            Self::Category(_) => "category",
-            Self::Country(_) => "country",
-            Self::CountryNot(_) => "country_not",
-            Self::Provider(_) => "provider",
-            Self::Region(_) => "region",
-            Self::Organisation(_) => "organisation",
-            Self::Asn(_) => "asn",
-            Self::Grade(_) => "grade",
-            Self::PlaceKnown(_) => "place_known",
-            Self::OutsideDeclaration(_) => "outside_declaration",
+fn asked(set: &RuleSet, when: &When, contact: &Contact, day: Option<Day>) -> Vec<Asked> {
+    let one = |condition: &Condition| {
+        let (said, found) = match ask(set, condition, contact, day) {
+            Answer::Yes(value) => (Said::Yes, value),
+            Answer::No => (Said::No, value(set, condition, contact)),
+            Answer::NotKnown(why) => (Said::NotKnown, why),
+        };
+        Asked {
+            key: key(condition),
+            wanted: wanted(condition),
+            said,
+            found,
         }
-    }
+    };
+    when.0.iter().map(one).collect()
 }
 
-/// What the contact has where a condition asks for something else.
-fn value_of(condition: &Condition, contact: &Contact) -> String {
-    let (owner, endpoint) = (&contact.owner, &contact.endpoint);
+/// The key of a condition in a rule file.
+fn key(condition: &Condition) -> &'static str {
     match condition {
-        Condition::Owner(_)
-        | Condition::Package(_)
-        | Condition::Signer(_)
-        | Condition::Vendor(_)
-        | Condition::User(_) => owner::who(owner),
-        Condition::AppClass(_) => format!("{} is {}", owner::who(owner), owner.class.word()),
-        Condition::Phase(_) if contact.phase.is_empty() => "before any phase".to_owned(),
-        Condition::Phase(_) => format!("phase {}", contact.phase),
-        Condition::TimeOfDay(_) => format!("time of day {} UTC", contact.time),
-        Condition::Payload(_) if contact.payload => "payload was sent".to_owned(),
-        Condition::Payload(_) => "no payload was sent".to_owned(),
-        Condition::BytesOutOver(_) => format!("{} bytes were sent", contact.bytes_out),
-        Condition::Port(_) => endpoint
-            .port
-            .map_or_else(|| "no port".to_owned(), |port| format!("port {port}")),
-        Condition::Proto(_) => format!("protocol {}", endpoint.proto.word()),
-        Condition::AppProtocol(_) | Condition::Cleartext(_) => {
-            format!("app_protocol {}", endpoint.app_protocol.word())
+        Condition::Owner(_) => "owner",
+        Condition::AppClass(_) => "app_class",
+        Condition::User(_) => "user",
+        Condition::Package(_) => "package",
+        Condition::Signer(_) => "signer",
+        Condition::Vendor(_) => "vendor",
+        Condition::Phase(_) => "phase",
+        Condition::TimeOfDay(_) => "time_of_day",
+        Condition::ScreenOn(_) => "screen_on",
+        Condition::Payload(_) => "payload",
+        Condition::BytesOutOver(_) => "bytes_out_over",
+        Condition::Port(_) => "port",
+        Condition::Proto(_) => "proto",
+        Condition::AppProtocol(_) => "app_protocol",
+        Condition::Cleartext(_) => "cleartext",
+        Condition::Name { patterns: None, .. } => "name_source",
+        Condition::Name { .. } => "name",
+        Condition::Category(_) => "category",
+        Condition::Country(_) => "country",
+        Condition::CountryNot(_) => "country_not",
+        Condition::Provider(_) => "provider",
+        Condition::Region(_) => "region",
+        Condition::Organisation(_) => "organisation",
+        Condition::Asn(_) => "asn",
+        Condition::Grade(_) => "grade",
+        Condition::PlaceKnown(_) => "place_known",
+        Condition::PlaceStatus(_) => "place_status",
+        Condition::OutsideDeclaration(_) => "outside_declaration",
+    }
+}
+
+/// What a condition wants.
+fn wanted(condition: &Condition) -> String {
+    match condition {
+        Condition::Owner(states) => words(states),
+        Condition::AppClass(classes) => words(classes),
+        Condition::Proto(protos) => words(protos),
+        Condition::AppProtocol(protocols) => words(protocols),
+        Condition::Grade(grades) => words(grades),
+        Condition::PlaceStatus(statuses) => words(statuses),
+        Condition::User(numbers) | Condition::Asn(numbers) => list(numbers),
+        Condition::Port(ports) => list(ports),
+        Condition::TimeOfDay(hours) => list(hours),
+        Condition::Signer(texts)
+        | Condition::Vendor(texts)
+        | Condition::Phase(texts)
+        | Condition::Country(texts)
+        | Condition::CountryNot(texts)
+        | Condition::Provider(texts) => list(texts),
+        Condition::Package(globs)
+        | Condition::Region(globs)
+        | Condition::Category(globs)
+        | Condition::Organisation(globs) => patterns(globs),
+        Condition::Payload(flag)
+        | Condition::ScreenOn(flag)
+        | Condition::Cleartext(flag)
+        | Condition::PlaceKnown(flag) => flag.to_string(),
+        Condition::BytesOutOver(bound) => bound.to_string(),
+        Condition::Name {
+            patterns: globs,
+            sources,
+        } => {
+            let mut parts: Vec<String> = globs.iter().map(patterns).collect();
+            parts.extend(sources.iter().map(|s| format!("known from {}", words(s))));
+            parts.join(", ")
         }
-        Condition::Name { .. } => endpoint.name.as_ref().map_or_else(
-            || "no name of such a source".to_owned(),
-            |name| format!("name {name}"),
-        ),
-        Condition::Category(_) => format!("categories {}", endpoint.categories.join(", ")),
-        Condition::Organisation(_) | Condition::Asn(_) => format!(
-            "organisation {}, AS {}",
-            contact.place.organisation.as_deref().unwrap_or("not known"),
+        Condition::OutsideDeclaration(id) => id.clone(),
+    }
+}
+
+/// What the contact shows where a condition does not hold.
+fn value(set: &RuleSet, condition: &Condition, contact: &Contact) -> String {
+    let (endpoint, place) = (&contact.endpoint, &contact.place);
+    let known = |text: Option<String>| text.unwrap_or_else(|| "not known".to_owned());
+    match condition {
+        Condition::Owner(_) | Condition::Package(_) | Condition::Vendor(_) => who(&contact.owner),
+        Condition::AppClass(_) => {
+            format!("{}: {}", who(&contact.owner), contact.owner.class.word())
+        }
+        Condition::User(_) => known(contact.owner.user.map(|user| user.to_string())),
+        Condition::Signer(_) => {
+            let packages = contact.owner.packages.iter();
+            let signers: BTreeSet<&String> = packages.flat_map(|p| &p.signers).collect();
+            list(&signers)
+        }
+        Condition::Phase(_) if contact.phase.is_empty() => "before any phase".to_owned(),
+        Condition::Phase(_) => contact.phase.clone(),
+        Condition::TimeOfDay(_) => known(
             contact
-                .place
-                .asn
-                .map_or_else(|| "not known".to_owned(), |asn| asn.to_string())
+                .minute
+                .map(|minute| clock(set.utc_offset.local(minute))),
         ),
-        Condition::Grade(_)
-        | Condition::Country(_)
+        Condition::ScreenOn(wanted) => screen_text(!wanted).to_owned(),
+        Condition::Payload(wanted) | Condition::Cleartext(wanted) => (!wanted).to_string(),
+        Condition::BytesOutOver(_) => contact.bytes_out.to_string(),
+        Condition::Port(_) => known(endpoint.port.map(|port| port.to_string())),
+        Condition::Proto(_) => endpoint.proto.word().to_owned(),
+        Condition::AppProtocol(_) => endpoint.app_protocol.word().to_owned(),
+        Condition::Name { .. } => {
+            let names: BTreeSet<String> = endpoint
+                .names
+                .iter()
+                .map(|name| format!("{} ({})", name.name, name.source.word()))
+                .collect();
+            match (&endpoint.name, names.is_empty()) {
+                (_, false) => list(&names),
+                (name, true) => known(name.clone()),
+            }
+        }
+        Condition::Category(_) => match contact.endpoint.categories.as_deref() {
+            None | Some([]) => "listed as nothing".to_owned(),
+            Some(categories) => categories.join(", "),
+        },
+        Condition::Organisation(_) => known(place.organisation.clone()),
+        Condition::Asn(_) => known(place.asn.map(|asn| format!("AS{asn}"))),
+        Condition::Grade(_) => grade_text(place.grade).to_owned(),
+        Condition::PlaceStatus(_) | Condition::PlaceKnown(_) => status(contact).1,
+        Condition::Country(_)
         | Condition::CountryNot(_)
         | Condition::Provider(_)
-        | Condition::Region(_)
-        | Condition::PlaceKnown(_) => where_it_is(contact),
-        Condition::OutsideDeclaration(id) => format!(
-            "{id} does not cover {}, or names the place, or was said later; {}",
-            owner::who(owner),
-            where_it_is(contact)
-        ),
+        | Condition::Region(_) => whereabouts(contact),
+        Condition::OutsideDeclaration(_) => outside(contact),
     }
 }
 
-fn where_it_is(contact: &Contact) -> String {
-    match place::located(contact) {
+fn whereabouts(contact: &Contact) -> String {
+    match located(contact) {
+        Ok(Some(_)) => place_text(&contact.place),
         Ok(None) => "an address of the local network".to_owned(),
-        Ok(Some(_)) => place::place_text(&contact.place),
         Err(why) => why,
     }
+}
+
+fn outside(contact: &Contact) -> String {
+    format!(
+        "{} on {}, {}: not covered by the statement, or within it",
+        who(&contact.owner),
+        contact.day,
+        whereabouts(contact)
+    )
+}
+
+fn words<W: Word>(set: &BTreeSet<W>) -> String {
+    let words: Vec<&str> = set.iter().map(|word| word.word()).collect();
+    words.join(", ")
+}
+
+fn list<T: ToString>(set: &BTreeSet<T>) -> String {
+    let texts: Vec<String> = set.iter().map(ToString::to_string).collect();
+    if texts.is_empty() {
+        "none".to_owned()
+    } else {
+        texts.join(", ")
+    }
+}
+
+fn patterns(globs: &BTreeSet<Glob>) -> String {
+    let texts: Vec<&str> = globs.iter().map(Glob::as_str).collect();
+    texts.join(", ")
 }

@@ -8,25 +8,22 @@
 //! guessed into a finding, and nothing that could not be told is passed over
 //! (`docs/decisions/0042-three-answers.md`).
 
+mod circumstance;
 mod declaration;
 mod endpoint;
-mod explain;
+pub mod explain;
 mod owner;
 mod place;
-
-use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::declaration::is_at;
-pub use self::explain::{AnswerWord, Asked, Explained, explain};
 pub(crate) use self::owner::{signed_by, who};
 pub(crate) use self::place::{located, place_text};
-
 use crate::contact::Contact;
 use crate::day::Day;
 use crate::rule_set::{
-    Condition, Exception, Rule, RuleKind, RuleSet, Severity, Span, Undeterminable, When, minute_of,
+    Condition, Exception, Rule, RuleKind, RuleSet, Severity, Undeterminable, When,
 };
 use crate::vocabulary::Word;
 
@@ -96,12 +93,8 @@ fn judge_rule(set: &RuleSet, rule: &Rule, contact: &Contact, day: Option<Day>) -
         return None;
     }
     let mut doubts = answers.not_known;
-    if asks_place(&rule.when) && doubts.is_empty() && contact.place.grade < rule.min_grade {
-        doubts.push(format!(
-            "the place has grade {}, and this rule asks for {}",
-            place::grade_text(contact.place.grade),
-            rule.min_grade.word()
-        ));
+    if doubts.is_empty() {
+        doubts.extend(too_low(rule, contact));
     }
     let outcome = if doubts.is_empty() {
         rule.outcome
@@ -134,6 +127,18 @@ fn judge_rule(set: &RuleSet, rule: &Rule, contact: &Contact, day: Option<Day>) -
         },
         reason,
         reference: in_force.map(|reference| reference.text.clone()).collect(),
+    })
+}
+
+/// Why the place is not known well enough for the rule, if it is not.
+fn too_low(rule: &Rule, contact: &Contact) -> Option<String> {
+    let grade = contact.place.grade;
+    (asks_place(&rule.when) && grade < rule.min_grade).then(|| {
+        format!(
+            "the place has grade {}, and this rule asks for {}",
+            place::grade_text(grade),
+            rule.min_grade.word()
+        )
     })
 }
 
@@ -170,11 +175,14 @@ fn ask(set: &RuleSet, condition: &Condition, contact: &Contact, day: Option<Day>
         Condition::User(users) => owner::user(&contact.owner, users),
         Condition::Package(globs) => owner::package(&contact.owner, globs),
         Condition::Signer(signers) => owner::signer(&contact.owner, signers),
-        Condition::Vendor(vendors) => declaration::vendor(set, contact, vendors),
+        Condition::Vendor(vendors) => declaration::vendor(&contact.owner, vendors, set),
+        Condition::TimeOfDay(hours) => circumstance::hours(contact, hours, set.utc_offset),
+        Condition::ScreenOn(wanted) => circumstance::screen(contact, *wanted),
+        Condition::Category(globs) => circumstance::category(contact, globs),
+        Condition::PlaceStatus(wanted) => circumstance::place_status(contact, wanted),
         Condition::Phase(phases) => Answer::yes_if(phases.contains(&contact.phase), || {
             format!("phase {}", contact.phase)
         }),
-        Condition::TimeOfDay(spans) => time_of_day(&contact.time, spans),
         Condition::Payload(wanted) => Answer::yes_if(contact.payload == *wanted, || {
             if *wanted {
                 "payload was sent".into()
@@ -197,7 +205,6 @@ fn ask(set: &RuleSet, condition: &Condition, contact: &Contact, day: Option<Day>
         Condition::Name { patterns, sources } => {
             endpoint::name(&contact.endpoint, patterns.as_ref(), sources.as_ref())
         }
-        Condition::Category(globs) => endpoint::category(&contact.endpoint, globs),
         Condition::Country(countries) => place::country(contact, countries),
         Condition::CountryNot(countries) => place::country_not(contact, countries, set.home()),
         Condition::Provider(providers) => place::provider(contact, providers),
@@ -221,24 +228,6 @@ fn ask(set: &RuleSet, condition: &Condition, contact: &Contact, day: Option<Day>
                 })
         }
     }
-}
-
-/// Whether a time of day, `HH:MM`, lies in one of the spans; one that ends before it begins goes on
-/// past midnight.
-fn time_of_day(time: &str, spans: &BTreeSet<Span>) -> Answer {
-    let Some(minute) = minute_of(time) else {
-        return Answer::NotKnown("the time of the contact is not known".into());
-    };
-    let within = |span: &Span| {
-        if span.from <= span.to {
-            (span.from..span.to).contains(&minute)
-        } else {
-            minute >= span.from || minute < span.to
-        }
-    };
-    Answer::yes_if(spans.iter().any(within), || {
-        format!("time of day {time} UTC")
-    })
 }
 
 fn asks_place(when: &When) -> bool {

@@ -110,6 +110,9 @@ pub(crate) fn located(contact: &Contact) -> Result<Option<&str>, String> {
     if is_local(addr) {
         return Ok(None);
     }
+    if let (Some(steered), Some(_)) = (&contact.steered, &place.country) {
+        return Err(format!("{steered}; {}", place_text(place)));
+    }
     match (place.grade, &place.country) {
         (Grade::None, _) => Err(format!("no source knows where {addr} is")),
         (Grade::NotLocatable, _) => Err(format!("not locatable ({})", instead(place))),
@@ -185,7 +188,7 @@ pub(super) fn grade_text(grade: Grade) -> &'static str {
 
 /// Addresses of the network that the handset is on, which no list of places can hold. Shared
 /// address space (100.64.0.0/10) is the operator's and not among them.
-fn is_local(addr: IpAddr) -> bool {
+pub(super) fn is_local(addr: IpAddr) -> bool {
     match addr.to_canonical() {
         IpAddr::V4(v4) => {
             v4.is_private()

@@ -9,7 +9,7 @@ use super::fields::{
     Fields, Groups, Reader, Value, read_bool, read_countries, read_globs, read_number,
     read_numbers, read_sha256, read_text, read_texts, read_words,
 };
-use crate::rule_set::{Condition, Span, When, minute_of};
+use crate::rule_set::{Condition, When};
 use crate::vocabulary::{WHEN_KEYS, help_for};
 
 /// What a condition may refer to.
@@ -18,8 +18,8 @@ pub(super) struct Scope {
     pub(super) groups: Groups,
     /// Ids of the set's declarations, in the order of the file.
     pub(super) declarations: Vec<String>,
-    /// Their vendors.
-    pub(super) vendors: BTreeSet<String>,
+    /// Vendors of the set's declarations, sorted.
+    pub(super) vendors: Vec<String>,
 }
 
 /// Reads the conditions. At least one is needed: a rule that always holds says nothing.
@@ -64,8 +64,8 @@ fn read_condition(
         "package" => read_globs(reader, value, key, groups).map(Condition::Package),
         "signer" => read_sha256(reader, value, key, groups).map(Condition::Signer),
         "vendor" => read_vendors(reader, value, key, scope),
-        "time_of_day" => read_spans(reader, value, key, groups),
-        "category" => read_globs(reader, value, key, groups).map(Condition::Category),
+        "time_of_day" => read_hours(reader, value, key, groups),
+        "screen_on" => read_bool(reader, value, key).map(Condition::ScreenOn),
         "phase" => {
             let texts = read_texts(reader, value, key, groups)?;
             Some(Condition::Phase(
@@ -85,6 +85,7 @@ fn read_condition(
                 sources: None,
             })
         }
+        "category" => read_globs(reader, value, key, groups).map(Condition::Category),
         "country" => read_countries(reader, value, key, groups).map(Condition::Country),
         "country_not" => read_countries(reader, value, key, groups).map(Condition::CountryNot),
         "provider" => {
@@ -97,6 +98,7 @@ fn read_condition(
         "asn" => read_numbers(reader, value, key, "0 to 4294967295").map(Condition::Asn),
         "grade" => read_words(reader, value, key, groups).map(Condition::Grade),
         "place_known" => read_bool(reader, value, key).map(Condition::PlaceKnown),
+        "place_status" => read_words(reader, value, key, groups).map(Condition::PlaceStatus),
         "outside_declaration" => read_declaration_id(reader, value, key, scope),
         _ => None,
     }
@@ -113,51 +115,6 @@ fn read_name(reader: &mut Reader<'_>, table: &Fields<'_>, scope: &Scope) -> Opti
         patterns,
         sources: Some(sources?),
     })
-}
-
-/// Vendors that the set has a declaration of: it says whose packages and signers are theirs.
-fn read_vendors(
-    reader: &mut Reader<'_>,
-    value: &Value<'_>,
-    key: &str,
-    scope: &Scope,
-) -> Option<Condition> {
-    let texts = read_texts(reader, value, key, &scope.groups)?;
-    for (span, vendor) in &texts {
-        if !scope.vendors.contains(vendor) {
-            let known = scope.vendors.iter().map(String::as_str);
-            let help = help_for(vendor, known, "vendors of this set's declarations");
-            let message = format!("no declaration is of the vendor \"{vendor}\"");
-            reader.report(span.clone(), message, help);
-        }
-    }
-    Some(Condition::Vendor(
-        texts.into_iter().map(|(_, vendor)| vendor).collect(),
-    ))
-}
-
-fn read_spans(
-    reader: &mut Reader<'_>,
-    value: &Value<'_>,
-    key: &str,
-    groups: &Groups,
-) -> Option<Condition> {
-    let texts = read_texts(reader, value, key, groups)?;
-    let mut spans = BTreeSet::new();
-    for (at, text) in texts {
-        let span = text.split_once('-').and_then(|(from, to)| {
-            let (from, to) = (minute_of(from)?, minute_of(to)?);
-            (from != to).then_some(Span { from, to })
-        });
-        if let Some(span) = span {
-            spans.insert(span);
-        } else {
-            let message = format!("\"{text}\" is no span of the day");
-            let help = "expected HH:MM-HH:MM in UTC, such as 18:30-00:30 (midnight to 6 in India)";
-            reader.report(at, message, help);
-        }
-    }
-    Some(Condition::TimeOfDay(spans))
 }
 
 fn read_declaration_id(
@@ -178,4 +135,44 @@ fn read_declaration_id(
         help,
     );
     None
+}
+
+/// Vendors, each of which a declaration of the set must name: it says which apps are a vendor's.
+fn read_vendors(
+    reader: &mut Reader<'_>,
+    value: &Value<'_>,
+    key: &str,
+    scope: &Scope,
+) -> Option<Condition> {
+    let texts = read_texts(reader, value, key, &scope.groups)?;
+    let mut vendors = BTreeSet::new();
+    for (span, vendor) in texts {
+        if !scope.vendors.contains(&vendor) {
+            let known = scope.vendors.iter().map(String::as_str);
+            let help = help_for(&vendor, known, "vendors of this set's declarations");
+            let message = format!("no declaration is of the vendor \"{vendor}\"");
+            reader.report(span, message, help);
+        }
+        vendors.insert(vendor);
+    }
+    Some(Condition::Vendor(vendors))
+}
+
+fn read_hours(
+    reader: &mut Reader<'_>,
+    value: &Value<'_>,
+    key: &str,
+    groups: &Groups,
+) -> Option<Condition> {
+    let texts = read_texts(reader, value, key, groups)?;
+    let mut spans = BTreeSet::new();
+    for (span, text) in texts {
+        if let Ok(hours) = text.parse() {
+            spans.insert(hours);
+        } else {
+            let help = "expected two times, such as 22:00-06:00; the second is not part of it";
+            reader.report(span, format!("\"{text}\" is no span of the day"), help);
+        }
+    }
+    Some(Condition::TimeOfDay(spans))
 }

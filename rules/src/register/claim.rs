@@ -190,10 +190,11 @@ fn weaken(
     cover: &Covered,
 ) -> Sight {
     if let Covered::Doubt(why) = cover {
-        return Sight::Open(match sight {
-            Sight::Agrees(text) | Sight::Against(text) => format!("{why}; {text}"),
-            Sight::Elsewhere(text) | Sight::Open(text) => format!("{why}; {text}"),
-        });
+        let (Sight::Agrees(text)
+        | Sight::Against(text)
+        | Sight::Elsewhere(text)
+        | Sight::Open(text)) = sight;
+        return Sight::Open(format!("{why}; {text}"));
     }
     let Sight::Against(text) = sight else {
         return sight;

@@ -14,6 +14,7 @@ use sakshi_rules::contact::{
 /// A preloaded app of the sample vendor that sent over TLS to AWS Singapore.
 pub fn ordinary_contact() -> Contact {
     Contact {
+        steered: None,
         owner: Owner {
             uid: Some(10_100),
             user: Some(0),
@@ -34,13 +35,14 @@ pub fn ordinary_contact() -> Contact {
             app_protocol: AppProtocol::Tls,
             name: None,
             names: Vec::new(),
-            categories: Vec::new(),
+            categories: None,
         },
         place: Place {
             country: Some("SG".into()),
             provider: Some("aws".into()),
             region: Some("ap-southeast-1".into()),
             asn: None,
+            asn_country: None,
             organisation: None,
             grade: Grade::High,
             basis: vec![basis("aws", "SG ap-southeast-1", 24)],
@@ -50,7 +52,8 @@ pub fn ordinary_contact() -> Contact {
         cleartext: Some(false),
         bytes_out: 1000,
         day: "2026-11-24".into(),
-        time: "06:30".into(),
+        minute: Some(270),
+        screen_on: None,
     }
 }
 
@@ -139,10 +142,19 @@ fn any_endpoint() -> impl Strategy<Value = Endpoint> {
         NameSource::Dns,
         NameSource::Resolved,
     ]);
-    let name = (any::<String>(), source).prop_map(|(name, source)| Name { name, source });
-    let names = (option::of(any::<String>()), vec(name, 0..4));
+    let name = (any::<String>(), source).prop_map(|(name, source)| Name {
+        name,
+        source,
+        strength: None,
+        packet: None,
+    });
+    let names = (
+        option::of(any::<String>()),
+        vec(name, 0..4),
+        option::of(vec(any::<String>(), 0..3)),
+    );
     (addr, option::of(any::<u16>()), proto, speaks, names).prop_map(
-        |(addr, port, proto, app_protocol, (name, names))| Endpoint {
+        |(addr, port, proto, app_protocol, (name, names, categories))| Endpoint {
             addr,
             embedded_ipv4: None,
             port,
@@ -150,7 +162,7 @@ fn any_endpoint() -> impl Strategy<Value = Endpoint> {
             app_protocol,
             name,
             names,
-            categories: Vec::new(),
+            categories,
         },
     )
 }
@@ -187,6 +199,7 @@ fn any_place() -> impl Strategy<Value = Place> {
                 provider: provider.map(String::from),
                 region,
                 asn,
+                asn_country: None,
                 organisation,
                 grade,
                 basis,
@@ -198,13 +211,19 @@ fn any_place() -> impl Strategy<Value = Place> {
 pub fn any_contact() -> impl Strategy<Value = Contact> {
     let day = prop_oneof![Just("2026-11-24".to_owned()), any::<String>()];
     let phase = prop_oneof![Just("idle".to_owned()), any::<String>()];
+    let seen = (option::of(any::<u16>()), option::of(any::<bool>()));
     let sent = (
         proptest::bool::weighted(0.8),
         option::of(any::<bool>()),
         any::<u64>(),
     );
-    (any_owner(), any_endpoint(), any_place(), phase, sent, day).prop_map(
-        |(owner, endpoint, place, phase, (payload, cleartext, bytes_out), day)| Contact {
+    let parts = (any_owner(), any_endpoint(), any_place(), phase, sent, day);
+    (parts, seen).prop_map(
+        |(
+            (owner, endpoint, place, phase, (payload, cleartext, bytes_out), day),
+            (minute, screen_on),
+        )| Contact {
+            steered: None,
             owner,
             endpoint,
             place,
@@ -213,7 +232,8 @@ pub fn any_contact() -> impl Strategy<Value = Contact> {
             cleartext,
             bytes_out,
             day,
-            time: "06:30".into(),
+            minute,
+            screen_on,
         },
     )
 }

@@ -34,6 +34,8 @@ const RECORDS: u64 = 5;
 const COMMIT: Duration = Duration::from_millis(5);
 /// Between checkpoints; likewise.
 const CHECKPOINT: Duration = Duration::from_millis(40);
+/// Bytes of a part of the database; few, so that a kill meets the change to the next one too.
+const PART: u64 = 256 * 1024;
 
 fn main() -> ExitCode {
     let Some(case) = std::env::args_os().nth(1).map(PathBuf::from) else {
@@ -59,6 +61,7 @@ fn write(case: &Path) -> Result<(), String> {
     let options = StoreOptions {
         interval: COMMIT,
         checkpoint_interval: CHECKPOINT,
+        roll_bytes: PART,
         ..StoreOptions::new(clock, Arc::new(|_| ()))
     };
     let running = StoreThread::spawn(store, options).map_err(|error| error.to_string())?;
@@ -104,6 +107,7 @@ fn open(case: &Path, clock: &Arc<dyn Clock>) -> Result<Store, StoreError> {
             let files = CaseFiles {
                 rules: vec![("lab.toml".to_owned(), b"version = 1\n".to_vec())],
                 inventory: vec![("packages.list".to_owned(), b"com.example 10050\n".to_vec())],
+                places: Vec::new(),
                 data: b"{}\n".to_vec(),
             };
             Case::create(case, meta, &files, &signing)

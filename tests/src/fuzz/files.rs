@@ -4,7 +4,12 @@ use std::net::IpAddr;
 
 use sakshi::{
     attribute::inventory::{Inventory, PROBLEMS_MAX},
-    locate::{Atlas, encode, format},
+    locate::{
+        Atlas,
+        build::Builder,
+        encode, format,
+        published::{self, Said},
+    },
     time::Timestamp,
 };
 use sakshi_rules::{RuleSet, TomlError, cases, declare::BrandFile, problem, register::register};
@@ -102,6 +107,33 @@ pub(super) fn rule_cases(data: &[u8]) {
     }
 }
 
+/// Most entries of a published file, so that a few bytes that stand for many end soon.
+const ENTRIES: usize = 5_000;
+
+/// A file as others publish it: what it says can be put into tables, written and read again, and an
+/// error says something.
+pub(super) fn published(data: &[u8]) {
+    let said = Said {
+        published: Some(Timestamp::from_micros(0)),
+        ..Said::default()
+    };
+    match published::read(data, "list_20260820.txt", &said, ENTRIES) {
+        Ok(found) => {
+            let mut builder = Builder::default();
+            let written = builder
+                .add(found.source, found.pieces)
+                .and_then(|_| builder.finish())
+                .and_then(|dataset| Ok((encode::encode(&dataset, format::PLAIN)?, dataset)));
+            // Too many services or regions are refused with words.
+            let Ok((file, dataset)) = written else {
+                return;
+            };
+            assert_eq!(format::decode(&file).ok(), Some(dataset));
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
 /// A brand's file of statements. What could be read is held against nothing, which must not fail.
 pub(super) fn declaration(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
@@ -137,7 +169,7 @@ pub(super) fn places(data: &[u8]) {
         let address: IpAddr = address.parse().expect("an address");
         let place = atlas.locate(address, Timestamp::from_micros(0), 180);
         assert!(!place.basis.is_empty());
-        if let Some((_, prefix)) = atlas.database_country(address) {
+        if let Some((_, prefix)) = atlas.database_country(0, address) {
             assert!(!prefix.to_string().is_empty());
         }
     }

@@ -51,7 +51,7 @@ fn check_dns(message: &DnsMessage) {
         }
     }
     let mut resolved = ResolvedNames::new();
-    resolved.learn(message, Timestamp::from_micros(0), Some(10_050));
+    resolved.learn(message, Timestamp::from_micros(0), Some(10_050), (0, 1));
     assert!(resolved.len() <= ADDRESSES_MAX.min(message.answers.len() * (HINTS_MAX + 1)));
 }
 
@@ -195,7 +195,7 @@ pub(super) fn identify(data: &[u8]) {
 
 fn check_heard(heard: &Heard) {
     match heard {
-        Heard::Protocol(_) => {}
+        Heard::Protocol(_) | Heard::Proxied => {}
         Heard::Name(name, _) => check_name(name),
         Heard::Dns(_, message) => check_dns(message),
         Heard::Hello(hello) => check_hello(hello),
@@ -241,6 +241,18 @@ pub(super) fn lines(data: &[u8]) {
     while let Probe::Yes(command) = name::lines::command(rest) {
         assert!((1..=rest.len()).contains(&command.len));
         rest = &rest[command.len..];
+    }
+}
+
+/// What a client sends to a SOCKS proxy.
+pub(super) fn socks(data: &[u8]) {
+    for read in [name::socks::opening(data), name::socks::further(data)] {
+        if let Probe::Yes(message) = read {
+            assert!((1..=data.len()).contains(&message.len));
+            if let Some(host) = &message.host {
+                check_name(host);
+            }
+        }
     }
 }
 

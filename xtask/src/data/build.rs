@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sakshi::locate::{Atlas, dataset::Dataset, encode};
+use sakshi::locate::{Atlas, build::Builder, dataset::Dataset, encode, format};
 
 use super::{Error, aws, check, dbip, lists};
 
@@ -47,7 +47,7 @@ pub fn run(args: &[String]) -> Result<(), Error> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../daemon/data");
     let database = dbip::Database::open(&options.archive)?;
     let data = dataset(&folder, &database, options.aws)?;
-    let file = encode::encode(&data)?;
+    let file = encode::encode(&data, format::ZLIB)?;
     let target = folder.join("places.bin");
     if options.check {
         if std::fs::read(&target)? != file {
@@ -59,11 +59,9 @@ pub fn run(args: &[String]) -> Result<(), Error> {
         std::fs::write(&target, &file)?;
     }
     let atlas = Atlas::from_bytes(&file)?;
-    let [ipv4, ipv6, cloud, spread] = atlas.sizes();
+    let [ipv4, ipv6, listed] = atlas.sizes();
     println!("{} bytes, SHA-256 {}", file.len(), lists::sha256(&file));
-    println!(
-        "{ipv4} IPv4 ranges, {ipv6} IPv6 ranges, {cloud} cloud prefixes, {spread} not locatable"
-    );
+    println!("{ipv4} IPv4 ranges, {ipv6} IPv6 ranges, {listed} listed prefixes");
     for source in atlas.manifest() {
         println!(
             "{} {} ({}): {}",
@@ -78,26 +76,14 @@ fn dataset(
     database: &dbip::Database,
     aws: Option<PathBuf>,
 ) -> Result<Dataset, Error> {
-    let countries = lists::countries(folder)?;
+    let cloud = aws::read(aws)?;
     let spread = lists::spread(folder)?;
-    let cloud = aws::read(aws, &countries.by_group)?;
-    let (ipv4, ipv6) = database.networks()?;
-    let codes = dbip::codes(&ipv4, &ipv6);
-    Ok(Dataset {
-        sources: [
-            database.source.clone(),
-            cloud.source,
-            spread.source,
-            countries.regions,
-            countries.groups,
-        ],
-        ipv4: dbip::merge(&ipv4, &codes),
-        ipv6: dbip::merge(&ipv6, &codes),
-        countries: codes.into_keys().collect(),
-        locations: cloud.locations,
-        services: cloud.services,
-        cloud: cloud.prefixes,
-        organisations: spread.organisations,
-        spread: spread.prefixes,
-    })
+    let mut builder = Builder::default();
+    builder.add(database.source.clone(), database.pieces.clone())?;
+    builder.add(cloud.source, cloud.pieces)?;
+    builder.add(spread.source, spread.pieces)?;
+    for table in lists::tables(folder)? {
+        builder.add(table, Vec::new())?;
+    }
+    Ok(builder.finish()?)
 }

@@ -43,7 +43,7 @@ pub fn compare(atlas: &Atlas, database: &Database) -> Result<(), Error> {
 }
 
 fn same(atlas: &Atlas, database: &Database, addr: IpAddr) -> Result<(), Error> {
-    let ours = atlas.database_country(addr);
+    let ours = atlas.database_country(0, addr);
     let theirs = database.country(addr)?;
     if ours.map_or(NO_COUNTRY, |(code, _)| code) == theirs {
         Ok(())
@@ -53,10 +53,11 @@ fn same(atlas: &Atlas, database: &Database, addr: IpAddr) -> Result<(), Error> {
 }
 
 /// `SplitMix64` (Steele, Lea and Flood 2014): the same addresses in every run.
-struct SplitMix(u64);
+pub struct SplitMix(pub u64);
 
 impl SplitMix {
-    fn next(&mut self) -> u64 {
+    /// The next number.
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

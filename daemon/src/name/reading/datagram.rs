@@ -132,8 +132,8 @@ fn initial(initials: &mut Initials, shown: &Shown<'_>, heard: &mut Vec<Heard>) -
     let read = initials.datagram(shown.bytes);
     for hello in read.hellos {
         let sni = hello.hello.sni.clone();
-        heard.extend(sni.map(|sni| Heard::Name(sni, NameSource::Quic)));
         heard.push(Heard::Hello(Box::new(hello.hello)));
+        heard.extend(sni.map(|sni| Heard::Name(sni, NameSource::Quic)));
     }
     match read.outcome {
         Outcome::Ignored => Took::NOTHING,

@@ -169,8 +169,10 @@ fn comments(flow: &Flow, findings: &Findings) -> Vec<String> {
     }
     for name in &flow.names {
         let source = serde_json::to_value(name.source).unwrap_or_default();
-        let source = source.as_str().unwrap_or_default().to_owned();
-        comments.push(format!("name: {} (by {source})", name.name));
+        let source = source.as_str().unwrap_or_default();
+        let strength = serde_json::to_value(name.strength).unwrap_or_default();
+        let strength = strength.as_str().unwrap_or("strength not told");
+        comments.push(format!("name: {} (by {source}, {strength})", name.name));
     }
     comments.push(format!("place: {}", place(&flow.place)));
     let contact = flow.contact.as_deref().unwrap_or_default();

@@ -1,0 +1,184 @@
+//! The names of a flow: what was said in it, and what answers had called its other end.
+//!
+//! In: what readings heard, with the packet; the table of resolved names. Out: every name with its
+//! source, its packet and how well it is known, and the one beyond a choice. No name takes another's
+//! place: what was said, and what was resolved, stand beside each other.
+
+use sakshi_rules::contact::{AppProtocol, Name, NameSource, NameStrength, PacketRef};
+
+use super::{
+    Flow,
+    lateness::{self},
+};
+use crate::{
+    attribute::owner::Conclusion,
+    evidence::{
+        Hash,
+        body::{Certificate, Ech, HiddenBasis, HiddenIn, NamesHidden, ServerName, Tls},
+    },
+    flow::FrameRef,
+    name::{
+        hidden::{Basis, Hidden, hidden},
+        resolved::{Resolution, ResolvedName, ResolvedNames},
+        tls::{ClientHello, ServerHello},
+    },
+};
+
+/// Names kept with one flow, those that were said and those that were resolved; further ones are
+/// counted, and their packets stay in the journal.
+pub const FLOW_NAMES_MAX: usize = 64;
+/// A name that the owner itself asked for at most this long before the flow is its own; later the
+/// name is no better than one that somebody asked for.
+pub const ASKED_SHORTLY_NANOS: i64 = 60_000_000_000;
+
+/// A name that was said in a flow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Said {
+    name: Box<str>,
+    source: NameSource,
+    /// The packet with which it was whole.
+    frame: FrameRef,
+}
+
+/// What a handshake said in a flow.
+#[derive(Debug, Default)]
+pub(super) struct Handshake {
+    pub(super) hello: Option<Box<ClientHello>>,
+    pub(super) server: Option<Box<ServerHello>>,
+}
+
+/// Adds a name that a flow said; false when there is no room for it. The first packet stands.
+pub(super) fn push(names: &mut Vec<Said>, name: &str, source: NameSource, frame: FrameRef) -> bool {
+    if names
+        .iter()
+        .any(|said| *said.name == *name && said.source == source)
+    {
+        return true;
+    }
+    if names.len() >= FLOW_NAMES_MAX {
+        return false;
+    }
+    names.push(Said {
+        name: name.into(),
+        source,
+        frame,
+    });
+    true
+}
+
+/// The endpoint's name, where one is known beyond a choice, and every name seen for it. What was asked
+/// of a resolver or of a proxy is not its own name, nor is one that covers another.
+pub(super) fn of_flow(
+    flow: &Flow,
+    owner: Conclusion,
+    resolved: &ResolvedNames,
+    sources: &[String],
+) -> (Option<String>, Vec<Name>) {
+    let packet = |(source, frame): (u16, u64)| PacketRef {
+        source: sources
+            .get(usize::from(source))
+            .cloned()
+            .unwrap_or_default(),
+        frame,
+    };
+    let mut names: Vec<Name> = flow
+        .user
+        .names
+        .iter()
+        .map(|said| Name {
+            name: said.name.to_string(),
+            source: said.source,
+            strength: Some(NameStrength::Said),
+            packet: Some(packet((said.frame.source, said.frame.frame))),
+        })
+        .collect();
+    let own = names
+        .iter()
+        .find(|name| name.source.is_own() && !flow.user.through_proxy)
+        .map(|name| name.name.clone());
+    // An answer that came before the flow may be stamped behind it: the groups are read apart.
+    let known_by = lateness::known_by(flow);
+    let mut add = |resolved: &ResolvedName, strength| {
+        if names.len() < FLOW_NAMES_MAX {
+            names.push(Name {
+                name: resolved.name.to_string(),
+                source: NameSource::Resolved,
+                strength: Some(strength),
+                packet: Some(packet(resolved.packet)),
+            });
+        }
+    };
+    let only = match resolved.endpoint_name(flow.tuple.remote.addr, known_by, owner.uid) {
+        Resolution::None => None,
+        Resolution::One(one) => {
+            let own = owner.uid.is_some() && one.asked_by == owner.uid;
+            let shortly = known_by.nanos_since(one.at) <= ASKED_SHORTLY_NANOS;
+            let strength = if own && shortly {
+                NameStrength::ResolvedByOwner
+            } else {
+                NameStrength::Resolved
+            };
+            add(one, strength);
+            Some(one.name.to_string())
+        }
+        Resolution::Candidates(candidates) => {
+            for candidate in candidates {
+                add(candidate, NameStrength::Candidate);
+            }
+            None
+        }
+    };
+    (own.or(only), names)
+}
+
+/// What a flow's handshake said, as its record has it.
+pub(super) fn tls(flow: &Flow) -> Option<Box<Tls>> {
+    let hello = flow.user.tls.hello.as_ref()?;
+    let server = flow.user.tls.server.as_ref();
+    let outer = |said: &Said| said.source == NameSource::EchOuter;
+    Some(Box::new(Tls {
+        server_name: match (&hello.sni, hello.damaged) {
+            (Some(_), _) => ServerName::Given,
+            (None, false) => ServerName::Absent,
+            (None, true) => ServerName::Unread,
+        },
+        ech: match (hello.ech, hello.damaged) {
+            (true, _) if flow.user.names.iter().any(outer) => Ech::Offered,
+            (true, _) => Ech::Present,
+            (false, false) => Ech::Absent,
+            (false, true) => Ech::Unread,
+        },
+        versions: hello.versions.iter().copied().map(hexadecimal).collect(),
+        alpn: hello.alpn.clone(),
+        version: server.map(|server| hexadecimal(server.version)),
+        cipher_suite: server.map(|server| hexadecimal(server.suite)),
+        certificate: server
+            .and_then(|server| server.certificate.as_ref())
+            .map(|own| Certificate {
+                sha256: Hash::of_sha256(own.sha256).to_string(),
+                names: own.names.clone(),
+            }),
+        names_hidden: names_hidden(flow, hello),
+    }))
+}
+
+fn names_hidden(flow: &Flow, hello: &ClientHello) -> Option<NamesHidden> {
+    let quic = flow.user.protocol == Some(AppProtocol::Quic);
+    let (how, basis) = hidden(hello, quic, flow.tuple.remote.port.unwrap_or(0))?;
+    Some(NamesHidden {
+        how: match how {
+            Hidden::Dot => HiddenIn::Dot,
+            Hidden::Doh => HiddenIn::Doh,
+            Hidden::Doq => HiddenIn::Doq,
+        },
+        basis: match basis {
+            Basis::Alpn => HiddenBasis::Alpn,
+            Basis::Port => HiddenBasis::Port,
+            Basis::Name => HiddenBasis::Name,
+        },
+    })
+}
+
+fn hexadecimal(number: u16) -> String {
+    format!("{number:04x}")
+}
