@@ -6,6 +6,8 @@
 
 mod args;
 mod authority;
+#[cfg(feature = "lab")]
+mod claims;
 mod control;
 #[cfg(feature = "lab")]
 mod data;
@@ -83,6 +85,10 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Run(args) => run::run(args),
         #[cfg(feature = "lab")]
         Command::Rules(command) => rules::rules(command),
+        #[cfg(feature = "lab")]
+        Command::Claims(args) => claims::claims(&args),
+        #[cfg(feature = "lab")]
+        Command::Declaration(command) => claims::declaration(&command),
         #[cfg(feature = "lab")]
         Command::Judge(args) => judge::judge(&args),
         Command::Inspect(args) => inspect::inspect(&args),
