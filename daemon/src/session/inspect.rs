@@ -326,6 +326,8 @@ pub(super) fn session_record(
         kernel: None,
         boot_id: None,
         booted: None,
+        oom_score_adj: None,
+        zone: None,
         capture: capture.to_owned(),
         sources,
         files: BTreeMap::new(),
