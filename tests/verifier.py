@@ -284,14 +284,32 @@ class Unpacked:
         return self.files[name]
 
 
-def check_database(connection):
+def part_name(number):
+    return "evidence.db" if number == 1 else f"evidence-{number:06}.db"
+
+
+def part_number(name):
+    if name == "evidence.db":
+        return 1
+    digits = re.fullmatch("evidence-([0-9]{6,})[.]db", name)
+    number = int(digits[1]) if digits else 0
+    return number if number > 1 and part_name(number) == name else None
+
+
+def check_database(connection, number):
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     need(application == 1397445448 and version in (1, 2), "another application_id or user_version")
     with open(SCHEMA, encoding="utf-8") as file:
-        expected = sorted(file.read().splitlines())
-    found = sorted(row[0] or "" for row in connection.execute("SELECT sql FROM sqlite_schema"))
-    need(found == expected, "the schema is another")
+        text = file.read()
+    expected = text.splitlines()
+    found = [row[0] or "" for row in connection.execute("SELECT sql FROM sqlite_schema")]
+    if number > 1:
+        need(expected[0] in found, "the table is another")
+        (first,) = connection.execute("SELECT min(seq) FROM record").fetchone()
+        need(first is not None, "a part without a record")
+        expected = [sql.replace("coalesce(max(seq), 0)", f"coalesce(max(seq), {first - 1})") for sql in expected]
+    need(sorted(found) == sorted(expected), "the schema is another")
     need(connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)], "integrity_check")
     return version
 
@@ -304,6 +322,12 @@ class Chain:
         self.ended, self.next_input = True, 1
         self.signed, self.key, self.vouched = False, None, 0
         self.sealed, self.seal = None, None
+        self.part, self.first, self.before = 0, None, None
+
+    def begin_part(self, number):
+        self.part += 1
+        need(number == self.part, f"{part_name(self.part)} is missing")
+        self.first, self.before = None, self.first
 
     def record(self, seq, kind, body, attachment, prev, digest):
         need(isinstance(kind, str) and re.fullmatch("[a-z][a-z0-9_]{0,31}", kind), f"record {seq}: kind")
@@ -326,6 +350,10 @@ class Chain:
             raise Damaged(f"record {seq} ({kind}): {error!r}") from error
 
     def content(self, kind, body, attachment, prev):
+        begins_part = self.first is None
+        if begins_part:
+            self.first = self.seq
+        need((kind == "rolled") == (begins_part and self.part > 1), "`rolled` begins a later part, and no other record is it")
         need((kind == "case") == (self.seq == 1), "record 1 is `case`, and no other")
         need(self.seal is None, "a record behind the seal")
         need(self.sealed is None or kind == "checkpoint", "a record behind `sealed`")
@@ -344,6 +372,10 @@ class Chain:
             need(body["path"] not in self.files, "a segment is named twice")
             self.name(body)
             self.segments.add(body["path"])
+        elif kind == "rolled":
+            need(body["part"] == self.part and body["path"] == part_name(self.part - 1), "another part")
+            need((body["first"], body["last"]) == (self.before, self.seq - 1), "other records of the part before")
+            self.name(body)
         elif kind == "segment_dropped":
             need(body["path"] in self.segments, "what is dropped is no segment")
             self.segments.remove(body["path"])
@@ -390,18 +422,29 @@ class Chain:
         need(self.files.setdefault(path, known) == known, f"{path} is named twice")
 
 
-def verify_case(database, files, head):
+def verify_part(database, number, chain):
     connection = sqlite3.connect(database)
     try:
-        version = check_database(connection)
-        chain = Chain(head)
+        version = check_database(connection, number)
         for row in connection.execute("SELECT seq, kind, body, attachment, prev, hash FROM record ORDER BY seq"):
             chain.record(*row)
     except (sqlite3.Error, UnicodeError, OverflowError) as error:
-        raise Damaged(f"evidence.db: {error}") from error
+        raise Damaged(f"{part_name(number)}: {error}") from error
     finally:
         connection.close()
-    need(chain.seq > 0, "no record")
+    need(chain.first is not None, "no record")
+    return version
+
+
+def verify_case(folder, numbers, files, head):
+    """Parts of the database lie in `folder`."""
+    need(1 in numbers, "evidence.db is missing")
+    chain, versions = Chain(head), set()
+    for number in sorted(numbers):
+        chain.begin_part(number)
+        versions.add(verify_part(os.path.join(folder, part_name(number)), number, chain))
+    need(len(versions) == 1, "parts of two versions")
+    (version,) = versions
     need(chain.head is None or chain.met, "the head that was given is not there")
     need(chain.case["version"] == version, "two versions")
     for path, (length, digest) in chain.files.items():
@@ -422,13 +465,13 @@ def result(chain):
 def verify_folder(path, head):
     folder = Folder(path)
     with tempfile.TemporaryDirectory() as copy:
-        database = os.path.join(copy, "evidence.db")
-        for end in ("", "-wal"):
-            source = os.path.join(path, "evidence.db" + end)
+        numbers = {part_number(name) for name in os.listdir(path)} - {None}
+        last = part_name(max(numbers, default=1))
+        for name in [part_name(number) for number in numbers] + [last + "-wal"]:
+            source = os.path.join(path, name)
             if os.path.exists(source):
-                shutil.copyfile(source, database + end)
-        need(os.path.exists(database), "evidence.db is missing")
-        return result(verify_case(database, folder, head))
+                shutil.copyfile(source, os.path.join(copy, name))
+        return result(verify_case(copy, numbers, folder, head))
 
 
 # A bundle.
@@ -482,14 +525,14 @@ def verify_bundle(path, head):
                 need(hashlib.new(algorithm, content).hexdigest() == file[algorithm], f"{name}: {algorithm}")
         need("sha256" in file, f"{name}: no SHA-256")
         files[name.removeprefix("case/")] = content
-    need("evidence.db" in files, "evidence.db is missing")
+    numbers = {part_number(name) for name in files} - {None}
     with tempfile.TemporaryDirectory() as folder:
-        database = os.path.join(folder, "evidence.db")
-        with open(database, "wb") as file:
-            file.write(files["evidence.db"])
-        chain = verify_case(database, Unpacked(files), head)
+        for name in [part_name(number) for number in numbers]:
+            with open(os.path.join(folder, name), "wb") as file:
+                file.write(files[name])
+        chain = verify_case(folder, numbers, Unpacked(files), head)
     need(chain.seal is not None, "the case is not sealed")
-    need(set(files) == set(chain.files) | {"evidence.db"}, "a file that no record names")
+    need(set(files) == set(chain.files) | {part_name(chain.part)}, "a file that no record names")
     need(manifest["head"] == {"hash": chain.hash.hex(), "seq": chain.seq}, "another head")
     need(manifest["case"] == chain.case["id"] and manifest["sealed"] == chain.sealed[1], "another case or seal")
     need(signature["public"] == chain.seal["manifest"], "another key than the seal names")

@@ -1,21 +1,113 @@
 //! JNI library through which Sakshi learns what only Android itself knows.
 //!
-//! In: calls from the small Java part that `app_process` starts as root. Out: strings and numbers;
-//! no JNI type and no panic crosses into the daemon. For now it says which version it is, so that
-//! the Java side can refuse a library that does not match.
+//! In: calls from the small Java part that `app_process` starts as root. Out: observations on the
+//! daemon's control socket. Three functions are exported; each answers with text, no JNI type goes
+//! further than this file, and no panic leaves it.
 
 #![expect(unsafe_code, reason = "JNI finds a function by its exported name")]
 
-use jni::{EnvUnowned, errors::ThrowRuntimeExAndDefault, objects::JClass, sys::jstring};
+pub mod link;
 
-/// `org.sakshi.Shim.version()`: the version of this library, as a Java string.
+use jni::{
+    Env, EnvUnowned,
+    errors::{Error, ThrowRuntimeExAndDefault},
+    objects::{JByteArray, JClass, JObjectArray, JString},
+    sys::jstring,
+};
+use sha2::{Digest as _, Sha256};
+
+/// Most names and values of one call; the daemon takes 64 facts.
+const WORDS_MAX: usize = 256;
+
+/// `org.sakshi.Shim.version()`: the version of this library.
 #[unsafe(no_mangle)]
 pub extern "system" fn Java_org_sakshi_Shim_version<'local>(
     mut env: EnvUnowned<'local>,
     _class: JClass<'local>,
 ) -> jstring {
+    env.with_env(|env| Ok::<_, Error>(env.new_string(env!("CARGO_PKG_VERSION"))?.into_raw()))
+        .resolve::<ThrowRuntimeExAndDefault>()
+}
+
+/// `org.sakshi.Shim.tell(folder, topic, namesAndValues)`: tells the daemon whose socket is in the
+/// folder. Answers null when it is on record, else why it is not. Whatever is null is refused.
+#[unsafe(no_mangle)]
+pub extern "system" fn Java_org_sakshi_Shim_tell<'local>(
+    mut env: EnvUnowned<'local>,
+    _class: JClass<'local>,
+    folder: JString<'local>,
+    topic: JString<'local>,
+    facts: JObjectArray<'local, JString<'local>>,
+) -> jstring {
     env.with_env(|env| {
-        Ok::<_, jni::errors::Error>(env.new_string(env!("CARGO_PKG_VERSION"))?.into_raw())
+        let told = match words(env, &folder, &topic, &facts)? {
+            Ok((folder, topic, facts)) => link::tell(folder.as_ref(), &topic, &facts),
+            Err(missing) => Err(missing),
+        };
+        match told {
+            Ok(()) => Ok(std::ptr::null_mut()),
+            Err(why) => Ok::<_, Error>(env.new_string(why.to_string())?.into_raw()),
+        }
     })
     .resolve::<ThrowRuntimeExAndDefault>()
+}
+
+/// `org.sakshi.Shim.sha256(bytes)`: lower-case hex of the hash; null for null.
+#[unsafe(no_mangle)]
+pub extern "system" fn Java_org_sakshi_Shim_sha256<'local>(
+    mut env: EnvUnowned<'local>,
+    _class: JClass<'local>,
+    bytes: JByteArray<'local>,
+) -> jstring {
+    env.with_env(|env| {
+        if bytes.is_null() {
+            return Ok(std::ptr::null_mut());
+        }
+        let bytes = env.convert_byte_array(&bytes)?;
+        Ok::<_, Error>(env.new_string(hex(&Sha256::digest(bytes)))?.into_raw())
+    })
+    .resolve::<ThrowRuntimeExAndDefault>()
+}
+
+type Words = (String, String, Vec<String>);
+
+/// Java's words as ours, or which of them is missing.
+fn words(
+    env: &mut Env<'_>,
+    folder: &JString<'_>,
+    topic: &JString<'_>,
+    facts: &JObjectArray<'_, JString<'_>>,
+) -> Result<Result<Words, link::LinkError>, Error> {
+    if folder.is_null() || topic.is_null() || facts.is_null() {
+        return Ok(Err(link::LinkError::Null));
+    }
+    let count = facts.len(env)?;
+    if count > WORDS_MAX {
+        return Ok(Err(link::LinkError::Words(count)));
+    }
+    let mut all = Vec::with_capacity(count);
+    for index in 0..count {
+        let word = facts.get_element(env, index)?;
+        if word.is_null() {
+            return Ok(Err(link::LinkError::Null));
+        }
+        all.push(word.try_to_string(env)?);
+        // A long array must not use up the frame's references.
+        env.delete_local_ref(word);
+    }
+    Ok(Ok((
+        folder.try_to_string(env)?,
+        topic.try_to_string(env)?,
+        all,
+    )))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| DIGITS.get(usize::from(digit)))
+        .map(|digit| char::from(*digit))
+        .collect()
 }

@@ -4,6 +4,7 @@
 //! inputs through one channel send, so that the hot path allocates nothing per packet.
 
 mod gap;
+mod observation;
 mod probe;
 mod surroundings;
 
@@ -21,6 +22,7 @@ use crate::{
 };
 
 pub use gap::{Gap, GapCause};
+pub use observation::{Observation, ObservationRefused, checked_observation};
 pub use probe::{ProbeFlow, ProbeMark, ProbeOrder, ProbeSent};
 pub use surroundings::{
     Interface, InterfaceAddress, InterfaceChange, InterfaceCount, InterfaceCounters,
@@ -381,6 +383,8 @@ pub enum Event {
     Tally(Tally),
     /// A remark.
     Note(Note),
+    /// The lab's PC or Android itself told something.
+    Observation(Observation),
     /// An interface came, went or changed.
     Interface(InterfaceChange),
     /// The kernel's own counts of the interfaces.
@@ -420,6 +424,30 @@ struct PacketEntry {
 enum Entry {
     Packet(PacketEntry),
     Event(Event),
+}
+
+/// Takes inputs in order.
+pub trait Sink {
+    /// Takes a packet; its bytes are lent.
+    fn packet(&mut self, packet: &Packet<'_>);
+    /// Takes an event.
+    fn event(&mut self, event: Event);
+    /// Whether a producer should pause now.
+    fn is_full(&self) -> bool;
+}
+
+impl Sink for Batch {
+    fn packet(&mut self, packet: &Packet<'_>) {
+        self.push_packet(packet);
+    }
+
+    fn event(&mut self, event: Event) {
+        self.push_event(event);
+    }
+
+    fn is_full(&self) -> bool {
+        Self::is_full(self)
+    }
 }
 
 /// Many inputs in order, in two allocations that are reused from batch to batch.

@@ -14,6 +14,8 @@ pub mod finding;
 pub mod flow;
 #[cfg(feature = "lab")]
 pub mod gather;
+#[cfg(feature = "lab")]
+pub mod handset;
 pub mod input;
 pub mod locate;
 pub mod name;
@@ -22,6 +24,8 @@ pub mod packet;
 pub mod paper;
 pub mod pipeline;
 pub mod platform;
+#[cfg(feature = "lab")]
+pub mod posthoc;
 pub mod report;
 pub mod session;
 #[cfg(feature = "lab")]

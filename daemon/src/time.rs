@@ -3,7 +3,7 @@
 //! In: nanoseconds since the Unix epoch, from a packet or an injected clock. Out: RFC 3339 text
 //! in UTC with microseconds. Nothing here reads a clock.
 
-use std::fmt;
+use std::{fmt, sync::OnceLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -49,7 +49,7 @@ impl Timestamp {
         jiff::Timestamp::from_microsecond(self.as_micros()).map_or_else(
             |_| self.to_string(),
             |moment| {
-                let zone = jiff::tz::TimeZone::system();
+                let zone = zone();
                 let local = moment.to_zoned_datetime(zone);
                 local.strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
             },
@@ -101,6 +101,29 @@ impl StreamClock {
     pub const fn latest(&self) -> Option<Timestamp> {
         self.latest
     }
+}
+
+/// The zone of this process, where the system does not say it in the usual places.
+static ZONE: OnceLock<jiff::tz::TimeZone> = OnceLock::new();
+
+/// Shows local times in the zone of this name (IANA) from now on; a name that the zones of this
+/// machine do not have is passed over.
+pub fn use_zone(name: &str) {
+    if let Ok(zone) = jiff::tz::TimeZone::get(name) {
+        // Set once, at the start; a second name is passed over.
+        let _ = ZONE.set(zone);
+    }
+}
+
+/// Name of the zone of local times; none where nothing tells it.
+pub fn zone_name() -> Option<String> {
+    zone().iana_name().map(str::to_owned)
+}
+
+fn zone() -> jiff::tz::TimeZone {
+    ZONE.get()
+        .cloned()
+        .unwrap_or_else(jiff::tz::TimeZone::system)
 }
 
 impl fmt::Display for Timestamp {

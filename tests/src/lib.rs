@@ -4,6 +4,7 @@
 //! In: the programs of this workspace. Out: live tests, the demo, and the rules of the house as
 //! tests. Nothing here is part of the product.
 
+pub mod adb;
 #[cfg(feature = "fuzz")]
 pub mod bundle_writer;
 pub mod capture_writer;
@@ -19,6 +20,7 @@ pub mod owners;
 pub mod sample;
 pub mod scenes;
 pub mod seed;
+pub mod statements;
 pub mod wait;
 
 use std::path::{Path, PathBuf};

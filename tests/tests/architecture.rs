@@ -82,6 +82,10 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["evidence", "input", "packet", "time"]),
+    (
+        "posthoc",
+        &["evidence", "finding", "report", "rules", "time"],
+    ),
     ("paper", &["evidence", "report", "time"]),
     ("stamp", &["time"]),
     ("control", &["evidence", "input", "platform", "time"]),
@@ -115,6 +119,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "validate",
         ],
     ),
+    ("handset", &["control", "evidence", "platform", "time"]),
     ("cli", ANY),
     ("lib", ANY),
     ("main", ANY),

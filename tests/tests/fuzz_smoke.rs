@@ -91,12 +91,14 @@ targets! {
     inventory_preloads: EXECUTIONS;
     rule_set: EXECUTIONS;
     rule_cases: EXECUTIONS;
+    declaration: EXECUTIONS;
     places: EXECUTIONS;
     published: EXECUTIONS_SLOW;
     journal: EXECUTIONS;
     journal_inputs: EXECUTIONS_SLOW;
     canonical: EXECUTIONS;
     control_request: EXECUTIONS;
+    control_frames: EXECUTIONS;
     segment_blocks: EXECUTIONS;
     kernel_config: EXECUTIONS;
     machine_files: EXECUTIONS;

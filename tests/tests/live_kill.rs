@@ -30,6 +30,10 @@ fn kills() -> u64 {
     })
 }
 
+/// What the daemon is started with: its database goes on in a next part so often that kills meet that
+/// too.
+const SMALL_PARTS: [&str; 2] = ["--roll-bytes", "100000"];
+
 /// The rules of the handset's packet filter.
 fn rules(handset: &Handset) -> Result<String> {
     let mut all = String::new();
@@ -64,7 +68,7 @@ fn unclean_stops(case: &Path) -> usize {
 
 /// One session: load, a random moment, the end. Gives what was acknowledged until then.
 fn session(handset: &Handset, case: &Path, seed: &mut Seed) -> Vec<Acknowledged> {
-    let daemon = Daemon::start(handset, case, &[]).expect("the daemon watches");
+    let daemon = Daemon::start(handset, case, &SMALL_PARTS).expect("the daemon watches");
     let follower = daemon.follow().expect("a follower");
     let to: Vec<SocketAddr> = vec![
         places::SINGAPORE.v4(places::ECHO),
@@ -125,6 +129,12 @@ fn a_killed_daemon_keeps_what_it_acknowledged() {
     );
     assert_eq!(rules(&handset).expect("rules"), untouched);
     daemon::verify(&case).expect("intact evidence");
+    let rolled = daemon::export(&case, "records").expect("records");
+    let rolled = rolled.iter().filter(|record| record["kind"] == "rolled");
+    let parts = rolled.count() + 1;
+    println!("{parts} parts of the database");
+    assert!(parts > 1, "too little was recorded to roll");
+    daemon::output(["verify", "--replay", daemon::text(&case)]).expect("the same findings");
 }
 
 #[test]

@@ -332,6 +332,58 @@ fn sealed_only(case: &Path) {
 }
 
 #[test]
+fn the_journal_of_a_bundle_gives_its_findings_again() {
+    let (dir, case) = case();
+    let bundle = dir.path().join("case.tar");
+    sealed(&case, &bundle, &[]);
+    let said = daemon::output(["verify", "--replay", text(&bundle)]).expect("the same");
+    assert!(said.contains("replay identical"), "{said}");
+    // What can be read only once is refused before anything else.
+    refused(&["verify", "--replay", "-"], "reads twice");
+}
+
+#[test]
+fn two_seals_at_once_make_one_bundle() {
+    let (dir, case) = case();
+    sealed_only(&case);
+    let key = fs::File::open(case.join("signing.key")).expect("the key");
+    rustix::fs::flock(&key, rustix::fs::FlockOperation::LockExclusive).expect("locked");
+    let bundle = dir.path().join("case.tar");
+    refused(
+        &["seal", text(&case), "-o", text(&bundle)],
+        "signing.key is locked",
+    );
+    assert!(!case.join("manifest.json").exists());
+    drop(key);
+    let running = ["sha1", "md5"].map(|also| {
+        let bundle = dir.path().join(also);
+        let arguments = ["seal", text(&case), "-o", text(&bundle), "--also", also];
+        let child = daemon::sakshi(arguments.iter().copied())
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        (bundle, child)
+    });
+    let ended = running.map(|(bundle, child)| (bundle, child.wait_with_output().expect("it ends")));
+    let mut made = Vec::new();
+    for (bundle, output) in ended {
+        let error = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() {
+            daemon::output(["verify", text(&bundle)]).expect("intact");
+            made.push(fs::read(bundle).expect("a bundle"));
+        } else {
+            assert!(error.contains("is locked"), "{error}");
+        }
+    }
+    // Whoever is refused tries again, and gets what was made.
+    made.push(sealed(&case, &bundle, &[]));
+    made.dedup();
+    assert_eq!(made.len(), 1);
+    daemon::output(["verify", text(&bundle)]).expect("intact");
+}
+
+#[test]
 fn an_interrupted_seal_goes_on_to_the_same_bundle() {
     let (dir, case) = case();
     sealed_only(&case);

@@ -9,17 +9,19 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rusqlite::{Connection, params, types::Value as Sql};
 use sakshi::{
     evidence::{
         self, Case, CaseFiles, CaseMeta, Draft, Hash, Kind, Reader, Record, Signing, Store,
-        Verification,
+        StoreOptions, StoreThread, Verification,
         bundle::{SealedBody, Tool},
         record_hash, schema,
         verify::Subject,
     },
+    platform::clock::SystemClock,
     time::Timestamp,
 };
 use sakshi_tests::{daemon, handset::Handset, live_possible, sample, scenes};
@@ -51,8 +53,26 @@ impl Change {
 /// A copy of a case in which one value after the other is changed.
 struct Bench {
     case: PathBuf,
-    pristine: Vec<u8>,
+    /// The parts of its database: path, first record, bytes.
+    pristine: Vec<(PathBuf, i64, Vec<u8>)>,
     trigger: &'static str,
+}
+
+/// The parts of a case's database. Each but the first begins with the record that closes the one
+/// before.
+fn parts(case: &Path) -> Vec<(PathBuf, i64, Vec<u8>)> {
+    let rolled = records(case).into_iter();
+    let rolled = rolled.filter(|record| record.kind == Kind::ROLLED);
+    let firsts = std::iter::once(1).chain(rolled.map(|record| record.seq));
+    let with_path = |(part, first)| {
+        let path = case.join(match part {
+            1 => "evidence.db".to_owned(),
+            part => format!("evidence-{part:06}.db"),
+        });
+        let bytes = fs::read(&path).expect("a part of the database");
+        (path, first, bytes)
+    };
+    (1..).zip(firsts).map(with_path).collect()
 }
 
 impl Bench {
@@ -60,16 +80,18 @@ impl Bench {
         let object = schema::OBJECTS.iter().find(|object| object.name == TRIGGER);
         Self {
             case: case.to_owned(),
-            pristine: fs::read(case.join("evidence.db")).expect("a database"),
+            pristine: parts(case),
             trigger: object.expect("the trigger").sql,
         }
     }
 
     /// Makes changes to records, with the trigger out of the way meanwhile.
     fn apply(&self, changes: &[(i64, &Change)]) {
-        let path = self.case.join("evidence.db");
-        fs::write(&path, &self.pristine).expect("restored");
-        let connection = Connection::open(&path).expect("a database");
+        self.restore();
+        let (seq, _) = changes.first().expect("a change");
+        let mut parts = self.pristine.iter().rev();
+        let (path, ..) = parts.find(|(_, first, _)| first <= seq).expect("a part");
+        let connection = Connection::open(path).expect("a database");
         let all = || -> rusqlite::Result<()> {
             connection.execute_batch(&format!(
                 "PRAGMA synchronous = OFF; BEGIN; DROP TRIGGER {TRIGGER}"
@@ -82,6 +104,12 @@ impl Bench {
             connection.execute_batch(&format!("{}; COMMIT", self.trigger))
         };
         all().unwrap_or_else(|error| panic!("{changes:?}: {error}"));
+    }
+
+    fn restore(&self) {
+        for (path, _, bytes) in &self.pristine {
+            fs::write(path, bytes).expect("restored");
+        }
     }
 
     /// What `verify` names.
@@ -267,7 +295,7 @@ fn tamper(case: &Path) {
         kinds.len()
     );
     assert_eq!(complaints, Vec::<String>::new());
-    fs::write(case.join("evidence.db"), &bench.pristine).expect("restored");
+    bench.restore();
     assert_eq!(bench.named(), [], "the case is intact again");
 }
 
@@ -377,6 +405,11 @@ fn sample_case(dir: &Path) -> PathBuf {
         data: b"{}".to_vec(),
     };
     store.append_files(&files).expect("appended");
+    // The rest goes into a second part.
+    let mut options = StoreOptions::new(Arc::new(SystemClock), Arc::new(|_| ()));
+    options.roll_bytes = 1;
+    let thread = StoreThread::spawn(store, options).expect("a thread");
+    let mut store = thread.stop().expect("rolled");
     let drafts: Vec<Draft> = kinds_of_a_live_watch()
         .into_iter()
         .chain(kinds_of_packets())

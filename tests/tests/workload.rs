@@ -13,7 +13,9 @@ use std::{
 
 use sakshi_tests::daemon::{self, text};
 use sakshi_workload::{
-    Format, Plan, make,
+    Capture, Ends, Format, Hello, Plan, Random, Way,
+    initial::{Ids, Sealer, Version, crypto_frame},
+    make,
     truth::{Flow, Line, Said, Source, Totals},
     world::World,
 };
@@ -170,6 +172,58 @@ fn every_name_and_no_other() {
     }
     let shown = wrong.get(..SHOWN).unwrap_or(&wrong);
     assert!(wrong.is_empty(), "{} wrong: {shown:#?}", wrong.len());
+}
+
+/// Hellos over QUIC to resolvers, and one to somebody else.
+#[test]
+fn where_names_are_hidden_is_said() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let [file, case] = ["hidden.pcap", "case"].map(|name| dir.path().join(name));
+    let mut random = Random::new(5);
+    let out = BufWriter::new(File::create(&file).expect("a file"));
+    let mut capture = Capture::begin(Format::Pcap, out).expect("begun");
+    let talks = [
+        (
+            "doq.example",
+            "doq",
+            8853,
+            r#"{"basis":"alpn","how":"doq"}"#,
+        ),
+        ("doq.example", "h3", 853, r#"{"basis":"port","how":"doq"}"#),
+        ("dns.google", "h3", 443, r#"{"basis":"name","how":"doh"}"#),
+        ("www.example", "h3", 443, "null"),
+    ];
+    for (at, (sni, alpn, port, _)) in (0..).zip(talks) {
+        let hello = Hello {
+            sni: Some(sni),
+            alpn: &[alpn],
+            hybrid: false,
+            ech: false,
+            quic: true,
+        };
+        let mut frames = Vec::new();
+        crypto_frame(&mut frames, 0, &hello.message(&mut random));
+        frames.resize(1150, 0);
+        let id = random.bytes(8);
+        let ids = Ids { to: &id, from: &[] };
+        let initial = Sealer::new(Version::V1, &id).initial(ids, &[], 0, &frames);
+        let ends = Ends {
+            handset: (World::handset()[0], 40_000 + at).into(),
+            server: ([198, 18, 0, 10], port).into(),
+        };
+        let packet = ends.datagram(Way::Out, &initial);
+        let moment = 1_790_000_000_000_000 + u64::from(at);
+        capture.packet(moment, &packet).expect("written");
+    }
+    capture.finish().expect("written");
+    let arguments = ["inspect", text(&file), "--case", text(&case)];
+    daemon::output(arguments).expect("inspected");
+    let flows = daemon::export(&case, "flows").expect("an export");
+    assert_eq!(flows.len(), talks.len());
+    for (flow, (sni, _, _, expected)) in flows.iter().zip(talks) {
+        assert_eq!(flow["names"][0]["name"], sni);
+        assert_eq!(flow["tls"]["names_hidden"].to_string(), expected, "{sni}");
+    }
 }
 
 #[test]

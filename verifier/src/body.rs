@@ -61,6 +61,16 @@ pub(crate) struct DroppedBody {
     pub(crate) path: String,
 }
 
+/// Body of a `rolled` record; the closed part is named as a file is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct RolledBody {
+    /// The part that begins.
+    pub(crate) part: u64,
+    /// First and last record of the closed one.
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+}
+
 /// Body of the `key` record.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct KeyBody {

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row, types::ValueRef};
 use serde::Deserialize;
 
 use crate::{
-    body::{CaseBody, DroppedBody, FileEntry, FilesBody, Meta},
+    body::{CaseBody, DroppedBody, FileEntry, FilesBody, Meta, RolledBody},
     canonical::is_canonical,
     damage::{Damages, Flaw, JournalFlaw, Subject},
     hash::{Hash, Head, record_hash},
@@ -14,6 +14,7 @@ use crate::{
     journal::{self, JournalBody},
     progress::{Progress, Stage},
     signatures::{Checkpoint, Signatures},
+    snapshot::part_name,
 };
 
 /// Files that records may name at a time; beyond it a case is damaged.
@@ -43,6 +44,12 @@ pub(crate) struct Named {
 pub(crate) struct Chain {
     records: u64,
     last_seq: i64,
+    /// The part of the database that is read, or was last.
+    part: u64,
+    /// Its first record; none before it was read.
+    part_first: Option<i64>,
+    /// First and last record of the part before; none when that is not there, or cannot be read.
+    before: Option<(i64, i64)>,
     /// Hash of the last record as stored and as computed: they differ when it was damaged, and a
     /// next record that links to either is not damaged itself.
     stored: Hash,
@@ -89,6 +96,9 @@ impl Chain {
         Self {
             records: 0,
             last_seq: 0,
+            part: 0,
+            part_first: None,
+            before: None,
             stored: Hash::ZERO,
             computed: Hash::ZERO,
             next_input: Some(1),
@@ -148,9 +158,15 @@ impl Chain {
         self.comparison == Comparison::Same
     }
 
-    /// Reads every record once, in the order of the table.
+    /// The file name of the last part that was read.
+    pub(crate) fn last_part(&self) -> String {
+        part_name(self.part)
+    }
+
+    /// Reads every record of a part once, in the order of the table.
     pub(crate) fn walk(
         &mut self,
+        part: u64,
         connection: &Connection,
         damages: &mut Damages,
         progress: &mut dyn FnMut(Progress),
@@ -160,15 +176,17 @@ impl Chain {
                 row.get::<_, i64>(0)
             })
             .map_or(0, |max| u64::try_from(max).unwrap_or(0));
+        let first = self.part_first.filter(|_| self.part + 1 == part);
+        self.before = first.map(|first| (first, self.last_seq));
+        (self.part, self.part_first) = (part, None);
         let result = self.read(connection, damages, total, progress);
         if let Err(error) = result {
             let flaw = Flaw::Unreadable(format!("after record {}: {error}", self.last_seq));
-            damages.add(Subject::Database, flaw);
+            damages.add(Subject::Database(part_name(part)), flaw);
         }
-        if self.records == 0 {
-            damages.add(Subject::Database, Flaw::Empty);
+        if self.part_first.is_none() {
+            damages.add(Subject::Database(part_name(part)), Flaw::Empty);
         }
-        self.check_expected(damages);
         progress(Progress {
             stage: Stage::Records,
             done: self.records,
@@ -176,8 +194,8 @@ impl Chain {
         });
     }
 
-    /// What is to be said of a head that no record was.
-    fn check_expected(&self, damages: &mut Damages) {
+    /// After the last part: what is to be said of a head that no record was.
+    pub(crate) fn finish(&self, damages: &mut Damages) {
         let Some(expected) = &self.expected else {
             return;
         };
@@ -232,8 +250,10 @@ impl Chain {
             self.comparison = Comparison::Other;
         }
         self.check_order(seq, &subject, damages);
+        let begins_part = self.part_first.is_none();
+        self.part_first.get_or_insert(seq);
         let flaws = match typed(row, seq)? {
-            Ok(record) => self.check_record(&record),
+            Ok(record) => self.check_record(&record, begins_part),
             Err(flaws) => {
                 // The next record's link can still be held against what is stored.
                 self.computed = Hash::ZERO;
@@ -277,7 +297,7 @@ impl Chain {
         }
     }
 
-    fn check_record(&mut self, record: &Typed<'_>) -> Vec<Flaw> {
+    fn check_record(&mut self, record: &Typed<'_>, begins_part: bool) -> Vec<Flaw> {
         let mut flaws = Vec::new();
         let computed = record_hash(
             &record.prev,
@@ -312,6 +332,9 @@ impl Chain {
         }
         if (record.kind == "case") != (self.records == 1) {
             flaws.push(Flaw::CaseRecord);
+        }
+        if (record.kind == "rolled") != (begins_part && self.part > 1) {
+            flaws.push(Flaw::Rolled);
         }
         flaws.extend(self.check_kind(record));
         let changed = computed != record.hash;
@@ -361,6 +384,10 @@ impl Chain {
                 Ok(entry) => self.name_file(record.seq, &entry, true),
                 Err(flaw) => Some(flaw),
             },
+            "rolled" => match parse::<RolledBody>(record.body) {
+                Ok(body) => self.close_part(record, &body),
+                Err(flaw) => Some(flaw),
+            },
             "segment_dropped" => match parse::<DroppedBody>(record.body) {
                 Ok(body) => self.drop_segment(body.path),
                 Err(flaw) => Some(flaw),
@@ -397,6 +424,21 @@ impl Chain {
         }
         self.next_input = body.first.checked_add(body.inputs);
         Ok(())
+    }
+
+    /// Takes the part before for a file that a record names.
+    fn close_part(&mut self, record: &Typed<'_>, body: &RolledBody) -> Option<Flaw> {
+        let entry = match parse::<FileEntry>(record.body) {
+            Ok(entry) => entry,
+            Err(flaw) => return Some(flaw),
+        };
+        let here = body.part == self.part && entry.path == part_name(self.part.saturating_sub(1));
+        let range = (body.first, body.last);
+        let follows = self.before.is_none_or(|before| before == range);
+        if !here || !follows || body.last.checked_add(1) != Some(record.seq) {
+            return Some(Flaw::Rolled);
+        }
+        self.name_file(record.seq, &entry, false)
     }
 
     fn name_files(&mut self, seq: i64, files: &[FileEntry]) -> Option<Flaw> {

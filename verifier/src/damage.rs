@@ -67,9 +67,14 @@ pub enum Subject {
     /// A file, by its path in the folder.
     File(String),
     /// A table, view, trigger or setting of the database.
-    Schema(String),
-    /// The database as a whole.
-    Database,
+    Schema {
+        /// The file of the database, or of a part of it.
+        file: String,
+        /// The table, view, trigger or setting.
+        name: String,
+    },
+    /// The database, or a part of it, as a whole: its file.
+    Database(String),
     /// A bundle as a whole.
     Bundle,
 }
@@ -81,8 +86,8 @@ impl fmt::Display for Subject {
             Self::Records { from, to } if from == to => write!(f, "record {from}"),
             Self::Records { from, to } => write!(f, "records {from} to {to}"),
             Self::File(path) => write!(f, "file {path}"),
-            Self::Schema(name) => write!(f, "schema of evidence.db, {name}"),
-            Self::Database => f.write_str("evidence.db"),
+            Self::Schema { file, name } => write!(f, "schema of {file}, {name}"),
+            Self::Database(file) => f.write_str(file),
             Self::Bundle => f.write_str("bundle"),
         }
     }
@@ -173,6 +178,12 @@ pub enum Flaw {
     /// A sealed case goes on.
     #[error("a sealed case takes no more records")]
     AfterSeal,
+    /// A part of the database does not begin with what closes the one before, or something else does.
+    #[error(
+        "a part of the database but the first begins with a record of kind rolled, which names the part \
+         before it and its records, and no other record is of that kind"
+    )]
+    Rolled,
     /// A file is named a second time with other content, or a segment again.
     #[error("it names {0} again, with other content or after it was dropped")]
     NamedAgain(String),

@@ -17,7 +17,7 @@ use crate::{
     error::VerifyError,
     hash::Hash,
     progress::{Progress, Report, Stage},
-    snapshot::{DATABASE_FILE, LOCK_FILE},
+    snapshot::LOCK_FILE,
 };
 
 /// The private key of a live case, the room that a watch keeps for its end, and a sealed case's
@@ -176,7 +176,7 @@ fn list(
 }
 
 fn is_unlisted(path: &str, chain: &Chain) -> bool {
-    !is_own(path) && !is_being_written(path, chain) && !chain.files().contains_key(path)
+    !is_own(path, chain) && !is_being_written(path, chain) && !chain.files().contains_key(path)
 }
 
 /// A segment of packets that is not closed yet, while a daemon writes or after a kill.
@@ -188,11 +188,11 @@ fn is_being_written(path: &str, chain: &Chain) -> bool {
             .is_some_and(|end| end == "pcapng")
 }
 
-/// The files of the database, the lock, and what else no record can name.
-fn is_own(path: &str) -> bool {
+/// The files of the last part of the database, the lock, and what else no record can name.
+fn is_own(path: &str, chain: &Chain) -> bool {
     path == LOCK_FILE
         || UNNAMED.contains(&path)
         || path
-            .strip_prefix(DATABASE_FILE)
+            .strip_prefix(chain.last_part().as_str())
             .is_some_and(|rest| ["", "-wal", "-shm"].contains(&rest))
 }

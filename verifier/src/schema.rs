@@ -20,6 +20,19 @@ pub(crate) struct Object {
     pub(crate) sql: &'static str,
 }
 
+/// What the trigger `record_is_appended` of the first part takes for the record before its first; a
+/// later part has the number of that record for the 0.
+const FIRST_BASE: &str = "coalesce(max(seq), 0)";
+
+impl Object {
+    /// The statement in a part of which the first record is `first`.
+    pub(crate) fn sql_from(&self, first: i64) -> String {
+        let base = first.saturating_sub(1);
+        self.sql
+            .replace(FIRST_BASE, &format!("coalesce(max(seq), {base})"))
+    }
+}
+
 const fn object(kind: &'static str, name: &'static str, sql: &'static str) -> Object {
     Object { kind, name, sql }
 }

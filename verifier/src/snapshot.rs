@@ -4,7 +4,8 @@
 //! SQLite makes a `-shm` file even when it only reads a database with a write-ahead log, so it is
 //! never let at one in the case. A quiet database (no log, and nobody has it locked) is opened in
 //! place as immutable, under a shared lock. Otherwise database and log are copied to a private
-//! temporary folder, so a long verification never holds back the writer's log either.
+//! temporary folder, so a long verification never holds back the writer's log either. Of a case with
+//! several parts only the last is ever written, so the others are opened in place.
 
 use std::{
     fmt::Write as _,
@@ -31,90 +32,130 @@ const WAL_HEADER: u64 = 32;
 /// Longest row that is read: body, attachment, and room for the rest, in bytes.
 const ROW_MAX: i32 = (16 + 64) * 1024 * 1024 + 64 * 1024;
 
-/// A database that is open for reading.
-#[derive(Debug)]
-pub(crate) struct Snapshot {
-    // Dropped in this order: closed, then unlocked or removed.
-    connection: Connection,
-    _lock: Option<File>,
-    _copy: Option<TempDir>,
+/// The file name of a part of the database, counted from 1.
+pub(crate) fn part_name(part: u64) -> String {
+    match part {
+        1 => DATABASE_FILE.to_owned(),
+        part => format!("evidence-{part:06}.db"),
+    }
 }
 
-/// What came of opening.
+/// The part that a file name is of; none for every other file.
+pub(crate) fn part_number(file: &str) -> Option<u64> {
+    if file == DATABASE_FILE {
+        return Some(1);
+    }
+    let digits = file.strip_prefix("evidence-")?.strip_suffix(".db")?;
+    let part = digits.parse().ok()?;
+    (part > 1 && part_name(part) == file).then_some(part)
+}
+
+/// A part of the database, where it is to be opened.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) number: u64,
+    path: PathBuf,
+    /// Nobody else can write it.
+    quiet: bool,
+}
+
+/// The database of a case: its parts in the order of their numbers, of which some may be missing.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    parts: Vec<Part>,
+    // Given up and removed when it is dropped.
+    _lock: Option<File>,
+    _folder: Option<TempDir>,
+}
+
+/// What came of opening a part.
 pub(crate) enum Opened {
-    /// It can be read.
-    Readable(Snapshot),
-    /// There is no database.
-    Missing,
+    /// It can be read; the connection refuses to write.
+    Readable(Connection),
     /// It is no database, or a damaged one: what SQLite says.
     Damaged(String),
 }
 
 impl Snapshot {
-    /// Opens the database of the case in `dir`.
-    pub(crate) fn open(dir: &Path) -> Result<Opened, VerifyError> {
-        let database = dir.join(DATABASE_FILE);
-        if !database
-            .try_exists()
-            .map_err(|error| VerifyError::io(&database, error))?
-        {
-            return Ok(Opened::Missing);
-        }
+    /// The database of the case in `dir`.
+    pub(crate) fn open(dir: &Path) -> Result<Self, VerifyError> {
         let lock = lock_shared(dir);
         let writer_possible = lock.is_none() && dir.join(LOCK_FILE).exists();
-        if !writer_possible && Log::read(&database)?.is_empty() {
-            return Self::in_place(&database, lock, None);
+        let mut parts = list(dir)?;
+        let mut folder = None;
+        if let Some(last) = parts.last_mut()
+            && (writer_possible || !Log::read(&last.path)?.is_empty())
+        {
+            let copy = copy(&last.path)?;
+            last.path = copy.path().join(DATABASE_FILE);
+            last.quiet = false;
+            folder = Some(copy);
         }
-        let copy = copy(&database)?;
-        let path = copy.path().join(DATABASE_FILE);
-        finish(connect(&path), &database, lock, Some(copy))
+        Ok(Self {
+            parts,
+            _lock: lock,
+            _folder: folder,
+        })
     }
 
-    /// Opens a database that nobody else has, in a folder of ours.
-    pub(crate) fn open_own(folder: TempDir) -> Result<Opened, VerifyError> {
-        let database = folder.path().join(DATABASE_FILE);
-        Self::in_place(&database, None, Some(folder))
+    /// A database that nobody else has, in a folder of ours.
+    pub(crate) fn open_own(folder: TempDir) -> Result<Self, VerifyError> {
+        Ok(Self {
+            parts: list(folder.path())?,
+            _lock: None,
+            _folder: Some(folder),
+        })
     }
 
-    fn in_place(
-        database: &Path,
-        lock: Option<File>,
-        folder: Option<TempDir>,
-    ) -> Result<Opened, VerifyError> {
-        finish(connect(&immutable(database)), database, lock, folder)
-    }
-
-    /// The connection; it refuses to write.
-    pub(crate) fn connection(&self) -> &Connection {
-        &self.connection
+    /// Its parts.
+    pub(crate) fn parts(&self) -> &[Part] {
+        &self.parts
     }
 }
 
-fn finish(
-    connection: rusqlite::Result<Connection>,
-    named: &Path,
-    lock: Option<File>,
-    copy: Option<TempDir>,
-) -> Result<Opened, VerifyError> {
-    match connection {
-        Ok(connection) => Ok(Opened::Readable(Snapshot {
-            connection,
-            _lock: lock,
-            _copy: copy,
-        })),
-        Err(error)
-            if matches!(
-                error.sqlite_error_code(),
-                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-            ) =>
-        {
-            Ok(Opened::Damaged(error.to_string()))
+impl Part {
+    /// Opens it.
+    pub(crate) fn open(&self) -> Result<Opened, VerifyError> {
+        if !self.path.is_file() {
+            return Ok(Opened::Damaged("it is no ordinary file".to_owned()));
         }
-        Err(source) => Err(VerifyError::Sqlite {
-            path: named.to_owned(),
-            source,
-        }),
+        let connection = if self.quiet {
+            connect(&immutable(&self.path))
+        } else {
+            connect(&self.path)
+        };
+        match connection {
+            Ok(connection) => Ok(Opened::Readable(connection)),
+            Err(error)
+                if matches!(
+                    error.sqlite_error_code(),
+                    Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+                ) =>
+            {
+                Ok(Opened::Damaged(error.to_string()))
+            }
+            Err(source) => Err(VerifyError::Sqlite {
+                path: self.path.clone(),
+                source,
+            }),
+        }
     }
+}
+
+fn list(dir: &Path) -> Result<Vec<Part>, VerifyError> {
+    let failed = |error| VerifyError::io(dir, error);
+    let mut parts = Vec::new();
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let number = entry.file_name().to_str().and_then(part_number);
+        parts.extend(number.map(|number| Part {
+            number,
+            path: entry.path(),
+            quiet: true,
+        }));
+    }
+    parts.sort_by_key(|part| part.number);
+    Ok(parts)
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {

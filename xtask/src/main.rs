@@ -9,6 +9,7 @@ mod cross;
 mod data;
 mod handset;
 mod prerequisites;
+mod shim;
 mod steps;
 
 use std::process::ExitCode;
@@ -27,6 +28,7 @@ Usage: cargo xtask <command>
   cross --tests [--all]                the unit tests (all: the slow ones too) on arm64, emulated
   cross --stand-in                     build the shim with a folder that looks like an NDK
   handset [--power-cuts N] [--validate] [--bless]  boot the phone's binary on a virtual handset
+  shim                                 build the Java part of what runs in Android (docs/building.md)
   bpf                                  compile the program that reads owners in the kernel
   data DBIP.tgz [--aws FILE] [--check] rebuild the embedded location data (docs/data.md)
   help                                 this text
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         ["cross", options @ ..] => cross::run(options),
         ["handset", options @ ..] => handset::run_handset(options),
         ["bpf"] => bpf::compile(),
+        ["shim"] => shim::build(),
         ["data", ..] => {
             data::run(arguments.get(1..).unwrap_or_default()).map_err(|error| error.to_string())
         }

@@ -22,7 +22,11 @@ const SYSTEM_TOOLS: [(&str, &str); 4] = [
 ];
 
 /// Programs that judge our files in tests, which need not be root.
-const JUDGES: [(&str, &str); 5] = [
+const JUDGES: [(&str, &str); 7] = [
+    // Reaches the virtual handset as a technician would.
+    ("adb", "adb"),
+    // Loads the shim, as Android's Java would.
+    ("javac", "default-jdk-headless"),
     // Reads segments and exports of packets.
     ("tshark", "tshark"),
     ("python3", "python3-venv"),

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{cross, handset, prerequisites};
+use crate::{cross, handset, prerequisites, shim};
 
 /// What a step comes to: nothing, or the reason why it failed.
 pub type Outcome = Result<(), String>;
@@ -79,12 +79,13 @@ pub fn test() -> Outcome {
     })?;
     report.step("advisories", advisories)?;
     report.step("build", || {
-        run("cargo", &["build", "--workspace", "--bins"])
+        run("cargo", &["build", "--workspace", "--bins", "--lib"])
     })?;
     report.step("tests", || run("cargo", &["nextest", "run", "--workspace"]))?;
     report.step("doc tests", || {
         run("cargo", &["test", "--quiet", "--workspace", "--doc"])
     })?;
+    report.step("the shim's Java part", shim::build)?;
     report.step("demo", || run_demo(&[]))?;
     report.step("phone's program on a virtual handset", handset::test)?;
     cross::emulated_tests(&mut report)?;

@@ -3,12 +3,20 @@
 //! In: the command line. Out: [`Cli`]. Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 could
 //! not, 4 nothing is wrong but nothing vouches for the end of a case.
 
+mod handset;
+mod talk;
+
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use handset::{ControlArgs, ObserveArgs};
+#[cfg(feature = "lab")]
+pub use handset::{HandsetArgs, HandsetCommand, HandsetTarget};
+pub use talk::{NoteArgs, PhaseArgs, StatusArgs, Target};
 
 use crate::{
     evidence::segments::QUOTA_MIN, report::filter::UNKNOWN_COUNTRY, session::probe::TARGETS_MAX,
@@ -67,6 +75,20 @@ pub enum Command {
         zcat day1.pcap.gz | sakshi inspect - --dry-run --format json\n  \
         sakshi inspect case-17 --case case-17-again        feed a case's journal through again")]
     Inspect(InspectArgs),
+    /// Write, check, test and explain rule sets.
+    #[cfg(feature = "lab")]
+    #[command(subcommand)]
+    Rules(super::rules::RulesCommand),
+    /// Judge a case's contacts by other rules, as a list of its own; changes no byte of the case.
+    #[cfg(feature = "lab")]
+    Judge(super::judge::JudgeArgs),
+    /// Hold what was seen against what brands say of themselves; changes no byte of the case.
+    #[cfg(feature = "lab")]
+    Claims(super::claims::ClaimsArgs),
+    /// Begin or check a brand's file of statements. Exit code 1: something is wrong with it.
+    #[cfg(feature = "lab")]
+    #[command(subcommand)]
+    Declaration(super::claims::DeclarationCommand),
     /// Show what was found. Exit code 1: no finding has a value that was asked for.
     #[command(
         visible_alias = "leaks",
@@ -191,6 +213,15 @@ pub enum Command {
     /// A process of a validation.
     #[command(subcommand, hide = true)]
     ValidatePart(ValidatePart),
+    /// Work with a rooted handset over adb (docs/handbook.md).
+    #[cfg(feature = "lab")]
+    Handset(HandsetArgs),
+    /// The handset's end of `sakshi handset`.
+    #[command(hide = true)]
+    Control(ControlArgs),
+    /// Tells the running daemon something for its record.
+    #[command(hide = true)]
+    Observe(ObserveArgs),
     /// Sends the flows of a probe.
     #[command(hide = true)]
     ProbeSend {
@@ -366,6 +397,9 @@ pub struct RunArgs {
     /// Receive buffer of the capture sockets in bytes (for tests of overload).
     #[arg(long, value_name = "BYTES", hide = true)]
     pub receive_buffer: Option<usize>,
+    /// Bytes after which a new part of the database begins (for tests).
+    #[arg(long, value_name = "BYTES", hide = true)]
+    pub roll_bytes: Option<u64>,
     /// The iptables command; its IPv6 twin is named after it.
     #[arg(long, value_name = "NAME", hide = true, default_value = "iptables")]
     pub iptables: String,
@@ -379,6 +413,9 @@ pub struct RunArgs {
     /// Report of `sakshi validate` (validation.json) to record with the session.
     #[arg(long, value_name = "FILE")]
     pub validation: Option<PathBuf>,
+    /// Stay when the process that started this one ends, and ask to be spared when memory is short.
+    #[arg(long, hide = true)]
+    pub stay: bool,
     /// Stop in order when the process that started this one ends.
     #[arg(long, hide = true)]
     pub end_with_parent: bool,
@@ -694,50 +731,6 @@ pub struct VerifyArgs {
     /// How the result is shown.
     #[arg(long, value_enum, default_value = "text")]
     pub format: TextOrJson,
-}
-
-/// Which daemon is meant.
-#[derive(Debug, Args)]
-pub struct Target {
-    /// Folder of its case; needed only when several daemons run.
-    #[arg(long, value_name = "DIR")]
-    pub case: Option<PathBuf>,
-}
-
-/// `sakshi status`.
-#[derive(Debug, Args)]
-pub struct StatusArgs {
-    /// Which daemon.
-    #[command(flatten)]
-    pub target: Target,
-    /// Go on and print each commit's sequence number and hash.
-    #[arg(long)]
-    pub follow: bool,
-    /// How it is shown.
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: TextOrJson,
-}
-
-/// `sakshi note`.
-#[derive(Debug, Args)]
-pub struct NoteArgs {
-    /// The remark, 1 to 4,000 characters.
-    #[arg(value_name = "TEXT")]
-    pub text: String,
-    /// Which daemon.
-    #[command(flatten)]
-    pub target: Target,
-}
-
-/// `sakshi phase`.
-#[derive(Debug, Args)]
-pub struct PhaseArgs {
-    /// The phase's name, 1 to 4,000 characters.
-    #[arg(value_name = "NAME")]
-    pub name: String,
-    /// Which daemon.
-    #[command(flatten)]
-    pub target: Target,
 }
 
 /// `sakshi doctor`.

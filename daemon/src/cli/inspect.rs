@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use super::{Failure, Outcome, args::InspectArgs, authority::say_standing, output};
-use crate::session::{InspectConfig, inspect as inspect_captures};
+use crate::{
+    evidence,
+    session::{InspectConfig, inspect as inspect_captures},
+};
 
 /// Inspects captures, shows progress, and says what could not be read.
 pub fn inspect(args: &InspectArgs) -> Result<Outcome, Failure> {
@@ -46,10 +49,8 @@ pub fn inspect(args: &InspectArgs) -> Result<Outcome, Failure> {
 
 /// Bytes that will be read, for the progress bar only.
 fn bytes_in(path: &Path) -> u64 {
-    let path = if path.is_dir() {
-        path.join("evidence.db")
-    } else {
-        path.to_owned()
-    };
+    if path.is_dir() {
+        return evidence::database_bytes(path);
+    }
     std::fs::metadata(path).map_or(0, |metadata| metadata.len())
 }

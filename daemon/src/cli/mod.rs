@@ -7,6 +7,9 @@
 mod args;
 mod authority;
 #[cfg(feature = "lab")]
+mod claims;
+mod control;
+#[cfg(feature = "lab")]
 mod data;
 #[cfg(feature = "lab")]
 mod data_args;
@@ -14,13 +17,19 @@ mod data_args;
 mod distance;
 mod doctor;
 mod export;
+#[cfg(feature = "lab")]
+mod handset;
 mod head;
 mod inspect;
+#[cfg(feature = "lab")]
+mod judge;
 mod output;
 #[cfg(feature = "lab")]
 mod paper;
 mod read;
 mod replay;
+#[cfg(feature = "lab")]
+mod rules;
 mod run;
 mod seal;
 #[cfg(feature = "lab")]
@@ -34,7 +43,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use self::args::{Cli, Command};
-use crate::session::probe;
+use crate::{platform::machine::android_zone, session::probe, time};
 
 /// What a command came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +63,9 @@ type Failure = Box<dyn std::error::Error>;
 pub fn main() -> ExitCode {
     // clap ends the process with 2 on wrong use, and with 0 on --help and --version.
     let cli = Cli::parse();
+    if let Some(zone) = android_zone() {
+        time::use_zone(&zone);
+    }
     match dispatch(cli.command) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::No) => ExitCode::from(1),
@@ -71,6 +83,14 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Case(command) => authority::case(command),
         Command::Custody(args) => authority::custody(args),
         Command::Run(args) => run::run(args),
+        #[cfg(feature = "lab")]
+        Command::Rules(command) => rules::rules(command),
+        #[cfg(feature = "lab")]
+        Command::Claims(args) => claims::claims(&args),
+        #[cfg(feature = "lab")]
+        Command::Declaration(command) => claims::declaration(&command),
+        #[cfg(feature = "lab")]
+        Command::Judge(args) => judge::judge(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Findings(args) => read::findings(&args),
         Command::Export(args) => export::export(args),
@@ -98,6 +118,10 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Validate(args) => validate::validate(&args),
         Command::ValidatePart(part) => validate::part(part),
+        #[cfg(feature = "lab")]
+        Command::Handset(args) => handset::handset(args),
+        Command::Control(args) => control::control(&args),
+        Command::Observe(args) => control::observe(args),
         Command::ProbeSend { targets } => {
             probe::send_and_tell(&targets)?;
             Ok(Outcome::Done)

@@ -18,6 +18,7 @@ use crate::{
         protocol::{Answer, Request},
         socket,
     },
+    evidence::ROLL_BYTES,
     platform::{clock::SystemClock, command, machine},
     session::{RunConfig, SessionError, run as watch},
 };
@@ -27,6 +28,10 @@ pub fn run(args: RunArgs) -> Result<Outcome, Failure> {
     must_be_root("run")?;
     if args.end_with_parent {
         command::end_with_parent(rustix::process::Signal::TERM);
+    }
+    if args.stay {
+        command::stay();
+        machine::spare_from_low_memory();
     }
     let (running, _) = socket::found().map_err(SessionError::Control)?;
     nobody_watches_here(&running)?;
@@ -44,6 +49,7 @@ pub fn run(args: RunArgs) -> Result<Outcome, Failure> {
         commands: Commands::named(&args.iptables),
         bpffs: args.bpffs,
         packets_quota: args.packets_quota,
+        roll_bytes: args.roll_bytes.unwrap_or(ROLL_BYTES),
         rooted: given("--rooted", args.rooted)?,
         probe: args.probe,
         validation: args.validation,

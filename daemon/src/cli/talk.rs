@@ -79,7 +79,11 @@ pub fn phase(args: PhaseArgs) -> Result<Outcome, Failure> {
     )
 }
 
-fn committed(target: &Target, request: &Request, what: &str) -> Result<Outcome, Failure> {
+pub(super) fn committed(
+    target: &Target,
+    request: &Request,
+    what: &str,
+) -> Result<Outcome, Failure> {
     match Connection::open(target.case.as_deref())?.ask(request)? {
         Answer::Committed { seq, hash } => answer(&format!("{what}: record {seq}, hash {hash}")),
         other => Err(unexpected(&other)),

@@ -4,6 +4,8 @@
 //! acknowledged, and the answer carries the sequence number. Tokio lives here and nowhere else.
 
 pub mod client;
+pub mod frame;
 pub mod protocol;
 pub mod server;
 pub mod socket;
+pub mod stdio;

@@ -2,6 +2,8 @@
 //!
 //! In and out: one JSON object a line, UTF-8, at most [`LINE_MAX`] bytes.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{evidence::Head, time::Timestamp};
@@ -50,6 +52,15 @@ pub enum Request {
     Note {
         /// The remark.
         text: String,
+    },
+    /// The lab's PC or Android itself tells something.
+    Observe {
+        /// Who tells it.
+        source: String,
+        /// What it is about.
+        topic: String,
+        /// What is told.
+        facts: BTreeMap<String, String>,
     },
     /// A phase begins.
     Phase {

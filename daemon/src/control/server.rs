@@ -24,7 +24,12 @@ use super::{
     protocol::{Answer, LINE_MAX, PHASE_NAME, REMARK, Request, Status, checked_text},
     socket,
 };
-use crate::{evidence::Head, input::ProbeSent, platform::machine};
+use crate::{
+    evidence::Head,
+    input::{Observation, ProbeSent, checked_observation},
+    platform::machine,
+    time::Timestamp,
+};
 
 /// Connections that are served at once; a further one is closed at once.
 pub const CONNECTIONS_MAX: usize = 16;
@@ -36,6 +41,8 @@ pub enum Order {
     Note(String, oneshot::Sender<Result<Head, String>>),
     /// A phase; likewise.
     Phase(String, oneshot::Sender<Result<Head, String>>),
+    /// What the PC or Android told; likewise.
+    Observe(Observation, oneshot::Sender<Result<Head, String>>),
     /// What our own probe sent.
     Probe(ProbeSent),
 }
@@ -216,6 +223,23 @@ async fn answer(request: Request, shared: &Shared) -> Answer {
         }
         Request::Note { text } => order(&text, REMARK, shared, Order::Note).await,
         Request::Phase { name } => order(&name, PHASE_NAME, shared, Order::Phase).await,
+        Request::Observe {
+            source,
+            topic,
+            facts,
+        } => match checked_observation(&source, &topic, &facts) {
+            Ok(()) => {
+                let at = Timestamp::default(); // Whoever takes it says when.
+                let told = Observation {
+                    at,
+                    source,
+                    topic,
+                    facts,
+                };
+                hand_over(shared, |reply| Order::Observe(told, reply)).await
+            }
+            Err(refused) => failed(refused.to_string()),
+        },
         Request::Stop | Request::Follow => failed("not answered here".to_owned()),
     }
 }
@@ -230,8 +254,15 @@ async fn order(
         Ok(text) => text,
         Err(refused) => return failed(refused.to_string()),
     };
+    hand_over(shared, |reply| make(text.to_owned(), reply)).await
+}
+
+async fn hand_over(
+    shared: &Shared,
+    make: impl FnOnce(oneshot::Sender<Result<Head, String>>) -> Order,
+) -> Answer {
     let (sender, receiver) = oneshot::channel();
-    if shared.orders.send(make(text.to_owned(), sender)).is_err() {
+    if shared.orders.send(make(sender)).is_err() {
         return failed("the daemon is ending".to_owned());
     }
     match receiver.await {

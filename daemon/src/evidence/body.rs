@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Draft, Kind, canonical::CanonicalError};
 use crate::{
-    input::{Apk, InventoryChange, Note, PhaseChange},
+    input::{Apk, InventoryChange, Note, Observation, PhaseChange},
     time::Timestamp,
 };
 
@@ -149,6 +149,8 @@ pub enum Via {
     Clat,
     /// Into a tunnel: it leaves inside another flow, which may be recorded too.
     Vpn,
+    /// Seen inside the packets of another flow of a capture file, which is recorded too.
+    Inside,
     /// The IPv6 side of a flow that is recorded as [`Via::Clat`]: the same packets again.
     ClatCopy,
 }
@@ -161,6 +163,7 @@ impl Via {
             Self::VpnOuter => "vpn_outer",
             Self::Clat => "clat",
             Self::Vpn => "vpn",
+            Self::Inside => "inside",
             Self::ClatCopy => "clat_copy",
         }
     }
@@ -265,6 +268,42 @@ pub struct Tls {
     pub cipher_suite: Option<String>,
     /// The server's certificate, as it sent it, checked by nobody; null: encrypted or not seen.
     pub certificate: Option<Certificate>,
+    /// Names are asked for in it under encryption; null: nothing says so.
+    #[serde(default)]
+    pub names_hidden: Option<NamesHidden>,
+}
+
+/// How names are asked for out of sight, and what says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamesHidden {
+    /// The protocol.
+    pub how: HiddenIn,
+    /// What says so.
+    pub basis: HiddenBasis,
+}
+
+/// Protocols that hide which names are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HiddenIn {
+    /// DNS over TLS.
+    Dot,
+    /// DNS over HTTPS.
+    Doh,
+    /// DNS over QUIC.
+    Doq,
+}
+
+/// What says that names are asked for, from the strongest to the weakest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HiddenBasis {
+    /// The application protocol that the client offers.
+    Alpn,
+    /// The port.
+    Port,
+    /// The server's name is one of a list of resolvers.
+    Name,
 }
 
 /// Whether a hello has a server name.
@@ -370,6 +409,9 @@ pub struct Total {
     pub packets_out: u64,
     /// IP bytes that the handset sent.
     pub bytes_out: u64,
+    /// Whether it sent payload, more than a handshake; null: written before that was kept.
+    #[serde(default)]
+    pub payload: Option<bool>,
     /// First packet.
     pub first: Timestamp,
     /// Last packet.
@@ -407,6 +449,13 @@ pub struct Session {
     /// When the machine was started, by its own account; null where it was not read.
     #[serde(default)]
     pub booted: Option<Timestamp>,
+    /// How soon the kernel ends the daemon when memory is short (`oom_score_adj`, -1000 never to
+    /// 1000 first); absent where it was not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i32>,
+    /// Name of the time zone that `local` is in; absent where it was not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// How packets are watched (`nflog`, `packet`, `files`, `journal`).
     pub capture: String,
     /// Sources in the order of their numbers.
@@ -586,6 +635,8 @@ pub enum Record {
     Gap(Gap),
     /// A remark.
     Note(Note),
+    /// The lab's PC or Android itself told something.
+    Observation(Observation),
     /// A phase began.
     Phase(PhaseChange),
     /// Apps came, went or changed.
@@ -604,13 +655,14 @@ pub enum Record {
 
 impl Record {
     /// Kinds that come from the core.
-    pub const KINDS: [Kind; 13] = [
+    pub const KINDS: [Kind; 14] = [
         Kind::FLOW,
         Kind::CONTACT,
         Kind::FINDING,
         Kind::TOTAL,
         Kind::GAP,
         Kind::NOTE,
+        Kind::OBSERVATION,
         Kind::PHASE,
         Kind::INVENTORY,
         Kind::APK,
@@ -629,6 +681,7 @@ impl Record {
             Self::Total(body) => Draft::new(Kind::TOTAL, body),
             Self::Gap(body) => Draft::new(Kind::GAP, body),
             Self::Note(body) => Draft::new(Kind::NOTE, body),
+            Self::Observation(body) => Draft::new(Kind::OBSERVATION, body),
             Self::Phase(body) => Draft::new(Kind::PHASE, body),
             Self::Inventory(body) => Draft::new(Kind::INVENTORY, body),
             Self::Apk(body) => Draft::new(Kind::APK, body),

@@ -17,11 +17,11 @@ use sha2::{Digest, Sha256};
 
 use super::{
     canonical,
-    case::{self, CaseBody, DATABASE_FILE, FileEntry, FilesBody},
+    case::{self, CaseBody, FileEntry, FilesBody},
     error::StoreError,
     reader::Reader,
     record::{Hash, Head, Kind},
-    signing::{ALGORITHM, CheckpointBody, KEY_FILE, Ratchet, Signing},
+    signing::{ALGORITHM, CheckpointBody, Ratchet, Signing},
     store, ustar,
 };
 use crate::time::Timestamp;
@@ -139,8 +139,8 @@ impl Bundle {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self, StoreError> {
         // The key goes last, so where it still is, a seal was interrupted or is new.
-        let unfinished = dir.join(KEY_FILE).exists();
-        if unfinished {
+        let unfinished = Ratchet::lock(dir)?;
+        if unfinished.is_some() {
             store::close_for_good(dir)?;
         }
         let reader = Reader::open(dir)?;
@@ -152,7 +152,7 @@ impl Bundle {
                 if dir.join(SIGNATURE_FILE).exists() => {}
             Err(error) => return Err(error),
         }
-        if unfinished {
+        if unfinished.is_some() {
             Ratchet::destroy(dir)?;
         }
         let text = read(&dir.join(MANIFEST_FILE))?;
@@ -282,6 +282,7 @@ pub fn named_files(reader: &Reader) -> Result<BTreeMap<String, FileEntry>, Store
         Kind::FILES,
         Kind::SEGMENT,
         Kind::SEGMENT_DROPPED,
+        Kind::ROLLED,
     ];
     for record in reader.records(&kinds) {
         let record = record?;
@@ -293,7 +294,9 @@ pub fn named_files(reader: &Reader) -> Result<BTreeMap<String, FileEntry>, Store
         let files = match record.kind.as_str() {
             "case" => serde_json::from_str::<CaseBody>(body).map(|body| body.files),
             "files" => serde_json::from_str::<FilesBody>(body).map(|body| body.files),
-            "segment" => serde_json::from_str::<FileEntry>(body).map(|entry| vec![entry]),
+            "segment" | "rolled" => {
+                serde_json::from_str::<FileEntry>(body).map(|entry| vec![entry])
+            }
             _ => {
                 let Dropped { path } = serde_json::from_str(body).map_err(corrupt)?;
                 named.remove(&path);
@@ -327,13 +330,13 @@ pub fn check_files(reader: &Reader, progress: &mut dyn FnMut(u64)) -> Result<(),
         let name = format!("{CASE_FOLDER}{path}");
         ustar::header(&name, entry.bytes).ok_or_else(|| too_large(&path))?;
     }
-    let database = reader.case().database();
+    let database = reader.last_part();
     let bytes = fs::metadata(&database)
         .map_err(|error| StoreError::io(&database, error))?
         .len();
     // Half of it is left for what the log still holds.
     if bytes > ustar::FILE_BYTES_MAX / 2 {
-        return Err(too_large(DATABASE_FILE));
+        return Err(too_large(&file_name(&database)));
     }
     Ok(())
 }
@@ -356,7 +359,7 @@ fn make(
             detail: "the record of its seal cannot be read".to_owned(),
         })?;
     let mut paths: Vec<String> = named_files(reader)?.into_keys().collect();
-    paths.push(DATABASE_FILE.to_owned());
+    paths.push(file_name(&reader.last_part()));
     paths.sort();
     let mut files = Vec::new();
     for path in paths {
@@ -444,6 +447,17 @@ fn each_chunk<E: From<StoreError>>(
             Err(error) => return Err(StoreError::io(path, error).into()),
         }
     }
+}
+
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// Length and SHA-256 of an ordinary file.
+pub(super) fn length_and_hash(path: &Path) -> Result<(u64, Hash), StoreError> {
+    let found = digest(path, Also::default(), &mut |_| ())?;
+    Ok((found.bytes, found.sha256))
 }
 
 /// Length and hashes of a file; its path is left to the caller.

@@ -76,7 +76,7 @@ pub enum StoreError {
     },
     /// Another process uses the case.
     #[error(
-        "{path} is locked: another process watches into this case or reads it; stop it with \
+        "{path} is locked: another process watches into this case, reads or seals it; stop it with \
          `sakshi stop`, or wait until it is done",
         path = .0.display()
     )]

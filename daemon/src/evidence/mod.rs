@@ -15,6 +15,7 @@ pub mod examination;
 pub mod head;
 pub mod journal;
 mod medium;
+mod parts;
 mod reader;
 mod record;
 mod reserve;
@@ -30,6 +31,7 @@ pub use case::{
     Case, CaseBody, CaseFiles, CaseMeta, DATA_FILE, FileEntry, FilesBody, PLACES_FILE, name_of,
 };
 pub use error::StoreError;
+pub use parts::{ROLL_BYTES, RolledBody, database_bytes};
 pub use reader::{Reader, Records};
 pub use record::{
     ATTACHMENT_MAX, BODY_MAX, Draft, Hash, Head, KIND_MAX, Kind, RECORD_TAG, Record, record_hash,

@@ -5,14 +5,14 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{OptionalExtension, Row, params, types::Type};
+use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
 
 use super::{
     case::Case,
     error::StoreError,
     record::{Hash, Head, Kind, Record},
     schema,
-    snapshot::Snapshot,
+    snapshot::{Part, Snapshot},
 };
 
 /// A case that is open for reading: its state at the moment of opening.
@@ -20,7 +20,6 @@ use super::{
 pub struct Reader {
     snapshot: Snapshot,
     case: Case,
-    path: PathBuf,
 }
 
 impl Reader {
@@ -34,16 +33,14 @@ impl Reader {
             }
             other => other,
         })?;
-        let reader = Self {
-            snapshot,
-            case,
-            path,
-        };
-        let version: i64 = reader.run(|connection| {
-            connection.pragma_query_value(None, "user_version", |row| row.get(0))
-        })?;
-        if version > i64::from(schema::VERSION) {
-            return Err(StoreError::newer(&reader.path, version));
+        let reader = Self { snapshot, case };
+        for part in reader.snapshot.parts() {
+            let version: i64 = run(part, |connection| {
+                connection.pragma_query_value(None, "user_version", |row| row.get(0))
+            })?;
+            if version > i64::from(schema::VERSION) {
+                return Err(StoreError::newer(part.path(), version));
+            }
         }
         Ok(reader)
     }
@@ -53,9 +50,15 @@ impl Reader {
         &self.case
     }
 
+    /// The part of the database that was written last: no record names it.
+    pub(super) fn last_part(&self) -> PathBuf {
+        let last = self.snapshot.parts().last();
+        last.map_or_else(|| self.case.database(), |part| part.path().to_owned())
+    }
+
     /// The end of the chain.
     pub fn head(&self) -> Result<Head, StoreError> {
-        self.run(|connection| {
+        let head = self.backwards(|connection| {
             connection
                 .query_row(
                     "SELECT seq, hash FROM record ORDER BY seq DESC LIMIT 1",
@@ -68,33 +71,36 @@ impl Reader {
                     },
                 )
                 .optional()
-        })
-        .map(|head| head.unwrap_or(Head::EMPTY))
+        })?;
+        Ok(head.unwrap_or(Head::EMPTY))
     }
 
     /// How many records there are of each of `kinds`.
     pub fn count(&self, kinds: &[Kind]) -> Result<u64, StoreError> {
         let kinds = filter(kinds);
-        self.run(|connection| {
-            connection.query_row(
-                "SELECT count(*) FROM record \
-                 WHERE ?1 IS NULL OR kind IN (SELECT value FROM json_each(?1))",
-                params![kinds],
-                |row| row.get::<_, i64>(0),
-            )
-        })
-        // A count is never negative.
-        .map(|count| u64::try_from(count).unwrap_or(0))
+        let mut total = 0;
+        for part in self.snapshot.parts() {
+            let count: i64 = run(part, |connection| {
+                connection.query_row(
+                    "SELECT count(*) FROM record \
+                     WHERE ?1 IS NULL OR kind IN (SELECT value FROM json_each(?1))",
+                    params![kinds],
+                    |row| row.get(0),
+                )
+            })?;
+            // A count is never negative.
+            total += u64::try_from(count).unwrap_or(0);
+        }
+        Ok(total)
     }
 
     /// The records of `kinds` (every kind when there are none named), in order of their sequence
     /// numbers. One record is in memory at a time.
     pub fn records(&self, kinds: &[Kind]) -> Records<'_> {
         Records {
-            reader: self,
+            parts: self.snapshot.parts(),
             kinds: filter(kinds),
             last: i64::MIN,
-            done: false,
         }
     }
 
@@ -108,7 +114,7 @@ impl Reader {
 
     /// The record `seq`, if there is one.
     pub fn record(&self, seq: i64) -> Result<Option<Record>, StoreError> {
-        self.run(|connection| {
+        self.backwards(|connection| {
             connection
                 .prepare_cached(
                     "SELECT seq, kind, body, attachment, prev, hash FROM record WHERE seq = ?1",
@@ -120,7 +126,7 @@ impl Reader {
 
     /// The last record of a kind, if there is one.
     pub fn last(&self, kind: &Kind) -> Result<Option<Record>, StoreError> {
-        self.run(|connection| {
+        self.backwards(|connection| {
             connection
                 .prepare_cached(
                     "SELECT seq, kind, body, attachment, prev, hash FROM record WHERE kind = ?1 \
@@ -131,52 +137,69 @@ impl Reader {
         })
     }
 
-    fn run<T>(
+    /// Asks the parts from the last to the first, until one answers.
+    fn backwards<T>(
         &self,
-        query: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, StoreError> {
-        query(self.snapshot.connection()).map_err(|error| match error {
-            rusqlite::Error::FromSqlConversionFailure(..)
-            | rusqlite::Error::InvalidColumnType(..) => StoreError::Corrupt {
-                path: self.path.clone(),
-                detail: error.to_string(),
-            },
-            _ => StoreError::sqlite(&self.path, error),
-        })
+        query: impl Fn(&Connection) -> rusqlite::Result<Option<T>>,
+    ) -> Result<Option<T>, StoreError> {
+        let parts = self.snapshot.parts().iter().rev();
+        parts
+            .map(|part| run(part, &query))
+            .find_map(Result::transpose)
+            .transpose()
     }
+}
+
+fn run<T>(
+    part: &Part,
+    query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> Result<T, StoreError> {
+    query(part.connection()?).map_err(|error| match error {
+        rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..) => {
+            StoreError::Corrupt {
+                path: part.path().to_owned(),
+                detail: error.to_string(),
+            }
+        }
+        _ => StoreError::sqlite(part.path(), error),
+    })
 }
 
 /// A walk over records; see [`Reader::records`]. It ends after an error.
 #[derive(Debug)]
 pub struct Records<'a> {
-    reader: &'a Reader,
+    /// The part that is read, and those behind it.
+    parts: &'a [Part],
     kinds: Option<String>,
     last: i64,
-    done: bool,
 }
 
 impl Iterator for Records<'_> {
     type Item = Result<Record, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.done {
-            return None;
+        while let [part, rest @ ..] = self.parts {
+            let found = run(part, |connection| {
+                connection
+                    .prepare_cached(
+                        "SELECT seq, kind, body, attachment, prev, hash FROM record WHERE seq > ?1 \
+                         AND (?2 IS NULL OR kind IN (SELECT value FROM json_each(?2))) \
+                         ORDER BY seq LIMIT 1",
+                    )?
+                    .query_row(params![self.last, self.kinds], record)
+                    .optional()
+            });
+            match &found {
+                Ok(Some(record)) => self.last = record.seq,
+                Ok(None) => {
+                    self.parts = rest;
+                    continue;
+                }
+                Err(_) => self.parts = &[],
+            }
+            return found.transpose();
         }
-        let found = self.reader.run(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT seq, kind, body, attachment, prev, hash FROM record WHERE seq > ?1 \
-                     AND (?2 IS NULL OR kind IN (SELECT value FROM json_each(?2))) \
-                     ORDER BY seq LIMIT 1",
-                )?
-                .query_row(params![self.last, self.kinds], record)
-                .optional()
-        });
-        match &found {
-            Ok(Some(record)) => self.last = record.seq,
-            Ok(None) | Err(_) => self.done = true,
-        }
-        found.transpose()
+        None
     }
 }
 

@@ -52,6 +52,8 @@ kinds! {
     PHASE = "phase";
     /// A remark of the technician.
     NOTE = "note";
+    /// The lab's PC or Android itself told something of the handset.
+    OBSERVATION = "observation";
     /// Something was not seen.
     GAP = "gap";
     /// A network interface came, went or changed.
@@ -94,6 +96,8 @@ kinds! {
     KEY = "key";
     /// Vouches for everything before it, with a signature.
     CHECKPOINT = "checkpoint";
+    /// A part of the database was closed; the first record of the next one.
+    ROLLED = "rolled";
     /// The case was closed for good; the last checkpoint follows.
     SEALED = "sealed";
     /// The report of a validation that belongs to the case.
@@ -165,6 +169,15 @@ impl Hash {
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::str::FromStr for Hash {
+    type Err = String;
+
+    /// From 64 lower-case hex digits.
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse_hex(text).ok_or_else(|| "64 lower-case hex digits are a hash".to_owned())
     }
 }
 

@@ -11,6 +11,10 @@ pub const APPLICATION_ID: i32 = 0x534b_5348;
 /// 2 since cases are signed; the objects are those of version 1.
 pub const VERSION: i32 = 2;
 
+/// What the trigger `record_is_appended` of a case's first part takes for the record before its
+/// first; a later part has the last record of the part before in its place.
+const FIRST_BASE: &str = "coalesce(max(seq), 0)";
+
 /// An object of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Object {
@@ -20,6 +24,14 @@ pub struct Object {
     pub name: &'static str,
     /// The statement that creates it, as SQLite keeps it in `sqlite_schema.sql`.
     pub sql: &'static str,
+}
+
+impl Object {
+    /// The statement for a part of a case whose records follow the record `base`.
+    pub(super) fn sql_behind(&self, base: i64) -> String {
+        self.sql
+            .replace(FIRST_BASE, &format!("coalesce(max(seq), {base})"))
+    }
 }
 
 const fn object(kind: &'static str, name: &'static str, sql: &'static str) -> Object {

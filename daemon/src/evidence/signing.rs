@@ -128,6 +128,8 @@ pub enum Reason {
     Recovery,
     /// The space that is kept in reserve was used.
     Reserve,
+    /// A part of the database was closed and the next one begun.
+    Roll,
     /// The case was closed for good.
     Seal,
     /// A word of a later version.
@@ -309,6 +311,19 @@ impl Ratchet {
     /// Signs a manifest with the current key, which the last checkpoint of a sealed case names.
     pub(super) fn sign(&self, message: &[u8]) -> String {
         hex(self.current.pair.sk.sign(message, None).as_slice())
+    }
+
+    /// Locks the file of the keys of a sealed case, so that one process at a time makes and signs its
+    /// manifest; none where the keys are gone, since that is done.
+    pub(super) fn lock(dir: &Path) -> Result<Option<File>, StoreError> {
+        let KeyFile { file, path } = match KeyFile::open(dir) {
+            Err(StoreError::NoKey(_)) => return Ok(None),
+            other => other?,
+        };
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+            .map_err(|error| StoreError::io(&path, error.into()))?;
+        // Another process may have been done with it meanwhile.
+        Ok(path.exists().then_some(file))
     }
 
     /// Erases and removes the file of the keys of a sealed case, where it still is.

@@ -5,9 +5,11 @@
 //! database with a write-ahead log, so it is never let at one here. A quiet database (no log, no
 //! writer) is opened in place as immutable, under a shared lock that keeps a writer out. Otherwise
 //! database and log are copied to a private temporary folder and opened there; the reader thus
-//! never holds back the writer's log. Decision 0071 tells why the copy is consistent.
+//! never holds back the writer's log. Decision 0071 tells why the copy is consistent. Of a case with
+//! several parts only the last is written, so the others are always opened in place.
 
 use std::{
+    cell::OnceCell,
     fmt::Write,
     fs::{self, File},
     io::{self, Read},
@@ -22,6 +24,7 @@ use tempfile::TempDir;
 use super::{
     case::{CaseLock, DATABASE_FILE},
     error::StoreError,
+    parts,
     record::{ATTACHMENT_MAX, BODY_MAX},
 };
 
@@ -29,49 +32,91 @@ use super::{
 const COPY_TRIES_MAX: usize = 8;
 /// The log's header: its two salts change whenever the log starts anew.
 const WAL_HEADER: usize = 32;
+/// Cache of a part that is opened in place, in KiB: all parts of a case may be open at a time.
+const CLOSED_CACHE_KIB: i64 = 512;
 /// Longest row that is read, in bytes.
 const ROW_MAX: usize = BODY_MAX + ATTACHMENT_MAX + 64 * 1024;
 
-/// A database that is open for reading.
+/// The database of a case that is open for reading: its parts, in the order of their records.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     // Fields drop in this order: closed, then unlocked or removed.
-    connection: Connection,
+    parts: Vec<Part>,
     _lock: Option<CaseLock>,
     _copy: Option<TempDir>,
+}
+
+/// One file of records.
+#[derive(Debug)]
+pub(super) struct Part {
+    path: PathBuf,
+    /// Opened once it is asked for.
+    connection: OnceCell<Connection>,
+}
+
+impl Part {
+    fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            connection: OnceCell::new(),
+        }
+    }
+
+    /// Where it lies in the case.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The connection; it refuses to write.
+    pub(super) fn connection(&self) -> Result<&Connection, StoreError> {
+        if let Some(connection) = self.connection.get() {
+            return Ok(connection);
+        }
+        let connection = closed(&self.path)?;
+        Ok(self.connection.get_or_init(|| connection))
+    }
 }
 
 impl Snapshot {
     /// Opens the database of the case in `dir`.
     pub(super) fn open(dir: &Path) -> Result<Self, StoreError> {
-        let database = dir.join(DATABASE_FILE);
         let lock = CaseLock::shared(dir);
         let writer_possible = lock.is_none() && dir.join(super::case::LOCK_FILE).exists();
-        if !writer_possible && Wal::read(&database)?.is_empty() {
-            if !database.is_file() {
-                return Err(StoreError::Missing(database));
-            }
-            let connection = connect(&immutable_uri(&database), &database)?;
-            return Ok(Self {
-                connection,
-                _lock: lock,
-                _copy: None,
-            });
+        let parts = parts::list(dir)?;
+        let Some(database) = parts.last() else {
+            return Err(StoreError::Missing(dir.join(DATABASE_FILE)));
+        };
+        let (connection, copy) = if !writer_possible && Wal::read(database)?.is_empty() {
+            (closed(database)?, None)
+        } else {
+            let copy = copy(database)?;
+            let path = copy.path().join(DATABASE_FILE);
+            (connect(&path, database)?, Some(copy))
+        };
+        let mut parts: Vec<Part> = parts.into_iter().map(Part::new).collect();
+        if let Some(last) = parts.last_mut() {
+            last.connection = OnceCell::from(connection);
         }
-        let copy = copy(&database)?;
-        let path = copy.path().join(DATABASE_FILE);
-        let connection = connect(&path, &database)?;
         Ok(Self {
-            connection,
+            parts,
             _lock: lock,
-            _copy: Some(copy),
+            _copy: copy,
         })
     }
 
-    /// The connection; it refuses to write.
-    pub(super) fn connection(&self) -> &Connection {
-        &self.connection
+    /// Its parts, in the order of their records.
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
     }
+}
+
+/// Opens a part that nobody writes, in place.
+pub(super) fn closed(path: &Path) -> Result<Connection, StoreError> {
+    let connection = connect(&immutable_uri(path), path)?;
+    connection
+        .pragma_update(None, "cache_size", -CLOSED_CACHE_KIB)
+        .map_err(|error| StoreError::sqlite(path, error))?;
+    Ok(connection)
 }
 
 fn connect(path: &Path, named: &Path) -> Result<Connection, StoreError> {

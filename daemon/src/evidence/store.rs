@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rusqlite::{
@@ -21,13 +22,18 @@ use super::{
     },
     error::StoreError,
     medium,
+    parts::{self, RolledBody},
     record::{ATTACHMENT_MAX, BODY_MAX, Draft, Hash, Head, Kind, record_hash},
     schema,
     signing::{self, CheckpointBody, KeyBody, Ratchet, Reason, Signing},
+    snapshot,
 };
 
 /// The write-ahead log is cut back to this many bytes when it is reused.
 const WAL_BYTES_MAX: i64 = 16 * 1024 * 1024;
+
+/// How long another process that has the database open is waited for.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How the session before ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +61,12 @@ pub enum LastSession {
 pub struct Store {
     // Fields drop in this order: the database is closed before the lock is given up.
     connection: Connection,
+    /// The part of the case that is written.
     path: PathBuf,
+    /// The parts before it.
+    closed: Vec<PathBuf>,
+    /// The next part has its name already, and is not opened yet: nothing goes into this one.
+    moving: bool,
     case: Case,
     head: Head,
     sessions: Sessions,
@@ -108,19 +119,17 @@ impl Case {
             &path,
             ratchet.as_mut(),
             |transaction| {
-                transaction.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
-                transaction.pragma_update(None, "user_version", schema::VERSION)?;
-                for object in schema::OBJECTS {
-                    transaction.execute(object.sql, [])?;
-                }
+                lay_out(transaction, 0)?;
                 insert(transaction, Head::EMPTY, &drafts)
             },
             reason,
         )?;
-        let sessions = Sessions::read(&connection, &path, head)?;
+        let sessions = Sessions::read(&connection, &path, &[], head)?;
         Ok(Store {
             connection,
             path,
+            closed: Vec::new(),
+            moving: false,
             case,
             head,
             sessions,
@@ -145,10 +154,10 @@ impl Store {
             });
         }
         let lock = CaseLock::exclusive(dir)?;
-        let path = case.database();
-        if !path.exists() {
+        let mut closed = parts::list(dir)?;
+        let Some(path) = closed.pop() else {
             return Err(StoreError::Interrupted(dir.to_owned()));
-        }
+        };
         let connection = connect(&path, OpenFlags::empty())?;
         check_identity(&connection, &path, dir)?;
         let head = read_head(&connection, &path)?;
@@ -156,7 +165,7 @@ impl Store {
             return Err(StoreError::Interrupted(dir.to_owned()));
         }
         let (ratchet, vouched) = if case.meta().is_signed() {
-            let (seq, next) = read_next_key(&connection, &path)?;
+            let (seq, next) = read_next_key(&connection, &path, &closed)?;
             let next = next.ok_or_else(|| StoreError::Sealed(dir.to_owned()))?;
             (Some(Ratchet::open(dir, &next, signing)?), seq)
         } else {
@@ -164,10 +173,13 @@ impl Store {
         };
         // A sealed case's file stays as it is in bundles, so this comes last.
         make_durable(&connection, &path)?;
-        let sessions = Sessions::read(&connection, &path, head)?;
+        parts::forget_next(dir);
+        let sessions = Sessions::read(&connection, &path, &closed, head)?;
         Ok(Self {
             connection,
             path,
+            closed,
+            moving: false,
             case,
             head,
             sessions,
@@ -200,6 +212,9 @@ impl Store {
         if drafts.is_empty() && reason.is_none() {
             return Ok(self.head);
         }
+        if self.moving {
+            self.move_on()?;
+        }
         let before = self.head;
         self.head = commit(
             &mut self.connection,
@@ -216,6 +231,76 @@ impl Store {
                 .note(draft.kind().as_str(), draft.body(), seq, self.head);
         }
         Ok(self.head)
+    }
+
+    /// How many bytes the part that is written has.
+    pub(super) fn part_bytes(&self) -> Result<u64, StoreError> {
+        let pragma = |name| -> rusqlite::Result<i64> {
+            self.connection
+                .pragma_query_value(None, name, |row| row.get(0))
+        };
+        pragma("page_count")
+            .and_then(|pages| Ok(pages.saturating_mul(pragma("page_size")?)))
+            // A size is never negative.
+            .map(|bytes| u64::try_from(bytes).unwrap_or(0))
+            .map_err(|error| StoreError::sqlite(&self.path, error))
+    }
+
+    /// Closes the part that is written and begins the next, with a record that names the closed one
+    /// and a checkpoint behind it. Nothing happens while somebody else has the file open. After an
+    /// error, as after a crash, the case has either the old part or both, each as a whole; calling
+    /// again goes on.
+    pub(super) fn roll(&mut self) -> Result<Head, StoreError> {
+        if self.moving {
+            return self.move_on();
+        }
+        let part = self.closed.len() + 1;
+        let begun = parts::close(&self.connection, &self.path, part)
+            .and_then(|closed| closed.map_or(Ok(()), |closed| self.begin_part(part, closed)));
+        if !self.moving {
+            // Goes on with this one. The first error counts.
+            let durable = make_durable(&self.connection, &self.path);
+            return begun.and(durable).map(|()| self.head);
+        }
+        begun?;
+        self.move_on()
+    }
+
+    fn begin_part(&mut self, part: usize, (bytes, sha256): (u64, Hash)) -> Result<(), StoreError> {
+        let first = self
+            .connection
+            .query_row("SELECT min(seq) FROM record", [], |row| row.get(0))
+            .map_err(|error| StoreError::sqlite(&self.path, error))?;
+        let closed = RolledBody {
+            bytes,
+            first,
+            last: self.head.seq,
+            part: part + 1,
+            path: parts::name(part),
+            sha256,
+        };
+        let dir = self.case.dir();
+        parts::make_next(dir, self.head, &closed)?;
+        let begun = parts::begin_next(dir, part + 1);
+        // An error may come after the deed; then nothing may go into the closed part any more.
+        let next = dir.join(parts::name(part + 1));
+        self.moving = begun.is_ok() || next.try_exists().unwrap_or(true);
+        begun
+    }
+
+    /// Opens the part that was begun.
+    fn move_on(&mut self) -> Result<Head, StoreError> {
+        case::sync_folder(self.case.dir())?;
+        let path = self.case.dir().join(parts::name(self.closed.len() + 2));
+        let connection = connect(&path, OpenFlags::empty())?;
+        make_durable(&connection, &path)?;
+        self.head = read_head(&connection, &path)?;
+        self.connection = connection;
+        self.closed.push(std::mem::replace(&mut self.path, path));
+        self.moving = false;
+        self.sessions
+            .note(Kind::ROLLED.as_str(), "", self.head.seq, self.head);
+        self.append_vouched(&[], Reason::Roll)
     }
 
     /// Closes the case for good: appends what says so, and the last checkpoint. What is written into
@@ -272,14 +357,21 @@ impl Store {
 
     /// The bodies of every record of a kind, in order.
     pub fn bodies(&self, kind: &Kind) -> Result<Vec<String>, StoreError> {
-        (|| {
-            let mut statement = self
-                .connection
-                .prepare("SELECT body FROM record WHERE kind = ?1 ORDER BY seq")?;
-            let rows = statement.query_map(params![kind.as_str()], |row| row.get(0))?;
-            rows.collect::<Result<Vec<_>, _>>()
-        })()
-        .map_err(|error| StoreError::sqlite(&self.path, error))
+        let mut bodies = Vec::new();
+        let mut read = |connection: &Connection, path: &Path| {
+            (|| {
+                let mut statement =
+                    connection.prepare("SELECT body FROM record WHERE kind = ?1 ORDER BY seq")?;
+                let mut rows = statement.query_map(params![kind.as_str()], |row| row.get(0))?;
+                rows.try_for_each(|body| body.map(|body| bodies.push(body)))
+            })()
+            .map_err(|error| StoreError::sqlite(path, error))
+        };
+        for path in &self.closed {
+            read(&snapshot::closed(path)?, path)?;
+        }
+        read(&self.connection, &self.path)?;
+        Ok(bodies)
     }
 
     /// How the session before ended.
@@ -300,10 +392,15 @@ impl Store {
 
 impl Sessions {
     /// Reads backwards until everything is known: to the start of the last session as a rule.
-    fn read(connection: &Connection, path: &Path, head: Head) -> Result<Self, StoreError> {
+    fn read(
+        connection: &Connection,
+        path: &Path,
+        closed: &[PathBuf],
+        head: Head,
+    ) -> Result<Self, StoreError> {
         let mut rows: Vec<(i64, String, String)> = Vec::new();
         let (mut files, mut session) = (false, false);
-        (|| {
+        backwards(connection, path, closed, |connection| {
             let mut statement = connection.prepare(
                 "SELECT seq, kind, body FROM record \
                  WHERE kind IN ('case', 'files', 'session', 'stop', 'unclean_stop') \
@@ -317,12 +414,11 @@ impl Sessions {
                 session |= kind == "session";
                 rows.push((seq, kind, body));
                 if files && session {
-                    break;
+                    return Ok(Some(()));
                 }
             }
-            Ok(())
-        })()
-        .map_err(|error| StoreError::sqlite(path, error))?;
+            Ok(None)
+        })?;
         let mut sessions = Self {
             session: 0,
             files_session: 0,
@@ -387,12 +483,15 @@ impl Sessions {
 /// Moves everything into the database file of a sealed case, so that it is one file which nobody
 /// writes beside, also if that was interrupted before.
 pub(super) fn close_for_good(dir: &Path) -> Result<(), StoreError> {
-    let case = Case::open(dir)?;
-    let path = case.database();
     let _lock = CaseLock::exclusive(dir)?;
+    // Those before it are closed already.
+    let mut closed = parts::list(dir)?;
+    let path = closed
+        .pop()
+        .ok_or_else(|| StoreError::Interrupted(dir.to_owned()))?;
     let connection = connect(&path, OpenFlags::empty())?;
     check_identity(&connection, &path, dir)?;
-    let (_, next) = read_next_key(&connection, &path)?;
+    let (_, next) = read_next_key(&connection, &path, &closed)?;
     if next.is_some() {
         return Err(StoreError::NotSealed(dir.to_owned()));
     }
@@ -406,8 +505,55 @@ pub(super) fn close_for_good(dir: &Path) -> Result<(), StoreError> {
         .map_err(|(_, error)| StoreError::sqlite(&path, error))
 }
 
+/// Asks the part that is written, then the closed ones from the last to the first, until one answers.
+fn backwards<T>(
+    connection: &Connection,
+    path: &Path,
+    closed: &[PathBuf],
+    mut ask: impl FnMut(&Connection) -> rusqlite::Result<Option<T>>,
+) -> Result<Option<T>, StoreError> {
+    let mut answer = ask(connection).map_err(|error| StoreError::sqlite(path, error))?;
+    for path in closed.iter().rev() {
+        if answer.is_some() {
+            break;
+        }
+        let connection = snapshot::closed(path)?;
+        answer = ask(&connection).map_err(|error| StoreError::sqlite(path, error))?;
+    }
+    Ok(answer)
+}
+
+/// Makes the tables of a part whose records follow the record `base`.
+pub(super) fn lay_out(connection: &Connection, base: i64) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
+    connection.pragma_update(None, "user_version", schema::VERSION)?;
+    for object in schema::OBJECTS {
+        connection.execute(&object.sql_behind(base), [])?;
+    }
+    Ok(())
+}
+
+/// Moves everything from the write-ahead log into the database, and goes on without one; false
+/// while somebody else has it open.
+pub(super) fn leave_log(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
+    let failed = |error| StoreError::sqlite(path, error);
+    // Nobody is waited for: others wait for us.
+    connection.busy_timeout(Duration::ZERO).map_err(failed)?;
+    let mut left = false;
+    let changed = connection.pragma_update_and_check(None, "journal_mode", "DELETE", |row| {
+        left = row.get::<_, String>(0)? == "delete";
+        Ok(())
+    });
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    match changed.map_err(failed) {
+        Ok(()) => Ok(left),
+        Err(StoreError::Locked(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Opens for reading and writing, hardened against a hostile file.
-fn connect(path: &Path, more: OpenFlags) -> Result<Connection, StoreError> {
+pub(super) fn connect(path: &Path, more: OpenFlags) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
     Connection::open_with_flags(path, flags)
         .and_then(|connection| {
@@ -503,20 +649,23 @@ fn read_head(connection: &Connection, path: &Path) -> Result<Head, StoreError> {
 fn read_next_key(
     connection: &Connection,
     path: &Path,
+    closed: &[PathBuf],
 ) -> Result<(i64, Option<String>), StoreError> {
     let corrupt = |detail: String| StoreError::Corrupt {
         path: path.to_owned(),
         detail,
     };
-    let (seq, kind, body): (i64, String, String) = connection
-        .query_row(
-            "SELECT seq, kind, body FROM record WHERE kind IN ('key', 'checkpoint') \
-             ORDER BY seq DESC LIMIT 1",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        )
-        .optional()
-        .map_err(|error| StoreError::sqlite(path, error))?
+    let last = |connection: &Connection| {
+        connection
+            .query_row(
+                "SELECT seq, kind, body FROM record WHERE kind IN ('key', 'checkpoint') \
+                 ORDER BY seq DESC LIMIT 1",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )
+            .optional()
+    };
+    let (seq, kind, body): (i64, String, String) = backwards(connection, path, closed, last)?
         .ok_or_else(|| {
             corrupt("a signed case has a key as its record 2, this one has none".into())
         })?;
@@ -533,7 +682,7 @@ fn read_next_key(
 
 /// One transaction: what `write` appends, then the checkpoint for `reason`. The key that it names
 /// is on the disk before, and the one that it used is erased afterwards.
-fn commit(
+pub(super) fn commit(
     connection: &mut Connection,
     path: &Path,
     ratchet: Option<&mut Ratchet>,
@@ -561,7 +710,11 @@ fn commit(
 }
 
 /// Inserts `drafts` behind `head`; the caller commits.
-fn insert(connection: &Connection, head: Head, drafts: &[Draft]) -> rusqlite::Result<Head> {
+pub(super) fn insert(
+    connection: &Connection,
+    head: Head,
+    drafts: &[Draft],
+) -> rusqlite::Result<Head> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO record(seq, kind, body, attachment, prev, hash) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
     )?;

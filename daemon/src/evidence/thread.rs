@@ -17,6 +17,7 @@ use std::{
 
 use super::{
     error::StoreError,
+    parts::ROLL_BYTES,
     record::{Draft, Head},
     reserve::Reserve,
     signing::Reason,
@@ -50,6 +51,8 @@ pub struct StoreOptions {
     pub interval: Duration,
     /// [`CHECKPOINT_INTERVAL`], or another one in tests.
     pub checkpoint_interval: Duration,
+    /// [`ROLL_BYTES`], or less in tests.
+    pub roll_bytes: u64,
     /// Told of each commit.
     pub on_commit: OnCommit,
     /// Room to be given up when the disk is full, and who is told of it.
@@ -63,6 +66,7 @@ impl StoreOptions {
             clock,
             interval: COMMIT_INTERVAL,
             checkpoint_interval: CHECKPOINT_INTERVAL,
+            roll_bytes: ROLL_BYTES,
             on_commit,
             reserve: None,
         }
@@ -397,7 +401,22 @@ impl Batcher<'_> {
         }
     }
 
+    /// Between two commits: begins a new part where the one that is written is large enough.
+    fn roll(&mut self) -> Result<(), StoreError> {
+        if self.store.part_bytes()? < self.options.roll_bytes {
+            return Ok(());
+        }
+        let before = self.store.head();
+        let head = self.with_reserve(&Store::roll)?;
+        if head != before {
+            self.look_at_what_waits();
+            (self.options.on_commit)(head);
+        }
+        Ok(())
+    }
+
     fn commit(&mut self) -> Result<(), StoreError> {
+        self.roll()?;
         let before = self.store.head();
         let due = self.is_vouching_due();
         let drafts = std::mem::take(&mut self.drafts);

@@ -61,7 +61,7 @@ impl<T> Flow<T> {
         if std::mem::take(&mut self.predecessor_open) {
             return false;
         }
-        self.closing = Some(closing);
+        self.closing = Some(Box::new(closing));
         if self.is_tcp() {
             if self.state == FlowState::Attempted && closing.bytes_acked.is_some_and(|n| n > 0) {
                 self.state = FlowState::Answered;
@@ -80,7 +80,7 @@ impl<T> Flow<T> {
         if let Some((nanos, basis)) = self.handshake_nanos.zip(self.handshake_basis) {
             return Some((u64::try_from(nanos / 1_000).ok()?, basis));
         }
-        let measured = self.closing.and_then(|closing| closing.min_rtt_us);
+        let measured = self.closing.as_ref().and_then(|closing| closing.min_rtt_us);
         measured
             .filter(|_| self.has_one_own_syn())
             .map(|micros| (micros.into(), RttBasis::TcpMinRtt))

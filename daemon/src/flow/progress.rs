@@ -130,7 +130,7 @@ pub struct Flow<T> {
     /// What that time rests on.
     pub(super) handshake_basis: Option<RttBasis>,
     /// The end of its socket, where the kernel told it and it can be no other's.
-    pub closing: Option<Closing>,
+    pub closing: Option<Box<Closing>>,
     /// How much later than it was sent its first packet may have been stamped.
     pub start_lag_nanos: i64,
     /// An earlier flow of the same five-tuple ended without its socket's end having been told.

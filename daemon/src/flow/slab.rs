@@ -8,9 +8,13 @@ use super::progress::{Flow, FlowId};
 /// "No slot" in a link.
 const NIL: u32 = u32::MAX;
 
-#[derive(Debug)]
-struct Slot<T> {
-    flow: Flow<T>,
+/// Flows of a chunk. Flows lie in chunks, so that a table that grows moves none of them.
+const CHUNK: usize = 256;
+
+/// A slot's place in its list, apart from its flow: a packet touches its own flow only, and of the
+/// flows around it in the list nothing but these.
+#[derive(Debug, Clone, Copy)]
+struct Link {
     /// When the flow last had a packet, on the table's own clock.
     touched_nanos: i64,
     list: usize,
@@ -27,7 +31,8 @@ struct List {
 /// Flows in `LISTS` lists, each in the order of the last touch.
 #[derive(Debug)]
 pub(super) struct Slab<T, const LISTS: usize> {
-    slots: Vec<Option<Slot<T>>>,
+    chunks: Vec<Vec<Option<Flow<T>>>>,
+    links: Vec<Link>,
     free: Vec<u32>,
     lists: [List; LISTS],
     len: usize,
@@ -36,7 +41,8 @@ pub(super) struct Slab<T, const LISTS: usize> {
 impl<T, const LISTS: usize> Slab<T, LISTS> {
     pub(super) const fn new() -> Self {
         Self {
-            slots: Vec::new(),
+            chunks: Vec::new(),
+            links: Vec::new(),
             free: Vec::new(),
             lists: [List {
                 head: NIL,
@@ -52,50 +58,53 @@ impl<T, const LISTS: usize> Slab<T, LISTS> {
 
     /// Slots there are, taken or free.
     pub(super) fn slots(&self) -> u32 {
-        u32::try_from(self.slots.len()).unwrap_or(NIL)
+        u32::try_from(self.links.len()).unwrap_or(NIL)
     }
 
     /// Slot that the next [`Slab::insert`] takes.
     pub(super) fn next_slot(&self) -> u32 {
-        let fresh = u32::try_from(self.slots.len()).unwrap_or(NIL);
+        let fresh = self.slots();
         self.free.last().copied().unwrap_or(fresh)
     }
 
     /// Puts a flow, whose id names [`Slab::next_slot`], at the end of a list.
     pub(super) fn insert(&mut self, flow: Flow<T>, list: usize, now_nanos: i64) {
         let at = flow.id.slot;
-        let slot = Slot {
-            flow,
+        let link = Link {
             touched_nanos: now_nanos,
             list,
             prev: NIL,
             next: NIL,
         };
         if self.free.pop().is_some() {
-            if let Some(place) = self.slots.get_mut(at as usize) {
-                *place = Some(slot);
+            if let (Some(place), Some(known)) = (
+                place_mut(&mut self.chunks, at),
+                self.links.get_mut(at as usize),
+            ) {
+                (*place, *known) = (Some(flow), link);
             }
         } else {
-            self.slots.push(Some(slot));
+            self.links.push(link);
+            match self.chunks.last_mut() {
+                Some(chunk) if chunk.len() < CHUNK => chunk.push(Some(flow)),
+                _ => {
+                    let mut chunk = Vec::with_capacity(CHUNK);
+                    chunk.push(Some(flow));
+                    self.chunks.push(chunk);
+                }
+            }
         }
         self.len += 1;
         self.append(at, list);
     }
 
-    fn slot(&self, at: u32) -> Option<&Slot<T>> {
-        self.slots.get(at as usize)?.as_ref()
-    }
-
-    fn slot_mut(&mut self, at: u32) -> Option<&mut Slot<T>> {
-        self.slots.get_mut(at as usize)?.as_mut()
-    }
-
     pub(super) fn at(&self, at: u32) -> Option<&Flow<T>> {
-        self.slot(at).map(|slot| &slot.flow)
+        let (chunk, place) = split(at);
+        self.chunks.get(chunk)?.get(place)?.as_ref()
     }
 
     pub(super) fn at_mut(&mut self, at: u32) -> Option<&mut Flow<T>> {
-        self.slot_mut(at).map(|slot| &mut slot.flow)
+        place_mut(&mut self.chunks, at)?.as_mut()
     }
 
     pub(super) fn get(&self, id: FlowId) -> Option<&Flow<T>> {
@@ -108,25 +117,31 @@ impl<T, const LISTS: usize> Slab<T, LISTS> {
 
     /// The flow had a packet: to the end of the list of its state.
     pub(super) fn touch(&mut self, at: u32, list: usize, now_nanos: i64) {
-        self.unlink(at);
-        if let Some(slot) = self.slot_mut(at) {
-            slot.touched_nanos = now_nanos;
+        let is_last = self.lists.get(list).is_some_and(|ends| ends.tail == at);
+        if !is_last {
+            self.unlink(at);
         }
-        self.append(at, list);
+        if let Some(link) = self.links.get_mut(at as usize) {
+            link.touched_nanos = now_nanos;
+        }
+        if !is_last {
+            self.append(at, list);
+        }
     }
 
     /// The idlest flow of a list, and when it was touched.
     pub(super) fn idlest(&self, list: usize) -> Option<(u32, i64)> {
         let head = self.lists.get(list)?.head;
-        self.slot(head).map(|slot| (head, slot.touched_nanos))
+        let link = self.links.get(head as usize)?;
+        Some((head, link.touched_nanos))
     }
 
     pub(super) fn remove(&mut self, at: u32) -> Option<Flow<T>> {
+        let flow = place_mut(&mut self.chunks, at)?.take()?;
         self.unlink(at);
-        let slot = self.slots.get_mut(at as usize)?.take()?;
         self.free.push(at);
         self.len -= 1;
-        Some(slot.flow)
+        Some(flow)
     }
 
     fn append(&mut self, at: u32, list: usize) {
@@ -137,24 +152,26 @@ impl<T, const LISTS: usize> Slab<T, LISTS> {
         if before == NIL {
             ends.head = at;
         }
-        if let Some(slot) = self.slot_mut(before) {
-            slot.next = at;
+        if let Some(link) = self.links.get_mut(before as usize) {
+            link.next = at;
         }
-        if let Some(slot) = self.slot_mut(at) {
-            (slot.prev, slot.next, slot.list) = (before, NIL, list);
+        if let Some(link) = self.links.get_mut(at as usize) {
+            (link.prev, link.next, link.list) = (before, NIL, list);
         }
     }
 
     fn unlink(&mut self, at: u32) {
-        let Some((prev, next, list)) = self.slot(at).map(|slot| (slot.prev, slot.next, slot.list))
+        let Some(&Link {
+            prev, next, list, ..
+        }) = self.links.get(at as usize)
         else {
             return;
         };
-        if let Some(slot) = self.slot_mut(prev) {
-            slot.next = next;
+        if let Some(link) = self.links.get_mut(prev as usize) {
+            link.next = next;
         }
-        if let Some(slot) = self.slot_mut(next) {
-            slot.prev = prev;
+        if let Some(link) = self.links.get_mut(next as usize) {
+            link.prev = prev;
         }
         if let Some(ends) = self.lists.get_mut(list) {
             if ends.head == at {
@@ -165,4 +182,14 @@ impl<T, const LISTS: usize> Slab<T, LISTS> {
             }
         }
     }
+}
+
+/// Chunk and place in it of a slot.
+const fn split(at: u32) -> (usize, usize) {
+    (at as usize / CHUNK, at as usize % CHUNK)
+}
+
+fn place_mut<T>(chunks: &mut [Vec<Option<Flow<T>>>], at: u32) -> Option<&mut Option<Flow<T>>> {
+    let (chunk, place) = split(at);
+    chunks.get_mut(chunk)?.get_mut(place)
 }

@@ -111,6 +111,9 @@ pub struct FlowTable<T> {
     started: u64,
     evicted: u64,
     clock: StreamClock,
+    /// No flow is idle too long before this moment of the clock, in nanoseconds: until then nobody
+    /// looks.
+    look_at_nanos: i64,
 }
 
 impl<T: Default> FlowTable<T> {
@@ -132,6 +135,7 @@ impl<T: Default> FlowTable<T> {
             started: 0,
             evicted: 0,
             clock: StreamClock::default(),
+            look_at_nanos: 0,
         }
     }
 
@@ -168,18 +172,25 @@ impl<T: Default> FlowTable<T> {
     /// Lets time pass; flows that were idle too long end.
     pub fn tick(&mut self, now: Timestamp) {
         self.clock.advance(now);
+        let now_nanos = self.clock.elapsed_nanos();
+        if now_nanos < self.look_at_nanos {
+            return;
+        }
+        // A flow that is touched from now on is idle for the shortest timeout or longer.
+        let shortest = self.timeouts_nanos.into_iter().min().unwrap_or_default();
+        let mut look_at = now_nanos.saturating_add(shortest);
         for list in 0..CLASSES {
-            let deadline = self
-                .clock
-                .elapsed_nanos()
-                .saturating_sub(self.timeouts_nanos[list]);
+            let timeout = self.timeouts_nanos[list];
+            let deadline = now_nanos.saturating_sub(timeout);
             while let Some((at, touched)) = self.slab.idlest(list) {
                 if touched >= deadline {
+                    look_at = look_at.min(touched.saturating_add(timeout));
                     break;
                 }
                 self.end_slot(at, Ended::Idle);
             }
         }
+        self.look_at_nanos = look_at;
     }
 
     /// Ends every flow: the input is over.
@@ -190,6 +201,26 @@ impl<T: Default> FlowTable<T> {
             }
         }
         self.clock = StreamClock::default();
+        self.look_at_nanos = 0;
+    }
+
+    /// The flows that have not ended, in the order of their ids.
+    pub fn open(&self) -> Vec<FlowId> {
+        let slots = 0..self.slab.slots();
+        let mut open: Vec<FlowId> = slots
+            .filter_map(|at| self.slab.at(at).map(|flow| flow.id))
+            .collect();
+        open.sort_unstable();
+        open
+    }
+
+    /// Ends these flows: the input is over.
+    pub fn finish_flows(&mut self, ids: &[FlowId]) {
+        for id in ids {
+            if self.slab.get(*id).is_some() {
+                self.end_slot(id.slot, Ended::Finished);
+            }
+        }
     }
 
     /// Ends every flow of which `is_gone` says so, because its app is: what comes on its five-tuple

@@ -11,6 +11,7 @@
 mod bytes;
 pub mod certificate;
 pub mod dns;
+pub mod hidden;
 pub mod http;
 pub mod lines;
 pub mod quic;

@@ -7,6 +7,7 @@ mod ip;
 mod link;
 mod nflog;
 mod pktap;
+mod tunnel;
 
 use std::net::IpAddr;
 
@@ -14,6 +15,7 @@ use crate::input::LinkType;
 
 pub use nflog::{Hook, NflogAttributes, nflog_attributes};
 pub use pktap::{Pktap, is_pktap, pktap};
+pub use tunnel::{TUNNELS_MAX, inner};
 
 /// Link type of a record that a capture file numbers among its packets though it is none, so that
 /// frame numbers agree with those that Wireshark shows.
@@ -23,8 +25,8 @@ pub const NOT_A_PACKET: LinkType = LinkType::Other(u16::MAX);
 ///
 /// `original_len` is the length before truncation, counted like `data`; it is the fallback where
 /// an IP header says length 0. Truncated payload is no error: what is missing shows in
-/// `payload_len`. Encapsulated packets (IP in IP, GRE, VXLAN) are not opened: flows are those of
-/// the outermost addresses, the ones that the network saw.
+/// `payload_len`. Encapsulated packets are not opened here ([`inner`] does): a view is of the
+/// outermost addresses, the ones that the network saw.
 pub fn dissect(link: LinkType, data: &[u8], original_len: u32) -> Result<View<'_>, Unparsed> {
     if link == NOT_A_PACKET {
         return Err(Unparsed::NotAPacket);
@@ -41,6 +43,9 @@ pub fn ip_offset(link: LinkType, data: &[u8], original_len: u32) -> Result<usize
 }
 
 /// Entry for fuzzing: the first byte picks the link type, the rest is the packet.
+///
+/// # Panics
+/// When a packet inside does not begin behind the outer one's headers.
 pub fn fuzz_dissect(data: &[u8]) {
     const LINKS: [LinkType; 12] = [
         LinkType::RawIp,
@@ -61,7 +66,11 @@ pub fn fuzz_dissect(data: &[u8]) {
     };
     if let Some(link) = LINKS.get(usize::from(*first)) {
         let captured_len = u32::try_from(packet.len()).unwrap_or(u32::MAX);
-        let _ = dissect(*link, packet, captured_len);
+        let mut view = dissect(*link, packet, captured_len).ok();
+        while let Some(outer) = view {
+            view = inner(&outer, packet);
+            assert!(view.is_none_or(|inside| inside.headers_len > outer.headers_len));
+        }
     }
 }
 

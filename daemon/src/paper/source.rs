@@ -34,7 +34,9 @@ const FILES_MAX: usize = 100_000;
 const CHUNK: usize = 64 * 1024;
 /// Names in a case's folder that are no evidence: the lock, the key that signs (which no list must
 /// ever show), and the room that a watch keeps for its end.
-const NO_EVIDENCE: [&str; 4] = ["case.lock", "signing.key", "evidence.db-shm", "reserve"];
+const NO_EVIDENCE: [&str; 4] = ["case.lock", "signing.key", "evidence.next", "reserve"];
+/// Ends the names of what SQLite keeps beside a database while it is open, and is no evidence either.
+const SHARED_MEMORY: &str = ".db-shm";
 
 /// Why a case or bundle cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -148,6 +150,11 @@ impl Source {
     /// The case.
     pub const fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// The case's folder: its own, or a temporary one of a bundle that was unpacked.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The bundle that it lies in, if it does.
@@ -363,7 +370,10 @@ fn folder(dir: &Path) -> Result<Vec<HashedFile>, SourceError> {
             let name = format!("{before}{}", entry.file_name().display());
             if kind.is_dir() {
                 folders.push((entry.path(), format!("{name}/")));
-            } else if kind.is_file() && !NO_EVIDENCE.contains(&name.as_str()) {
+            } else if kind.is_file()
+                && !NO_EVIDENCE.contains(&name.as_str())
+                && !name.ends_with(SHARED_MEMORY)
+            {
                 files.push(hashed(&entry.path(), &name)?);
             }
             if files.len() + folders.len() > FILES_MAX {

@@ -42,7 +42,7 @@ use crate::{
     },
     locate::Atlas,
     name::{Heard, Reading, resolved::ResolvedNames},
-    packet::{View, dissect},
+    packet::{TUNNELS_MAX, View, dissect, inner},
     time::{StreamClock, Timestamp},
 };
 
@@ -57,6 +57,8 @@ pub use sightings::{SAME_ENDS_MAX, SIGHTING_WAIT_NANOS, SIGHTINGS_MAX};
 pub const SETTLE_AFTER_NANOS: i64 = 5_000_000_000;
 /// Totals of changed contacts are written this often, in the time of the input.
 pub const TOTALS_EVERY_NANOS: i64 = 60_000_000_000;
+/// Flows that are closed together when the input is over: they leave the table only for their records.
+const CLOSED_AT_ONCE: usize = 256;
 /// Age up to which a provider's list is believed in full when no rule set says otherwise, in days.
 pub const PLACE_AGE_DAYS_DEFAULT: u32 = 180;
 
@@ -67,6 +69,18 @@ pub enum Keep {
     Whole,
     /// This many bytes: its headers.
     Headers(usize),
+}
+
+impl Keep {
+    /// What both need.
+    const fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Headers(one), Self::Headers(other)) => {
+                Self::Headers(if one > other { one } else { other })
+            }
+            _ => Self::Whole,
+        }
+    }
 }
 
 /// What the pipeline hangs on a flow.
@@ -173,6 +187,8 @@ pub struct Core {
     counts: Counts,
     samples: kept::Samples,
     probes: probe::Probes,
+    /// Nobody reads the records of flows: none is made.
+    counts_only: bool,
 }
 
 /// What a session's summary is made of.
@@ -228,7 +244,13 @@ impl Core {
             clock: StreamClock::default(),
             samples: kept::Samples::default(),
             probes: probe::Probes::default(),
+            counts_only: false,
         }
+    }
+
+    /// From now on flows are judged and counted, and no record is made of them.
+    pub const fn count_only(&mut self) {
+        self.counts_only = true;
     }
 
     /// Takes one input; appends what follows from it to `out`.
@@ -259,8 +281,27 @@ impl Core {
             }
         };
         let socket = self.sighting_of(packet, &view);
-        let observed = self.table.observe(packet, &view);
+        let observed = self.observe(packet, &view);
         self.note_socket(observed, socket.sighting, &view);
+        self.read_told(observed.flow, packet);
+        let keep = self.read_payload(observed, packet, &view);
+        self.count(observed, packet, &view, out);
+        self.note_sample(observed);
+        self.close_ended(out);
+        if socket.compared {
+            return Keep::Whole;
+        }
+        // A live watch sees what goes into a tunnel by itself.
+        if packet.vantage == Vantage::Both {
+            self.inside(packet, view, keep, out)
+        } else {
+            keep
+        }
+    }
+
+    /// Counts a packet to its flow.
+    fn observe(&mut self, packet: &Packet<'_>, view: &View<'_>) -> Observed {
+        let observed = self.table.observe(packet, view);
         if observed.is_new {
             self.counts.flow(packet.source);
             if let Some(flow) = self.table.get_mut(observed.flow) {
@@ -268,12 +309,39 @@ impl Core {
                 flow.user.inventory = self.inventory.version();
             }
         }
-        self.read_told(observed.flow, packet);
-        let keep = self.read_payload(observed, packet, &view);
-        self.count(observed, packet, &view, out);
-        self.note_sample(observed);
-        self.close_ended(out);
-        if socket.compared { Keep::Whole } else { keep }
+        observed
+    }
+
+    /// Follows what a tunnel carries: the packet inside belongs to a flow of its own.
+    fn inside<'a>(
+        &mut self,
+        packet: &Packet<'a>,
+        outer: View<'a>,
+        keep: Keep,
+        out: &mut Vec<Record>,
+    ) -> Keep {
+        let mut keep = keep;
+        let mut outer = outer;
+        for _ in 0..TUNNELS_MAX {
+            let Some(view) = inner(&outer, packet.data) else {
+                break;
+            };
+            // Whoever sent the tunnel's packet need not be who sent what is in it.
+            let carried = Packet {
+                uid: None,
+                interface: None,
+                ..*packet
+            };
+            let observed = self.observe(&carried, &view);
+            if let Some(flow) = self.table.get_mut(observed.flow) {
+                flow.user.way.mark_inside();
+            }
+            keep = keep.and(self.read_payload(observed, &carried, &view));
+            self.count(observed, &carried, &view, out);
+            self.close_ended(out);
+            outer = view;
+        }
+        keep
     }
 
     /// Counts the packet to the contact of its flow. A flow that is not settled yet is counted when
@@ -357,6 +425,7 @@ impl Core {
                 out.push(Record::Gap(gap.clone()));
             }
             Event::Note(note) => out.push(Record::Note(note.clone())),
+            Event::Observation(told) => out.push(Record::Observation(told.clone())),
             Event::Apk(apk) => out.push(Record::Apk(apk.clone())),
             Event::InventoryChange(change) => self.change_inventory(change, out),
             Event::PhaseChange(change) => self.begin_phase(change, out),
@@ -441,8 +510,11 @@ impl Core {
 
     fn end_source(&mut self, out: &mut Vec<Record>) {
         self.mark_copies_among_waiting();
+        for ids in self.table.open().chunks(CLOSED_AT_ONCE) {
+            self.table.finish_flows(ids);
+            self.close_ended(out);
+        }
         self.table.finish();
-        self.close_ended(out);
         self.waiting.clear();
         self.app_names.clear();
         self.book.totals(out);

@@ -4,7 +4,7 @@
 //! source, its packet and how well it is known, and the one beyond a choice. No name takes another's
 //! place: what was said, and what was resolved, stand beside each other.
 
-use sakshi_rules::contact::{Name, NameSource, NameStrength, PacketRef};
+use sakshi_rules::contact::{AppProtocol, Name, NameSource, NameStrength, PacketRef};
 
 use super::{
     Flow,
@@ -14,10 +14,11 @@ use crate::{
     attribute::owner::Conclusion,
     evidence::{
         Hash,
-        body::{Certificate, Ech, ServerName, Tls},
+        body::{Certificate, Ech, HiddenBasis, HiddenIn, NamesHidden, ServerName, Tls},
     },
     flow::FrameRef,
     name::{
+        hidden::{Basis, Hidden, hidden},
         resolved::{Resolution, ResolvedName, ResolvedNames},
         tls::{ClientHello, ServerHello},
     },
@@ -157,7 +158,25 @@ pub(super) fn tls(flow: &Flow) -> Option<Box<Tls>> {
                 sha256: Hash::of_sha256(own.sha256).to_string(),
                 names: own.names.clone(),
             }),
+        names_hidden: names_hidden(flow, hello),
     }))
+}
+
+fn names_hidden(flow: &Flow, hello: &ClientHello) -> Option<NamesHidden> {
+    let quic = flow.user.protocol == Some(AppProtocol::Quic);
+    let (how, basis) = hidden(hello, quic, flow.tuple.remote.port.unwrap_or(0))?;
+    Some(NamesHidden {
+        how: match how {
+            Hidden::Dot => HiddenIn::Dot,
+            Hidden::Doh => HiddenIn::Doh,
+            Hidden::Doq => HiddenIn::Doq,
+        },
+        basis: match basis {
+            Basis::Alpn => HiddenBasis::Alpn,
+            Basis::Port => HiddenBasis::Port,
+            Basis::Name => HiddenBasis::Name,
+        },
+    })
 }
 
 fn hexadecimal(number: u16) -> String {

@@ -41,6 +41,11 @@ impl Way {
         self.via
     }
 
+    /// Its packets came inside those of another flow.
+    pub(super) const fn mark_inside(&mut self) {
+        self.via = Some(Via::Inside);
+    }
+
     /// It repeats another flow.
     pub(super) const fn mark_copy(&mut self) {
         self.via = Some(Via::ClatCopy);

@@ -159,6 +159,7 @@ impl Core {
             self.conclude_ended(flow);
             self.probes.note_ended(flow);
         }
+        let wants_flows = !self.counts_only;
         let (_, mut desk) = self.desk();
         for mut flow in ended.drain(..) {
             let owner = conclude(&flow).uid;
@@ -171,7 +172,9 @@ impl Core {
             if !stands {
                 desk.settle(&mut flow, out);
             }
-            out.push(Record::Flow(Box::new(desk.flow_record(&flow))));
+            if wants_flows {
+                out.push(Record::Flow(Box::new(desk.flow_record(&flow))));
+            }
         }
         self.ended = ended;
     }
@@ -350,6 +353,7 @@ impl<'a> Desk<'a> {
     }
 
     fn flow_record(&self, flow: &Flow) -> body::Flow {
+        let closing = flow.closing.as_deref();
         let (owner, apps, process) = self.who(flow);
         let (_, names) = names::of_flow(flow, owner, self.resolved, self.sources);
         let rtt = flow.rtt();
@@ -373,10 +377,10 @@ impl<'a> Desk<'a> {
             state: flow.state,
             rtt_us: rtt.map(|(micros, _)| micros),
             rtt_basis: rtt.map(|(_, basis)| basis),
-            socket_closed: flow.closing.map(|closing| closing.at),
-            socket_cookie: flow.closing.and_then(|closing| closing.cookie),
-            bytes_acked: flow.closing.and_then(|closing| closing.bytes_acked),
-            bytes_received: flow.closing.and_then(|closing| closing.bytes_received),
+            socket_closed: closing.map(|closing| closing.at),
+            socket_cookie: closing.and_then(|closing| closing.cookie),
+            bytes_acked: closing.and_then(|closing| closing.bytes_acked),
+            bytes_received: closing.and_then(|closing| closing.bytes_received),
             end_reason: flow.ended.unwrap_or(Ended::Finished).as_str().to_owned(),
             owner: self.owner(flow, &owner, apps.as_ref(), process.as_ref()),
             charged_to: self.charged_to(flow),

@@ -18,6 +18,9 @@ use super::clock::{Clock, SystemClock};
 /// The program that runs, whatever its file is called and wherever it has gone.
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
 
+/// Asks `run` to stay when the process that started it, and its terminal, end.
+pub const STAY: &str = "--stay";
+
 /// Bytes of a command's output that are kept; the rest is read and thrown away.
 pub const OUTPUT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
@@ -152,6 +155,12 @@ pub fn run(invocation: &Invocation<'_>) -> Result<Output, CommandError> {
         code: status.code(),
         stderr: stderr.trim().to_owned(),
     })
+}
+
+/// Leaves the session of whoever started us, so that no hang-up of theirs reaches us. Where we lead
+/// one already, nothing changes.
+pub fn stay() {
+    let _ = rustix::process::setsid();
 }
 
 /// Has the kernel send this process `signal` when its parent ends, however it does; for children that

@@ -2,9 +2,11 @@
 //!
 //! In: nothing. Out: privileges, kernel release, network interfaces. Reads only.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use rustix::thread::CapabilitySet;
+
+use super::command::{self, Invocation};
 
 /// Makers of boards that are no hardware.
 const VIRTUAL_MAKERS: [&str; 7] = [
@@ -16,6 +18,9 @@ const VIRTUAL_MAKERS: [&str; 7] = [
     "Xen",
     "innotek",
 ];
+
+/// Longest wait for a property.
+const GETPROP_MAX: Duration = Duration::from_secs(5);
 
 /// Whether the effective user is root.
 pub fn is_root() -> bool {
@@ -156,6 +161,42 @@ pub fn bytes_written() -> Option<u64> {
         .lines()
         .find_map(|line| line.strip_prefix("write_bytes:"));
     line?.trim().parse().ok()
+}
+
+/// Where a process says how soon the kernel may end it for want of memory.
+const OOM_FILE: &str = "/proc/self/oom_score_adj";
+/// What we ask for: after nearly everything else, as Android's own persistent processes.
+const OOM_WANTED: &str = "-900";
+
+/// Asks the kernel to end others first when memory is short; it may refuse.
+pub fn spare_from_low_memory() {
+    // How it came out is read back for the record.
+    let _ = std::fs::write(OOM_FILE, OOM_WANTED);
+}
+
+/// How soon the kernel ends this process when memory is short: -1000 never, 1000 first; none: not
+/// told.
+pub fn oom_score_adj() -> Option<i32> {
+    std::fs::read_to_string(OOM_FILE).ok()?.trim().parse().ok()
+}
+
+/// The program that tells Android's properties.
+const GETPROP: &str = "/system/bin/getprop";
+
+/// The time zone that Android is set to (`persist.sys.timezone`), for a program that Android's C
+/// library does not tell; none elsewhere, and where `TZ` says it.
+pub fn android_zone() -> Option<String> {
+    if std::env::var_os("TZ").is_some() || !std::path::Path::new(GETPROP).exists() {
+        return None;
+    }
+    let invocation = Invocation {
+        program: GETPROP,
+        args: &["persist.sys.timezone"],
+        stdin: None,
+        timeout: GETPROP_MAX,
+    };
+    let name = command::run(&invocation).ok()?.stdout.trim().to_owned();
+    (!name.is_empty()).then_some(name)
 }
 
 #[cfg(test)]

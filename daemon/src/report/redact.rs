@@ -45,6 +45,7 @@ const PERSONAL: &[(&str, &[&str])] = &[
     ("flow", &["src"]),
     ("interface", &["interface.addresses.*.addr"]),
     ("note", &["text"]),
+    ("observation", &["facts.serial"]),
     ("session", &["handset.*"]),
 ];
 

@@ -32,6 +32,8 @@ pub struct Engine {
     drafts: Vec<Draft>,
     bytes: usize,
     urgent: bool,
+    /// Nobody takes the drafts: none is made.
+    counts_only: bool,
 }
 
 impl Engine {
@@ -39,12 +41,18 @@ impl Engine {
     pub fn new(core: Core) -> Self {
         Self {
             journal: Some(JournalWriter::new()),
-            ..Self::without_journal(core)
+            counts_only: false,
+            ..Self::with_core(core)
         }
     }
 
-    /// An engine that only judges.
-    pub fn without_journal(core: Core) -> Self {
+    /// An engine that judges and counts, and keeps nothing of it but the counts.
+    pub fn for_counts(mut core: Core) -> Self {
+        core.count_only();
+        Self::with_core(core)
+    }
+
+    fn with_core(core: Core) -> Self {
         Self {
             core,
             journal: None,
@@ -54,6 +62,7 @@ impl Engine {
             drafts: Vec::new(),
             bytes: 0,
             urgent: false,
+            counts_only: true,
         }
     }
 
@@ -117,6 +126,10 @@ impl Engine {
     }
 
     fn draft_records(&mut self) -> Result<(), SessionError> {
+        if self.counts_only {
+            self.records.clear();
+            return Ok(());
+        }
         for record in self.records.drain(..) {
             if let Record::Finding(finding) = &record {
                 self.urgent = true;

@@ -26,7 +26,7 @@ use crate::{
         Case, CaseFiles, CaseMeta, Draft, Hash, Kind, LastSession, Signing, Store,
         body::{self, Summary},
     },
-    input::{Batch, Event, Gap, GapCause, Input},
+    input::{Batch, Event, Gap, GapCause, Input, Packet, Sink},
     pipeline::{Core, Setup},
     time::Timestamp,
 };
@@ -83,7 +83,11 @@ pub fn inspect(config: &InspectConfig, progress: Progress<'_>) -> Result<Inspect
         return Err(SessionError::TooManyFiles(config.files.len()));
     }
     let names = source_names(&config.files);
-    let sources = sources(&config.files, &names, progress)?;
+    // Without a case there is no record that would say the hashes.
+    let sources = match config.case {
+        Some(_) => sources(&config.files, &names, progress)?,
+        None => Vec::new(),
+    };
     let session = session_record(1, "files", sources, config.handset.clone());
     let mut output = Output::begin(config.case.as_deref(), &materials.files, &session)?;
     let core = Core::new(Setup {
@@ -150,11 +154,10 @@ fn feed_file(
             }));
         }
     };
-    let mut batch = Batch::new();
     let end = loop {
-        batch.clear();
-        let next = capture.next(&mut batch);
-        batch.iter().try_for_each(|input| engine.feed(&input))?;
+        let mut feed = Feed::new(engine);
+        let next = capture.next(&mut feed);
+        feed.end()?;
         output.drain(engine, false)?;
         progress(capture.bytes_read());
         if let Next::End(damage) = next {
@@ -172,6 +175,51 @@ fn feed_file(
         text: format!("{}: {damage}", path.display()),
         whole: false,
     }))
+}
+
+/// Feeds the engine packet by packet, without a copy, and pauses as often as batches would.
+struct Feed<'a> {
+    engine: &'a mut Engine,
+    inputs: usize,
+    bytes: usize,
+    failed: Option<SessionError>,
+}
+
+impl<'a> Feed<'a> {
+    const fn new(engine: &'a mut Engine) -> Self {
+        Self {
+            engine,
+            inputs: 0,
+            bytes: 0,
+            failed: None,
+        }
+    }
+
+    fn input(&mut self, input: &Input<'_>) {
+        self.inputs += 1;
+        if self.failed.is_none() {
+            self.failed = self.engine.feed(input).err();
+        }
+    }
+
+    fn end(self) -> Result<(), SessionError> {
+        self.failed.map_or(Ok(()), Err)
+    }
+}
+
+impl Sink for Feed<'_> {
+    fn packet(&mut self, packet: &Packet<'_>) {
+        self.bytes += packet.data.len();
+        self.input(&Input::Packet(*packet));
+    }
+
+    fn event(&mut self, event: Event) {
+        self.input(&Input::Event(&event));
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= Batch::BYTES_MAX || self.inputs >= Batch::INPUTS_MAX || self.failed.is_some()
+    }
 }
 
 /// The gap of a capture of which nothing could be read, and so no time is known.
@@ -278,6 +326,8 @@ pub(super) fn session_record(
         kernel: None,
         boot_id: None,
         booted: None,
+        oom_score_adj: None,
+        zone: None,
         capture: capture.to_owned(),
         sources,
         files: BTreeMap::new(),
@@ -344,12 +394,12 @@ impl Output {
         Ok(())
     }
 
-    /// An engine that journals if there is a case to keep the journal.
+    /// An engine that journals if there is a case to keep the journal, and else only counts.
     pub(super) fn engine(&self, core: Core) -> Engine {
         if self.store.is_some() {
             Engine::new(core)
         } else {
-            Engine::without_journal(core)
+            Engine::for_counts(core)
         }
     }
 

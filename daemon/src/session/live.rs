@@ -54,7 +54,7 @@ use crate::{
         clock::{Clock, boot_time},
         machine, random,
     },
-    time::Timestamp,
+    time::{self, Timestamp},
 };
 
 /// What to watch.
@@ -78,6 +78,8 @@ pub struct RunConfig {
     pub bpffs: Option<PathBuf>,
     /// Bytes that kept packets may take in the case; 0: none are kept.
     pub packets_quota: u64,
+    /// Bytes after which a new part of the database begins.
+    pub roll_bytes: u64,
     /// How the handset was rooted, as somebody stated it; none: as the case's authority says.
     pub rooted: Option<String>,
     /// Where our own probe sends to; empty: there is none.
@@ -135,6 +137,7 @@ pub fn run(
         },
         first,
         batches: started.batches,
+        roll_bytes: config.roll_bytes,
         reserve: (reserve.clone(), Arc::clone(&full)),
     };
     let threads = Threads::start(store, work, &status, clock)?;
@@ -176,6 +179,8 @@ struct Work<F> {
     worker: F,
     first: First,
     batches: LiveBatches,
+    /// Bytes after which a new part of the database begins.
+    roll_bytes: u64,
     /// Room for the end, and what the worker learns its use by.
     reserve: (Reserve, Arc<AtomicBool>),
 }
@@ -209,6 +214,7 @@ impl Threads {
         });
         let full = Arc::new(Notify::new());
         let mut options = StoreOptions::new(Arc::clone(clock), on_commit);
+        options.roll_bytes = work.roll_bytes;
         let ((reserve, seen), told) = (work.reserve, Arc::clone(&full));
         let tell = move || {
             seen.store(true, Ordering::Relaxed);
@@ -469,6 +475,8 @@ fn session_record(session: u64, now: Timestamp, way: CaptureWay) -> body::Sessio
         kernel: Some(machine::kernel_release()),
         boot_id: machine::boot_id(),
         booted: boot_time(now),
+        oom_score_adj: machine::oom_score_adj(),
+        zone: time::zone_name(),
         capture: way_name(way).to_owned(),
         sources: vec![body::Source {
             name: "live".to_owned(),

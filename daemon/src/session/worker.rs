@@ -23,7 +23,7 @@ use crate::{
     capture::live::LiveBatches,
     control::{protocol::Status, server::Order},
     evidence::{Draft, Head, Receipt, StoreSender, Urgency, body::Summary},
-    input::{Event, Gap, GapCause, Input, Note, PhaseChange},
+    input::{Event, Gap, GapCause, Input, Note, Observation, PhaseChange},
     pipeline::Core,
     platform::clock::Clock,
 };
@@ -190,6 +190,7 @@ impl Worker {
         let (event, reply) = match order {
             Order::Probe(sent) => return self.engine.feed(&Input::Event(&Event::ProbeSent(sent))),
             Order::Note(text, reply) => (Event::Note(Note { at, text }), reply),
+            Order::Observe(told, reply) => (Event::Observation(Observation { at, ..told }), reply),
             Order::Phase(name, reply) => (Event::PhaseChange(PhaseChange { at, name }), reply),
         };
         self.engine.feed(&Input::Event(&event))?;

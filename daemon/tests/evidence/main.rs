@@ -1,5 +1,6 @@
 //! The evidence room at its boundary: cases are written, damaged, killed and read back.
 
+mod rolling;
 mod signing;
 mod tamper;
 mod writing;

@@ -34,6 +34,8 @@ const RECORDS: u64 = 5;
 const COMMIT: Duration = Duration::from_millis(5);
 /// Between checkpoints; likewise.
 const CHECKPOINT: Duration = Duration::from_millis(40);
+/// Bytes of a part of the database; few, so that a kill meets the change to the next one too.
+const PART: u64 = 256 * 1024;
 
 fn main() -> ExitCode {
     let Some(case) = std::env::args_os().nth(1).map(PathBuf::from) else {
@@ -59,6 +61,7 @@ fn write(case: &Path) -> Result<(), String> {
     let options = StoreOptions {
         interval: COMMIT,
         checkpoint_interval: CHECKPOINT,
+        roll_bytes: PART,
         ..StoreOptions::new(clock, Arc::new(|_| ()))
     };
     let running = StoreThread::spawn(store, options).map_err(|error| error.to_string())?;

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, io::Write as _};
 
 use flate2::{Compression, write::ZlibEncoder};
 use sakshi::{
-    control::protocol::Request,
+    control::{
+        frame::{FOREIGN_MAX, Frame, Frames},
+        protocol::Request,
+    },
     evidence::{
         canonical::{is_canonical, to_canonical},
         journal::{JournalBody, JournalWriter, MAGIC, VERSION, read_block},
@@ -101,6 +104,29 @@ fn sorted(value: &Value) -> Value {
         }
         other => other.clone(),
     }
+}
+
+/// An answer through adb: what is read of it is written and read the same.
+pub(super) fn control_frames(data: &[u8]) {
+    let (frames, foreign) = frames_of(data);
+    assert!(
+        foreign.len() <= FOREIGN_MAX * 3,
+        "text that is not ours is bounded"
+    );
+    let mut written = Vec::new();
+    for frame in &frames {
+        frame.write(&mut written).expect("into memory");
+    }
+    assert_eq!(frames_of(&written).0, frames);
+}
+
+fn frames_of(data: &[u8]) -> (Vec<Frame>, String) {
+    let mut reader = Frames::new(data);
+    let mut frames = Vec::new();
+    while let Ok(Some(frame)) = reader.next_frame() {
+        frames.push(frame);
+    }
+    (frames, reader.foreign())
 }
 
 /// A line of the control socket.

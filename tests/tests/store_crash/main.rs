@@ -156,33 +156,61 @@ impl Writer {
     }
 }
 
-/// The texts of all notes, and the kind of the last record, read without changing the case.
-fn notes(case: &Path) -> (BTreeSet<String>, String) {
+/// What is known of a case by its databases alone.
+struct Notes {
+    /// The texts of all notes.
+    texts: BTreeSet<String>,
+    /// The kind of the last record.
+    last: String,
+    /// How many parts the database has.
+    parts: usize,
+}
+
+/// Reads the parts in their order, and changes none.
+fn notes(case: &Path) -> Notes {
+    let mut notes = Notes {
+        texts: BTreeSet::new(),
+        last: String::new(),
+        parts: 0,
+    };
+    loop {
+        let name = match notes.parts {
+            0 => "evidence.db".to_owned(),
+            before => format!("evidence-{:06}.db", before + 1),
+        };
+        if !case.join(&name).exists() {
+            assert!(notes.parts > 0, "no database");
+            return notes;
+        }
+        notes.parts += 1;
+        read_part(case, &name, &mut notes);
+    }
+}
+
+fn read_part(case: &Path, name: &str, notes: &mut Notes) {
     let copy = tempfile::tempdir().expect("a folder");
-    for name in ["evidence.db", "evidence.db-wal"] {
+    for name in [name, &format!("{name}-wal")] {
         if let Ok(bytes) = fs::read(case.join(name)) {
             fs::write(copy.path().join(name), bytes).expect("a copy");
         }
     }
-    let path = copy.path().join("evidence.db");
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
     let connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).expect("a database");
+        Connection::open_with_flags(copy.path().join(name), flags).expect("a database");
     let mut statement = connection
         .prepare("SELECT json_extract(body, '$.text') FROM record WHERE kind = 'note'")
         .expect("a table");
-    let texts = statement
-        .query_map([], |row| row.get(0))
-        .expect("rows")
-        .collect::<Result<_, _>>()
-        .expect("texts");
-    let last = connection
+    let texts = statement.query_map([], |row| row.get(0)).expect("rows");
+    for text in texts {
+        notes.texts.insert(text.expect("a text"));
+    }
+    notes.last = connection
         .query_row(
             "SELECT kind FROM record ORDER BY seq DESC LIMIT 1",
             [],
             |row| row.get(0),
         )
         .expect("a record");
-    (texts, last)
 }
 
 /// What `sakshi verify` says: its exit code and its words.
@@ -271,8 +299,8 @@ fn session(place: &mut Place, end: End, seed: &mut Seed, acknowledged: &mut Vec<
 }
 
 /// Holds the case against what is known of it.
-fn check(place: &Place, end: End, acknowledged: &[String]) {
-    let (texts, last) = notes(&place.case());
+fn check(place: &Place, end: End, acknowledged: &[String]) -> usize {
+    let Notes { texts, last, parts } = notes(&place.case());
     let gone: Vec<_> = acknowledged
         .iter()
         .filter(|text| !texts.contains(*text))
@@ -282,6 +310,7 @@ fn check(place: &Place, end: End, acknowledged: &[String]) {
     let expected = if end == End::Stop { 0 } else { 4 };
     let (code, said) = verdict(&place.case());
     assert_eq!(code, expected, "last record {last}: {said}");
+    parts
 }
 
 #[test]
@@ -293,9 +322,11 @@ fn what_was_acknowledged_survives_every_end() {
     let folder = tempfile::tempdir().expect("a folder");
     let (mut done, total) = (0, crashes());
     let mut counted = [0_u64; ENDS.len()];
+    let mut most_parts = 0;
     while done < total {
         let mut place = Place::new(folder.path());
         let mut acknowledged = Vec::new();
+        let mut parts = 0;
         for _ in 0..CRASHES_OF_A_CASE.min(total - done) {
             let index = usize::try_from(seed.below(ENDS.len() as u64)).unwrap_or(0);
             let end = ENDS[index];
@@ -303,11 +334,14 @@ fn what_was_acknowledged_survives_every_end() {
             done += 1;
             println!("{done}: {end:?}");
             session(&mut place, end, &mut seed, &mut acknowledged);
-            check(&place, end, &acknowledged);
+            parts = check(&place, end, &acknowledged);
         }
-        println!("{} acknowledged in this case", acknowledged.len());
+        let count = acknowledged.len();
+        println!("{count} acknowledged in this case, in {parts} parts");
+        most_parts = most_parts.max(parts);
     }
     for (end, count) in ENDS.iter().zip(counted) {
         println!("{end:?}: {count}");
     }
+    assert!(most_parts > 1, "no database was rolled");
 }

@@ -1,7 +1,7 @@
 //! Verifies a bundle: the archive, its manifest, and the case inside, in one pass over the stream.
 //!
-//! In: bytes of any origin. Out: a [`Verification`]. The database goes into a temporary file; of
-//! all others only length and hashes are kept.
+//! In: bytes of any origin. Out: a [`Verification`]. The parts of the database go into a temporary
+//! folder; of all others only length and hashes are kept.
 
 pub mod archive;
 mod manifest;
@@ -27,7 +27,7 @@ use crate::{
     hash::Hash,
     head::ExpectedHead,
     progress::{Progress, Report, Stage},
-    snapshot::{DATABASE_FILE, Opened, Snapshot, private_folder},
+    snapshot::{Snapshot, part_number, private_folder},
     verify::{BundleFacts, Verification, conclude},
 };
 
@@ -81,17 +81,13 @@ pub fn verify_bundle(
     let Some(unpacked) = unpacked else {
         return Ok(conclude(Walked::nothing(), damages, None));
     };
-    let opened = if files.contains_key(DATABASE_FILE) {
-        Snapshot::open_own(folder)?
-    } else {
-        Opened::Missing
-    };
+    let snapshot = Snapshot::open_own(folder)?;
     let metadata = &unpacked.metadata;
     let read = Files::Read(&files);
     let walked = case::walk(
         name,
         metadata,
-        opened,
+        &snapshot,
         &read,
         expected,
         &mut damages,
@@ -168,7 +164,7 @@ impl<R: Read> Unpacking<'_, R> {
         }
     }
 
-    /// Reads all; the database goes into `folder`. None when manifest or signature cannot be
+    /// Reads all; the parts of the database go into `folder`. None when manifest or signature cannot be
     /// understood, which is noted.
     fn unpack(&mut self, folder: &Path) -> Result<Option<Unpacked>, ArchiveError> {
         let Some(manifest_text) = self.own_file(MANIFEST_FILE, MANIFEST_MAX)? else {
@@ -244,8 +240,8 @@ impl<R: Read> Unpacking<'_, R> {
         metadata: &mut Vec<u8>,
     ) -> Result<(), ArchiveError> {
         let name = entry.path.strip_prefix(CASE_FOLDER).unwrap_or(&entry.path);
-        let mut database = (name == DATABASE_FILE)
-            .then(|| File::create_new(folder.join(DATABASE_FILE)))
+        let mut database = part_number(name)
+            .map(|_| File::create_new(folder.join(name)))
             .transpose()
             .map_err(ArchiveError::Write)?;
         let keep = name == METADATA_FILE;

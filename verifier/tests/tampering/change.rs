@@ -4,8 +4,9 @@
 use std::{fs, path::Path};
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
-use super::writer::{Row, Writer, canonical, hash, write_database};
+use super::writer::{Row, Writer, canonical, hash, hex, part_bytes, part_name, rolled, write_part};
 
 /// Numbers that look like chance (splitmix64).
 pub struct Chance(pub u64);
@@ -46,7 +47,7 @@ impl Bench<'_> {
         let mut rows = self.case.rows.clone();
         let at = chance.below(rows.len());
         let name = |what: &str| format!("{what}, record {}", at + 1);
-        let (what, must) = match chance.below(12) {
+        let (what, must) = match chance.below(14) {
             0 | 1 => (value(&mut rows, at, chance), Must::Damaged),
             2 => {
                 let last = at == rows.len() - 1;
@@ -63,11 +64,14 @@ impl Bench<'_> {
                 rows.swap(at, other);
                 let numbers = (rows[at].seq, rows[other].seq);
                 (rows[at].seq, rows[other].seq) = (numbers.1, numbers.0);
+                let parts = (rows[at].part, rows[other].part);
+                (rows[at].part, rows[other].part) = (parts.1, parts.0);
                 (name("swapped"), Must::Damaged)
             }
             4 => {
                 let mut again = rows[at].clone();
                 again.seq = number(rows.len() + 1);
+                again.part = rows[rows.len() - 1].part;
                 if chance.below(2) == 0 {
                     again.prev.clone_from(&rows[rows.len() - 1].hash);
                     again.hash = hash(&again);
@@ -87,11 +91,51 @@ impl Bench<'_> {
                 rows.clone_from(&self.other.rows);
                 ("database of another case".to_owned(), Must::Damaged)
             }
+            9 => return self.part_more(dir, chance),
             _ => return self.file(dir, chance),
         };
         self.case.write(dir, self.schema);
-        write_database(&dir.join("evidence.db"), self.schema, &rows);
+        let of = |rows: &[Row], part| -> Vec<Row> {
+            let rows = rows.iter().filter(|row| row.part == part);
+            rows.cloned().collect()
+        };
+        for part in 1..=self.case.rows[self.case.rows.len() - 1].part {
+            if of(&rows, part) != of(&self.case.rows, part) {
+                write_part(dir, self.schema, &rows, part);
+            }
+        }
         (what, must)
+    }
+
+    /// A part behind the last one: some file, a part of another case, or one that fits.
+    fn part_more(&self, dir: &Path, chance: &mut Chance) -> (String, Must) {
+        self.case.write(dir, self.schema);
+        let mut rows = self.case.rows.clone();
+        let part = rows[rows.len() - 1].part + 1;
+        let path = dir.join(part_name(part + chance.below(2)));
+        let (what, must) = match chance.below(3) {
+            0 => {
+                fs::write(&path, [b'x'; 700]).unwrap();
+                ("a file for a part", Must::Damaged)
+            }
+            1 => {
+                let last = &self.other.rows;
+                fs::write(&path, part_bytes(last, last[last.len() - 1].part)).unwrap();
+                ("a part of another case more", Must::Damaged)
+            }
+            _ => {
+                let body = closing(&rows);
+                let mut row = rows[rows.len() - 1].clone();
+                (row.kind, row.body) = ("rolled".to_owned(), canonical(&body));
+                (row.seq, row.part) = (row.seq + 1, part);
+                row.prev.clone_from(&row.hash);
+                row.hash = hash(&row);
+                rows.push(row);
+                write_part(dir, self.schema, &rows, part);
+                ("a part more that fits", Must::NotIntact)
+            }
+        };
+        (what.to_owned(), must)
     }
 
     /// A value changed, and every hash behind it made to fit: all that is possible without a key.
@@ -101,6 +145,9 @@ impl Bench<'_> {
             if index > at {
                 let before = rows[index - 1].hash.clone();
                 rows[index].prev = before;
+                if rows[index].kind == "rolled" {
+                    rows[index].body = canonical(&closing(&rows[..index]));
+                }
             }
             rows[index].seq = number(index + 1);
             rows[index].hash = hash(&rows[index]);
@@ -123,12 +170,13 @@ impl Bench<'_> {
     fn file(&self, dir: &Path, chance: &mut Chance) -> (String, Must) {
         self.case.write(dir, self.schema);
         if chance.below(2) == 0 {
-            let path = dir.join("evidence.db");
+            let part = 1 + chance.below(self.case.rows[self.case.rows.len() - 1].part);
+            let path = dir.join(part_name(part));
             let mut bytes = fs::read(&path).unwrap();
             let at = chance.below(bytes.len());
             bytes[at] ^= 1 << chance.below(8);
             fs::write(path, bytes).unwrap();
-            return (format!("byte {at} of the database"), Must::DamagedOrSame);
+            return (format!("byte {at} of part {part}"), Must::DamagedOrSame);
         }
         let paths: Vec<&String> = self.case.files.keys().collect();
         let path = paths[chance.below(paths.len())];
@@ -155,6 +203,15 @@ impl Bench<'_> {
         fs::write(dir.join(path), bytes).unwrap();
         (format!("{path} {what}"), Must::Damaged)
     }
+}
+
+/// What closes the part of the last row, whatever is in it.
+fn closing(rows: &[Row]) -> Value {
+    let mut body = rolled(rows);
+    let bytes = part_bytes(rows, rows[rows.len() - 1].part);
+    body["bytes"] = json!(bytes.len());
+    body["sha256"] = json!(hex(&Sha256::digest(&bytes)));
+    body
 }
 
 /// Another value in one column of one row.

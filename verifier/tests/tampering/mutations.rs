@@ -13,11 +13,22 @@ use sakshi_verifier::{
 
 use crate::{
     change::{Bench, Chance, Must, mutate_bundle},
-    writer::{Row, Writer, schema},
+    writer::{Row, Writer, part_name, schema},
 };
 
 /// Changes that are tried of each, unless it is said.
 const MUTATIONS: usize = 250;
+
+/// Makes a case from a number, sealed or not.
+pub type Sample = fn(u8, bool) -> Writer;
+
+/// Makers of cases, and whether sealed.
+pub const SAMPLES: [(Sample, bool); 4] = [
+    (Writer::sample, false),
+    (Writer::sample, true),
+    (Writer::in_parts, false),
+    (Writer::in_parts, true),
+];
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -56,8 +67,20 @@ fn verdict(result: Result<Verification, VerifyError>) -> &'static str {
 }
 
 fn rows(dir: &Path) -> Option<Vec<Row>> {
+    let mut all = Vec::new();
+    for part in 1.. {
+        let path = dir.join(part_name(part));
+        if !path.exists() {
+            break;
+        }
+        all.extend(part_rows(&path, part)?);
+    }
+    Some(all)
+}
+
+fn part_rows(path: &Path, part: usize) -> Option<Vec<Row>> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
-    let connection = Connection::open_with_flags(dir.join("evidence.db"), flags).ok()?;
+    let connection = Connection::open_with_flags(path, flags).ok()?;
     let mut statement = connection
         .prepare("SELECT seq, kind, body, attachment, prev, hash FROM record ORDER BY seq")
         .ok()?;
@@ -69,6 +92,7 @@ fn rows(dir: &Path) -> Option<Vec<Row>> {
             attachment: row.get(3)?,
             prev: row.get(4)?,
             hash: row.get(5)?,
+            part,
         })
     });
     rows.ok()?.collect::<Result<_, _>>().ok()
@@ -91,9 +115,9 @@ fn judge(dir: &Path, case: &Writer, what: &str, must: Must) -> Result<&'static s
     Err(format!("{what}: {without}, with a head {with_head}"))
 }
 
-fn try_cases(sealed: bool) {
+fn try_cases(sample: Sample, sealed: bool) {
     let schema = schema();
-    let (case, other) = (Writer::sample(7, sealed), Writer::sample(8, sealed));
+    let (case, other) = (sample(7, sealed), sample(8, sealed));
     let bench = Bench {
         case: &case,
         other: &other,
@@ -119,20 +143,39 @@ fn try_cases(sealed: bool) {
 
 #[test]
 fn every_change_of_an_open_case_is_noticed() {
-    try_cases(false);
+    try_cases(Writer::sample, false);
 }
 
 #[test]
 fn every_change_of_a_sealed_case_is_noticed() {
-    try_cases(true);
+    try_cases(Writer::sample, true);
+}
+
+#[test]
+fn every_change_of_an_open_case_of_several_parts_is_noticed() {
+    try_cases(Writer::in_parts, false);
+}
+
+#[test]
+fn every_change_of_a_sealed_case_of_several_parts_is_noticed() {
+    try_cases(Writer::in_parts, true);
 }
 
 #[test]
 fn every_change_of_a_bundle_is_noticed() {
+    try_bundles(Writer::sample);
+}
+
+#[test]
+fn every_change_of_a_bundle_of_several_parts_is_noticed() {
+    try_bundles(Writer::in_parts);
+}
+
+fn try_bundles(sample: Sample) {
     let schema = schema();
     let [one, other] = [7, 8].map(|salt| {
         let dir = tempfile::tempdir().unwrap();
-        let case = Writer::sample(salt, true);
+        let case = sample(salt, true);
         case.write(dir.path(), &schema);
         case.bundle(dir.path())
     });
@@ -169,9 +212,9 @@ fn every_change_of_a_bundle_is_noticed() {
 #[test]
 fn what_was_not_changed_is_intact_and_a_head_tells_an_older_state() {
     let schema = schema();
-    for sealed in [false, true] {
+    for (sample, sealed) in SAMPLES {
         let dir = tempfile::tempdir().unwrap();
-        let case = Writer::sample(7, sealed);
+        let case = sample(7, sealed);
         case.write(dir.path(), &schema);
         let Ok(Verification::Intact(found)) =
             verify_against(dir.path(), Some(head(&case)), &mut |_| ())
@@ -183,7 +226,7 @@ fn what_was_not_changed_is_intact_and_a_head_tells_an_older_state() {
         assert_eq!(found.signed.unwrap().behind, 0);
         assert!(found.unlisted.is_empty());
         // Another case with the same number of records is not the one.
-        let other = Writer::sample(8, sealed);
+        let other = sample(8, sealed);
         let verified = verify_against(dir.path(), Some(head(&other)), &mut |_| ());
         assert_eq!(verdict(verified), "damaged");
     }
@@ -192,15 +235,21 @@ fn what_was_not_changed_is_intact_and_a_head_tells_an_older_state() {
 #[test]
 fn a_cut_tail_is_incomplete_and_says_so() {
     let schema = schema();
-    let case = Writer::sample(7, false);
+    for sample in [Writer::sample as Sample, Writer::in_parts] {
+        cut_tails(sample, &schema);
+    }
+}
+
+fn cut_tails(sample: Sample, schema: &[String]) {
+    let case = sample(7, false);
     for kept in 1..case.rows.len() {
         let dir = tempfile::tempdir().unwrap();
-        let mut cut = Writer::sample(7, false);
-        cut.rows.truncate(kept);
+        let mut cut = sample(7, false);
+        cut.cut(kept);
         // A segment that no record drops yet is still there.
         cut.files
             .insert("packets/000001.pcapng".to_owned(), vec![1 ^ 7; 700]);
-        cut.write(dir.path(), &schema);
+        cut.write(dir.path(), schema);
         let verification = verify(dir.path(), &mut |_| ()).unwrap();
         let expected = if kept == 3 { 0 } else { 4 };
         assert_eq!(

@@ -14,11 +14,12 @@ use sakshi_verifier::{Verification, verify};
 
 use crate::{
     change::{Bench, Chance, mutate_bundle},
+    mutations::SAMPLES,
     writer::{Writer, golden, schema},
 };
 
 /// Changes that both are asked of, of each sort.
-const MUTATIONS: usize = 40;
+const MUTATIONS: usize = 24;
 
 /// The interpreter; none where there is none and that may be.
 fn python() -> Option<PathBuf> {
@@ -64,15 +65,18 @@ fn compare(python: &Path, path: &Path, what: &str) -> Option<String> {
 }
 
 #[test]
-fn both_agree_on_the_golden_case() {
+fn both_agree_on_the_golden_cases() {
     let Some(python) = python() else { return };
     let dir = tempfile::tempdir().unwrap();
-    copy(&golden().join("case"), dir.path());
-    assert_eq!(theirs(&python, dir.path()), (0, "intact\n".to_owned()));
-    assert_eq!(ours(dir.path()), 0);
-    let bundle = golden().join("bundle.tar");
-    assert_eq!(theirs(&python, &bundle), (0, "intact\n".to_owned()));
-    assert_eq!(ours(&bundle), 0);
+    for name in ["signed", "rolled"] {
+        let case = dir.path().join(name);
+        copy(&golden(name).join("case"), &case);
+        let bundle = golden(name).join("bundle.tar");
+        for path in [&case, &bundle] {
+            assert_eq!(theirs(&python, path), (0, "intact\n".to_owned()));
+            assert_eq!(ours(path), 0);
+        }
+    }
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -94,8 +98,8 @@ fn both_agree_on_changed_cases_and_bundles() {
     let schema = schema();
     let mut complaints = Vec::new();
     let mut chance = Chance(6);
-    for sealed in [false, true] {
-        let (case, other) = (Writer::sample(7, sealed), Writer::sample(8, sealed));
+    for (sample, sealed) in SAMPLES {
+        let (case, other) = (sample(7, sealed), sample(8, sealed));
         let bench = Bench {
             case: &case,
             other: &other,
@@ -109,7 +113,7 @@ fn both_agree_on_changed_cases_and_bundles() {
     }
     let [one, other] = [7, 8].map(|salt| {
         let dir = tempfile::tempdir().unwrap();
-        let case = Writer::sample(salt, true);
+        let case = Writer::in_parts(salt, true);
         case.write(dir.path(), &schema);
         case.bundle(dir.path())
     });

@@ -25,9 +25,19 @@ pub fn schema() -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Where the golden case lies.
-pub fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/signed")
+/// Where a golden case lies.
+pub fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/cases")
+        .join(name)
+}
+
+/// The file of a part of the database.
+pub fn part_name(part: usize) -> String {
+    match part {
+        1 => "evidence.db".to_owned(),
+        part => format!("evidence-{part:06}.db"),
+    }
 }
 
 /// A row of the table of records.
@@ -39,6 +49,8 @@ pub struct Row {
     pub attachment: Option<Vec<u8>>,
     pub prev: Vec<u8>,
     pub hash: Vec<u8>,
+    /// The part of the database that it lies in.
+    pub part: usize,
 }
 
 /// The hash of a record.
@@ -105,6 +117,8 @@ pub struct Writer {
     pub files: BTreeMap<String, Vec<u8>>,
     salt: u8,
     keys: u8,
+    /// The part that is written; those before are among the files.
+    part: usize,
 }
 
 impl Writer {
@@ -114,6 +128,7 @@ impl Writer {
             files: BTreeMap::new(),
             salt,
             keys: 0,
+            part: 1,
         }
     }
 
@@ -142,6 +157,7 @@ impl Writer {
                 .last()
                 .map_or_else(|| vec![0; 32], |row| row.hash.clone()),
             hash: Vec::new(),
+            part: self.part,
         };
         row.hash = hash(&row);
         self.rows.push(row);
@@ -171,8 +187,39 @@ impl Writer {
         json!({"bytes": bytes.len(), "path": path, "sha256": hex(&Sha256::digest(bytes))})
     }
 
+    /// Closes the part that is written and begins the next.
+    pub fn roll(&mut self) {
+        let mut body = rolled(&self.rows);
+        let path = body["path"].as_str().unwrap().to_owned();
+        let bytes = part_bytes(&self.rows, self.part);
+        body["bytes"] = json!(bytes.len());
+        body["sha256"] = json!(hex(&Sha256::digest(&bytes)));
+        self.files.insert(path, bytes);
+        self.part += 1;
+        self.append("rolled", &body, None);
+        self.checkpoint("roll");
+    }
+
+    /// Cuts off all behind the first `kept` records.
+    pub fn cut(&mut self, kept: usize) {
+        self.rows.truncate(kept);
+        self.part = self.rows.last().unwrap().part;
+        let last = self.part;
+        self.files
+            .retain(|path, _| (last..9).all(|part| *path != part_name(part)));
+    }
+
     /// A case as a watch leaves it that saw little; sealed or not.
     pub fn sample(salt: u8, sealed: bool) -> Self {
+        Self::build(salt, sealed, false)
+    }
+
+    /// The same, in three parts.
+    pub fn in_parts(salt: u8, sealed: bool) -> Self {
+        Self::build(salt, sealed, true)
+    }
+
+    fn build(salt: u8, sealed: bool, parts: bool) -> Self {
         let mut case = Self::new(salt);
         let meta = json!({"created": AT, "format": "sakshi-case", "id": case.id(),
             "mode": "live", "tool": "a test", "version": 2});
@@ -197,6 +244,9 @@ impl Writer {
         );
         case.append("phase", &json!({"at": AT, "name": "idle"}), None);
         case.checkpoint("phase");
+        if parts {
+            case.roll();
+        }
         let (body, block) = journal_block();
         case.append("journal", &body, Some(block));
         for number in 1..=2_u8 {
@@ -212,6 +262,9 @@ impl Writer {
             None,
         );
         case.files.remove(dropped);
+        if parts {
+            case.roll();
+        }
         case.append(
             "finding",
             &json!({"contact": "1-1", "count": 3, "rule": "r"}),
@@ -234,14 +287,15 @@ impl Writer {
             fs::write(path, bytes).unwrap();
         }
         fs::write(dir.join("case.lock"), "").unwrap();
-        write_database(&dir.join("evidence.db"), schema, &self.rows);
+        write_part(dir, schema, &self.rows, self.part);
     }
 
     /// The case, sealed and written as a folder, as a bundle.
     pub fn bundle(&self, dir: &Path) -> Vec<u8> {
         let mut contents = self.files.clone();
-        let database = fs::read(dir.join("evidence.db")).unwrap();
-        contents.insert("evidence.db".to_owned(), database);
+        let last = part_name(self.part);
+        let database = fs::read(dir.join(&last)).unwrap();
+        contents.insert(last, database);
         let files: Vec<Value> = contents
             .iter()
             .map(|(path, bytes)| {
@@ -270,9 +324,40 @@ impl Writer {
     }
 }
 
+/// What closes the part that the last row lies in; its length and hash are still to be said.
+pub fn rolled(rows: &[Row]) -> Value {
+    let part = rows.last().unwrap().part;
+    let first = rows.iter().find(|row| row.part == part).unwrap().seq;
+    json!({"first": first, "last": rows.last().unwrap().seq, "part": part + 1,
+        "path": part_name(part)})
+}
+
+/// The file of a part, of the rows that lie in it.
+pub fn part_bytes(rows: &[Row], part: usize) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    write_part(dir.path(), &schema(), rows, part);
+    fs::read(dir.path().join(part_name(part))).unwrap()
+}
+
+/// Writes a part of the rows into the folder `dir`; without rows there is no such part.
+pub fn write_part(dir: &Path, schema: &[String], rows: &[Row], part: usize) {
+    let rows: Vec<&Row> = rows.iter().filter(|row| row.part == part).collect();
+    let path = dir.join(part_name(part));
+    let _ = fs::remove_file(&path);
+    let Some(first) = rows.iter().map(|row| row.seq).min() else {
+        return;
+    };
+    let base = if part == 1 { 0 } else { first - 1 };
+    let base = format!("coalesce(max(seq), {base})");
+    let schema: Vec<String> = schema
+        .iter()
+        .map(|sql| sql.replace("coalesce(max(seq), 0)", &base))
+        .collect();
+    write_database(&path, &schema, &rows);
+}
+
 /// Writes rows as a database, in the order given.
-pub fn write_database(path: &Path, schema: &[String], rows: &[Row]) {
-    let _ = fs::remove_file(path);
+fn write_database(path: &Path, schema: &[String], rows: &[&Row]) {
     let mut connection = Connection::open(path).unwrap();
     connection
         .execute_batch(

@@ -1,6 +1,6 @@
 //! Packets from capture files: pcap and pcapng, plain or in gzip or zstd.
 //!
-//! In: any [`Read`] (a file, standard input). Out: [`Batch`]es of packets (and of the names that
+//! In: any [`Read`] (a file, standard input). Out: packets into a [`Sink`] (and the names that
 //! `PCAPdroid` gives to UIDs), numbered from 1 in the
 //! order of the file, and at the end whether the capture was read whole or where it is damaged.
 //! Memory is bounded whatever the file says: the largest record that is looked at as a whole is
@@ -31,7 +31,7 @@ use self::{
     window::{Short, Window},
 };
 use crate::{
-    input::{Batch, Event, LinkType, Packet, TimeBasis, Vantage},
+    input::{Batch, Event, LinkType, Packet, Sink, TimeBasis, Vantage},
     packet::{Hook, NOT_A_PACKET, is_pktap, nflog_attributes},
     time::Timestamp,
 };
@@ -148,9 +148,9 @@ impl CaptureFile {
         })
     }
 
-    /// Appends packets to `batch` until it is full or the capture ends. After the end it gives
+    /// Gives packets to `batch` until it is full or the capture ends. After the end it gives
     /// the same answer again.
-    pub fn next(&mut self, batch: &mut Batch) -> Next {
+    pub fn next(&mut self, batch: &mut impl Sink) -> Next {
         loop {
             match &self.end {
                 None => {}
@@ -194,7 +194,7 @@ impl CaptureFile {
         self.raw_bytes.load(Ordering::Relaxed)
     }
 
-    fn pcap_record(&mut self, batch: &mut Batch) -> Result<(), Stop> {
+    fn pcap_record(&mut self, batch: &mut impl Sink) -> Result<(), Stop> {
         let Format::Pcap(header) = self.format else {
             return Ok(());
         };
@@ -219,7 +219,7 @@ impl CaptureFile {
         Ok(())
     }
 
-    fn pcapng_block(&mut self, batch: &mut Batch) -> Result<(), Stop> {
+    fn pcapng_block(&mut self, batch: &mut impl Sink) -> Result<(), Stop> {
         let Format::Pcapng { order, interfaces } = &mut self.format else {
             return Ok(());
         };
@@ -240,14 +240,14 @@ impl CaptureFile {
                     .peek(usize::try_from(prefix.length).unwrap_or(0))?;
                 let body = pcapng::body(prefix, bytes, *order)?;
                 if let Some(name) = self.names.mapping(body, *order, self.last_at) {
-                    batch.push_event(Event::AppName(name));
+                    batch.event(Event::AppName(name));
                 }
             }
             pass(&mut self.window, prefix, *order)?;
             if kind == BlockKind::Numbered {
                 self.frames += 1;
                 let record = no_packet(self.source, self.frames, self.last_at, prefix.length);
-                batch.push_packet(&record);
+                batch.packet(&record);
             }
             return Ok(());
         }
@@ -279,12 +279,12 @@ impl CaptureFile {
 }
 
 /// Appends a packet without what `PCAPdroid` wrapped it in, behind the name that came with it.
-fn push_told(names: &mut Names, packet: Packet<'_>, batch: &mut Batch) {
+fn push_told(names: &mut Names, packet: Packet<'_>, batch: &mut impl Sink) {
     let (packet, name) = names.unwrap(packet);
     if let Some(name) = name {
-        batch.push_event(Event::AppName(name));
+        batch.event(Event::AppName(name));
     }
-    batch.push_packet(&packet);
+    batch.packet(&packet);
 }
 
 /// Entry for fuzzing: reads `data` as a capture to its end.

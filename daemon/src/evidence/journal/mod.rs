@@ -164,6 +164,7 @@ fn event_time(event: &mut Event) -> &mut Timestamp {
         Event::Gap(gap) => &mut gap.at,
         Event::Tally(tally) => &mut tally.at,
         Event::Note(note) => &mut note.at,
+        Event::Observation(observation) => &mut observation.at,
         Event::Interface(change) => &mut change.at,
         Event::Counters(counters) => &mut counters.at,
         Event::Suspension(suspension) => &mut suspension.at,

@@ -1,6 +1,6 @@
 //! Round trips, cuts and hostile bytes.
 
-use std::{net::SocketAddr, ops::Range};
+use std::{collections::BTreeMap, net::SocketAddr, ops::Range};
 
 use proptest::prelude::*;
 
@@ -11,8 +11,8 @@ use crate::{
         process::ProcessBasis,
     },
     input::{
-        Apk, AppName, Batch, ChargeFact, FactBasis, Gap, GapCause, Input, Note, OwnerDoubt,
-        OwnerFact, Packet, PhaseChange, ProcessFact, SocketClosed, SocketProto, Tally,
+        Apk, AppName, Batch, ChargeFact, FactBasis, Gap, GapCause, Input, Note, Observation,
+        OwnerDoubt, OwnerFact, Packet, PhaseChange, ProcessFact, SocketClosed, SocketProto, Tally,
     },
 };
 
@@ -187,6 +187,17 @@ fn event() -> impl Strategy<Value = Event> {
         (time(), any::<String>())
             .prop_map(|(at, name)| Event::PhaseChange(PhaseChange { at, name })),
         (time(), any::<String>()).prop_map(|(at, text)| Event::Note(Note { at, text })),
+        (time(), any::<String>(), any::<BTreeMap<String, String>>()).prop_map(
+            |(at, topic, facts)| {
+                let source = "shim".to_owned();
+                Event::Observation(Observation {
+                    at,
+                    source,
+                    topic,
+                    facts,
+                })
+            }
+        ),
     ]
 }
 

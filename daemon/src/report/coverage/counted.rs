@@ -70,7 +70,7 @@ impl Flows {
         if flow.owner.uid.is_none() {
             self.unattributed.add(flow);
         }
-        if !matches!(flow.via, Some(Via::Vpn | Via::ClatCopy)) {
+        if !matches!(flow.via, Some(Via::Vpn | Via::Inside | Via::ClatCopy)) {
             self.left_once.add(flow);
         }
     }

@@ -1,0 +1,191 @@
+//! What may be typed to work with a handset over adb, and what the handset is told in turn.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::Args;
+#[cfg(feature = "lab")]
+use clap::Subcommand;
+
+use super::Target;
+#[cfg(feature = "lab")]
+use super::TextOrJson;
+
+/// `sakshi control`.
+#[derive(Debug, Args)]
+pub struct ControlArgs {
+    /// Answer on standard output, in frames.
+    #[arg(long, required = true)]
+    pub stdio: bool,
+    /// Bytes of its output that are hashed and not sent.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 0,
+        conflicts_with = "detach"
+    )]
+    pub skip: u64,
+    /// Let it stay, and take down in this file what it says.
+    #[arg(long, value_name = "LOG")]
+    pub detach: Option<PathBuf>,
+    /// The words of a command.
+    #[arg(last = true, required = true)]
+    pub words: Vec<OsString>,
+}
+
+/// `sakshi observe`.
+#[derive(Debug, Args)]
+pub struct ObserveArgs {
+    /// Who tells it.
+    #[arg(long, value_name = "WORD")]
+    pub source: String,
+    /// What it is about.
+    #[arg(long, value_name = "WORD")]
+    pub topic: String,
+    /// What is told.
+    #[arg(value_name = "NAME=VALUE", value_parser = fact)]
+    pub facts: Vec<(String, String)>,
+    /// Which daemon.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+fn fact(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or_else(|| "give a name, `=`, and a value".to_owned())
+}
+
+/// Which handset is meant, and where what lies on it.
+#[cfg(feature = "lab")]
+#[derive(Debug, Args)]
+pub struct HandsetTarget {
+    /// Serial of the handset, where several are connected (`adb devices`).
+    #[arg(long, value_name = "SERIAL", global = true)]
+    pub serial: Option<String>,
+    /// The command that gives root on the handset; it takes one line as its last word.
+    #[arg(long, value_name = "COMMAND", default_value = "su -c", global = true)]
+    pub su: String,
+    /// Folder of the program on the handset.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/data/local/tmp/sakshi",
+        global = true
+    )]
+    pub dir: String,
+    /// Folder of cases on the handset, for root alone.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/data/sakshi",
+        global = true
+    )]
+    pub cases: String,
+    /// The adb command.
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "adb",
+        hide = true,
+        global = true
+    )]
+    pub adb: String,
+}
+
+/// `sakshi handset`.
+#[cfg(feature = "lab")]
+#[derive(Debug, Args)]
+pub struct HandsetArgs {
+    /// Which one.
+    #[command(flatten)]
+    pub target: HandsetTarget,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: HandsetCommand,
+}
+
+/// The steps.
+#[cfg(feature = "lab")]
+#[derive(Debug, Subcommand)]
+pub enum HandsetCommand {
+    /// Keep how the handset is before it is rooted: apps, patch level, verified boot, settings.
+    Baseline {
+        /// New file for it.
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Put the program onto the handset.
+    Push {
+        /// The program, built for the handset (docs/building.md).
+        #[arg(long, value_name = "FILE")]
+        program: PathBuf,
+        /// What runs in Android's Java (`cargo xtask shim`), to learn what only Android knows.
+        #[arg(long, value_name = "FILE", requires = "library")]
+        shim: Option<PathBuf>,
+        /// Its library, built for the handset.
+        #[arg(long, value_name = "FILE", requires = "shim")]
+        library: Option<PathBuf>,
+    },
+    /// Say what the handset offers a watch and what it lacks. Exit code 1: something failed.
+    Doctor {
+        /// How the result is shown.
+        #[arg(long, value_enum, default_value = "text")]
+        format: TextOrJson,
+    },
+    /// Begin a watch that stays when the cable goes.
+    Start {
+        /// Name of the case.
+        #[arg(long, value_name = "NAME")]
+        case: String,
+        /// Filled template of `sakshi case template`, for a new case.
+        #[arg(long, value_name = "FILE")]
+        authority: Option<PathBuf>,
+        /// What `baseline` kept; what differs now is recorded.
+        #[arg(long, value_name = "FILE")]
+        baseline: Option<PathBuf>,
+        /// Rule set to judge by; may be repeated.
+        #[arg(long, value_name = "FILE")]
+        rules: Vec<PathBuf>,
+        /// More for `sakshi run` on the handset.
+        #[arg(last = true)]
+        run: Vec<String>,
+    },
+    /// Say how the watch is doing. Exit code 1: none runs.
+    Status {
+        /// How it is shown.
+        #[arg(long, value_enum, default_value = "text")]
+        format: TextOrJson,
+    },
+    /// Give the watch a remark for the record.
+    Note {
+        /// The remark.
+        #[arg(value_name = "TEXT")]
+        text: String,
+    },
+    /// Tell the watch that a phase of the examination begins.
+    Phase {
+        /// The phase's name.
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// End the watch in order.
+    Stop,
+    /// Seal a case on the handset and bring its bundle here; goes on where it was interrupted.
+    Pull {
+        /// Name of the case.
+        #[arg(long, value_name = "NAME")]
+        case: String,
+        /// New file for the bundle.
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Take everything off the handset again.
+    Clean {
+        /// Bundle whose case on the handset may be removed, since this is its copy; may be repeated.
+        #[arg(long, value_name = "BUNDLE")]
+        pulled: Vec<PathBuf>,
+        /// Leave the other cases there.
+        #[arg(long)]
+        keep_cases: bool,
+    },
+}

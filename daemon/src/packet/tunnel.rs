@@ -1,0 +1,90 @@
+//! Packets inside packets: IPv4 and IPv6 in IP (RFC 2003, RFC 2473, RFC 4213), GRE (RFC 2784, RFC
+//! 2890) and Teredo (RFC 4380).
+//!
+//! In: a view and the bytes it was made of. Out: the view of the packet that its payload is, if it is
+//! one. Flows are those of the outermost addresses; what is inside is looked at besides.
+
+use super::{
+    Transport, View, ip,
+    link::{Network, Version},
+};
+
+/// Tunnels in tunnels that are followed.
+pub const TUNNELS_MAX: usize = 4;
+
+const IPV4_IN_IP: u8 = 4;
+const IPV6_IN_IP: u8 = 41;
+const GRE: u8 = 47;
+const TEREDO_PORT: u16 = 3544;
+/// `EtherType`s that GRE carries.
+const ETHER_IPV4: u16 = 0x0800;
+const ETHER_IPV6: u16 = 0x86dd;
+const ETHER_BRIDGING: u16 = 0x6558;
+/// Bytes of an Ethernet header without tags.
+const ETHERNET_LEN: usize = 14;
+
+/// The packet inside of one, whose view's offsets count in `data` too; none where there is none, or
+/// it cannot be dissected.
+pub fn inner<'a>(view: &View<'a>, data: &'a [u8]) -> Option<View<'a>> {
+    if view.fragment_id.is_some() {
+        return None;
+    }
+    let behind = data.get(view.headers_len..)?;
+    let (version, skipped) = match (view.transport, view.protocol) {
+        (Transport::Other, IPV4_IN_IP) => (Version::V4, 0),
+        (Transport::Other, IPV6_IN_IP) => (Version::V6, 0),
+        (Transport::Other, GRE) => gre(behind)?,
+        (Transport::Udp(udp), _) if udp.sport == TEREDO_PORT || udp.dport == TEREDO_PORT => {
+            (Version::V6, teredo(behind)?)
+        }
+        _ => return None,
+    };
+    let bytes = behind.get(skipped..)?;
+    ip::dissect(Network {
+        version,
+        bytes,
+        offset: view.headers_len + skipped,
+        wire_len: u32::try_from(bytes.len()).ok()?,
+    })
+    .ok()
+}
+
+/// What GRE carries, and the bytes before it.
+fn gre(bytes: &[u8]) -> Option<(Version, usize)> {
+    let &[flags, version, high, low] = bytes.first_chunk()?;
+    // Version 0 only, without the routing of RFC 1701: the one with PPP inside is another protocol.
+    if version & 7 != 0 || flags & 0x40 != 0 {
+        return None;
+    }
+    let fields = [0x80_u8, 0x20, 0x10]
+        .iter()
+        .filter(|flag| flags & **flag != 0);
+    let len = 4 + 4 * fields.count();
+    match u16::from_be_bytes([high, low]) {
+        ETHER_IPV4 => Some((Version::V4, len)),
+        ETHER_IPV6 => Some((Version::V6, len)),
+        ETHER_BRIDGING => {
+            let ethernet = bytes.get(len..)?;
+            let &[high, low] = ethernet.get(ETHERNET_LEN - 2..)?.first_chunk()?;
+            let version = match u16::from_be_bytes([high, low]) {
+                ETHER_IPV4 => Version::V4,
+                ETHER_IPV6 => Version::V6,
+                _ => return None,
+            };
+            Some((version, len + ETHERNET_LEN))
+        }
+        _ => None,
+    }
+}
+
+/// The bytes before the IPv6 packet of a Teredo datagram: indications of authentication and of origin.
+fn teredo(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    if let [0, 1, id_len, value_len, ..] = bytes {
+        at = 4 + usize::from(*id_len) + usize::from(*value_len) + 9;
+    }
+    if bytes.get(at..at + 2) == Some(&[0, 0]) {
+        at += 8;
+    }
+    (bytes.get(at)? >> 4 == 6).then_some(at)
+}
