@@ -43,7 +43,7 @@ struct Row {
     border_group: String,
     country: String,
     service: String,
-    /// An address of it that no narrower row begins at: its first, else its last.
+    /// An address of it that no narrower row begins at, else one that is in none.
     #[serde(skip, default = "nowhere")]
     addr: IpAddr,
 }
@@ -81,12 +81,30 @@ fn rows(folder: &Path) -> Vec<Row> {
         let bits = narrowest.entry(prefix.start()).or_default();
         *bits = prefix.bits().max(*bits);
     }
-    for row in &mut rows {
+    let all: Vec<Prefix> = rows.iter().map(Row::prefix).collect();
+    rows.retain_mut(|row| {
         let prefix = row.prefix();
-        let own = narrowest.get(&prefix.start()) == Some(&prefix.bits());
-        let bits = if own { prefix.start() } else { prefix.last() };
-        row.addr = IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical();
-    }
+        let inside =
+            |other: &&Prefix| other.bits() > prefix.bits() && prefix.contains(other.start());
+        let bits = if narrowest.get(&prefix.start()) == Some(&prefix.bits()) {
+            Some(prefix.start())
+        } else {
+            let narrower: Vec<&Prefix> = all.iter().filter(inside).collect();
+            let behind = narrower
+                .iter()
+                .filter_map(|other| other.last().checked_add(1));
+            let mut free = behind.filter(|&bits| {
+                prefix.contains(bits) && !narrower.iter().any(|other| other.contains(bits))
+            });
+            free.next()
+        };
+        if let Some(bits) = bits {
+            row.addr = IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical();
+        } else {
+            println!("{prefix}: narrower rows hold all of it, so it is not asked for");
+        }
+        bits.is_some()
+    });
     rows
 }
 
