@@ -11,6 +11,7 @@ use sakshi_rules::{
     Outcome, RuleSet, Verdict,
     contact::{self as rules, AppProtocol, Name, Place, Proto},
     judge,
+    token::country_token,
     vocabulary::Word,
 };
 
@@ -304,20 +305,24 @@ impl ContactBook {
             names: claim.names,
             categories: None,
         };
-        let input = rules_input(
-            &owner,
-            &packages,
-            &endpoint,
-            &place,
-            self.phase_name().to_owned(),
-            claim.at,
-            claim.payload,
-        );
+        let input = rules::Contact {
+            steered: steered(claim.via),
+            ..rules_input(
+                &owner,
+                &packages,
+                &endpoint,
+                &place,
+                self.phase_name().to_owned(),
+                claim.at,
+                claim.payload,
+            )
+        };
         let record = body::Contact {
             contact: self.label(id),
             owner,
             packages,
             charged_to: claim.charged_to,
+            name_token: endpoint.name.as_deref().and_then(country_token),
             endpoint,
             place,
             via: claim.via,
@@ -559,6 +564,7 @@ fn rules_input(
         cleartext: cleartext(endpoint.app_protocol),
         endpoint: endpoint.clone(),
         place: place.clone(),
+        steered: None,
         phase,
         payload,
         bytes_out: 0,
@@ -566,6 +572,12 @@ fn rules_input(
         minute: minute(at),
         screen_on: None,
     }
+}
+
+/// Names lead elsewhere through a VPN: content networks answer for its far end.
+fn steered(via: Option<body::Via>) -> Option<String> {
+    let through_vpn = via == Some(body::Via::Vpn);
+    through_vpn.then(|| "through a VPN, which may lead names to other servers".to_owned())
 }
 
 /// Minutes after midnight in UTC.

@@ -7,6 +7,7 @@
 use sakshi_rules::{
     RuleSet, judge,
     judge::explain::{Explanation, explain},
+    register::Seen,
 };
 use serde::Serialize;
 
@@ -17,6 +18,7 @@ use crate::{
         export::{ExportError, fold},
         fold::{FindingRow, Fold},
     },
+    time::Timestamp,
 };
 
 /// What the list is called wherever it is shown.
@@ -130,6 +132,30 @@ pub fn judge_anew(reader: &Reader, given: &[Given]) -> Result<PostHoc, PostHocEr
         },
         rows: anew.finding_rows()?,
     })
+}
+
+/// The contacts of a case as the register of claims asks them, and how many it cannot ask: a
+/// probe's own, or those whose counts are not in the case.
+pub fn seen(reader: &Reader) -> Result<(Vec<Seen>, u64), PostHocError> {
+    let day = |at: Timestamp| at.to_string().chars().take(10).collect::<String>();
+    let (mut seen, mut not_asked) = (Vec::new(), 0);
+    // What the contacts are asked of gives no finding: only the walk is wanted.
+    let _ = fold(reader)?.judged_anew(|contact, total, _| {
+        match recorded_input(contact, total) {
+            Some(mut input) => {
+                input.day = day(total.first);
+                seen.push(Seen {
+                    label: contact.contact.clone(),
+                    contact: input,
+                    last_day: day(total.last),
+                    flows: total.flows,
+                });
+            }
+            None => not_asked += 1,
+        }
+        Vec::new()
+    });
+    Ok((seen, not_asked))
 }
 
 /// A contact of a case with what it comes to under rule sets.

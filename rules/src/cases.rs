@@ -192,6 +192,7 @@ impl Given {
             categories: self.categories.clone(),
         };
         Contact {
+            steered: None,
             owner: self.owner(),
             endpoint,
             place,

@@ -7,6 +7,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::token::NameToken;
+use crate::token::country_token;
+
 /// How an app came onto the handset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -278,6 +281,10 @@ pub struct Contact {
     pub endpoint: Endpoint,
     /// Where it is.
     pub place: Place,
+    /// What steers where a name leads to, so that the server reached says little of where the same
+    /// app goes elsewhere (`through a VPN`); none: nothing is known to.
+    #[serde(default)]
+    pub steered: Option<String>,
     /// Phase of the examination; empty before the first.
     pub phase: String,
     /// Whether the handset sent payload (more than a handshake).
@@ -309,4 +316,20 @@ pub enum PlaceStatus {
     Unknown,
     /// An address of the network that the handset is on.
     Local,
+}
+
+impl Contact {
+    /// What the endpoint's name says by its tokens, where the address is in another country: a fact of
+    /// its own. None where the name says nothing, the two agree, or the place is not known.
+    pub fn name_against_place(&self) -> Option<String> {
+        let name = self.endpoint.name.as_deref()?;
+        let token = country_token(name)?;
+        let country = self.place.country.as_deref()?;
+        (token.country != country).then(|| {
+            format!(
+                "the name {name} says {} ({}), the address says {country}",
+                token.country, token.token
+            )
+        })
+    }
 }

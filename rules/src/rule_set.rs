@@ -97,6 +97,27 @@ pub enum ClaimKind {
     Procedure,
 }
 
+impl ClaimKind {
+    /// Whether traffic alone can contradict such a claim. Where data is stored, how long, by whose
+    /// consent and by what procedure does not show in where it is sent first.
+    pub const fn can_be_contradicted(self) -> bool {
+        matches!(self, Self::ExclusivePath | Self::ThirdParty | Self::Transit)
+    }
+
+    /// Whether traffic can be held against it at all.
+    pub const fn shows_in_traffic(self) -> bool {
+        matches!(
+            self,
+            Self::Path
+                | Self::ExclusivePath
+                | Self::ThirdParty
+                | Self::Transit
+                | Self::Storage
+                | Self::Retention
+        )
+    }
+}
+
 /// Whether a vendor still stands by a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Status {

@@ -4,6 +4,7 @@
 //! that was probably meant.
 
 use crate::contact::{AppClass, AppProtocol, Grade, NameSource, PlaceStatus, Proto};
+use crate::declare::{ClaimTest, ResultSays};
 use crate::judge::Outcome;
 use crate::rule_set::{ClaimKind, OwnerState, RuleKind, Severity, Status, Undeterminable};
 
@@ -107,6 +108,18 @@ words! {
         "retention" => Retention,
         "device_security" => DeviceSecurity,
         "procedure" => Procedure,
+    }
+    ClaimTest {
+        "traffic" => Traffic,
+        "payload" => Payload,
+        "device_state" => DeviceState,
+        "document" => Document,
+        "none" => None,
+    }
+    ResultSays {
+        "consistent" => Consistent,
+        "contradicted" => Contradicted,
+        "not_determinable" => NotDeterminable,
     }
     Status { "current" => Current, "historic" => Historic, "withdrawn" => Withdrawn }
     Undeterminable { "review" => Review, "ignore" => Ignore }
@@ -291,6 +304,8 @@ mod tests {
         check::<AppClass>();
         check::<AppProtocol>();
         check::<ClaimKind>();
+        check::<ClaimTest>();
+        check::<ResultSays>();
         check::<Grade>();
         check::<NameSource>();
         check::<Outcome>();

@@ -82,6 +82,13 @@ pub enum Command {
     /// Judge a case's contacts by other rules, as a list of its own; changes no byte of the case.
     #[cfg(feature = "lab")]
     Judge(super::judge::JudgeArgs),
+    /// Hold what was seen against what brands say of themselves; changes no byte of the case.
+    #[cfg(feature = "lab")]
+    Claims(super::claims::ClaimsArgs),
+    /// Begin or check a brand's file of statements. Exit code 1: something is wrong with it.
+    #[cfg(feature = "lab")]
+    #[command(subcommand)]
+    Declaration(super::claims::DeclarationCommand),
     /// Show what was found. Exit code 1: no finding has a value that was asked for.
     #[command(
         visible_alias = "leaks",
@@ -124,6 +131,10 @@ pub enum Command {
     #[cfg(feature = "lab")]
     #[command(after_help = "Example:\n  sakshi locate 13.228.10.20 2600:1f14::1 --format jsonl")]
     Locate(super::data_args::LocateArgs),
+    /// Hold round-trip times against the distance to where servers are said to be.
+    #[cfg(feature = "lab")]
+    #[command(after_help = "Example:\n  sakshi distance case-17 --position 28.61,77.21")]
+    Distance(super::data_args::DistanceArgs),
     /// Say on one page, in plain words, what a case or bundle holds and how it is checked.
     #[cfg(feature = "lab")]
     #[command(after_help = "Examples:\n  \

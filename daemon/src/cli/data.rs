@@ -16,11 +16,11 @@ use serde::Serialize;
 use super::{
     Failure, Outcome,
     args::TextOrJsonl,
-    data_args::{AddArgs, DataCommand, LocateArgs},
+    data_args::{AddArgs, DataCommand, LocateArgs, RefreshArgs},
     output::{Stdout, say},
 };
 use crate::{
-    gather::{Collection, Standing},
+    gather::{Added, Collection, Fetcher, Refreshed, Standing, manifest},
     locate::{Atlas, published::Said},
     platform::clock::{Clock, SystemClock},
     time::Timestamp,
@@ -31,6 +31,7 @@ pub fn data(command: DataCommand) -> Result<Outcome, Failure> {
     match command {
         DataCommand::List { dir } => list(&dir),
         DataCommand::Add(args) => add(args),
+        DataCommand::Refresh(args) => refresh(&args),
         DataCommand::Verify { dir } => verify(&dir),
     }
 }
@@ -48,29 +49,76 @@ fn add(args: AddArgs) -> Result<Outcome, Failure> {
         passing: args.old_versions_forbidden,
     };
     for added in collection.add(&args.files, &said)? {
-        let item = &added.item;
-        say(format_args!(
-            "{}: {}, {} {}, licence: {}",
-            item.file, item.kind, item.name, item.version, item.licence
-        ));
-        if item.passing {
-            say(format_args!(
-                "its licence forbids keeping old versions: a case keeps what it said and its hash, never \
-                 the file"
-            ));
-        }
-        for name in added.gone.iter().filter(|name| **name != item.name) {
-            say(format_args!("it takes the place of {name}"));
-        }
-        for file in &added.deleted {
-            say(format_args!("deleted, as its licence asks: {file}"));
-        }
-        for note in &added.notes {
-            say(note);
-        }
+        say_added(&added);
     }
     say(format_args!("compiled: {}", collection.places().display()));
     Ok(Outcome::Done)
+}
+
+fn say_added(added: &Added) {
+    let item = &added.item;
+    say(format_args!(
+        "{}: {}, {} {}, licence: {}",
+        item.file, item.kind, item.name, item.version, item.licence
+    ));
+    if item.passing {
+        say(format_args!(
+            "its licence forbids keeping old versions: a case keeps what it said and its hash, never \
+                 the file"
+        ));
+    }
+    for name in added.gone.iter().filter(|name| **name != item.name) {
+        say(format_args!("it takes the place of {name}"));
+    }
+    for file in &added.deleted {
+        say(format_args!("deleted, as its licence asks: {file}"));
+    }
+    for note in &added.notes {
+        say(note);
+    }
+}
+
+fn refresh(args: &RefreshArgs) -> Result<Outcome, Failure> {
+    let (text, file) = match &args.manifest {
+        Some(path) => {
+            let text = fs::read_to_string(path).map_err(|error| {
+                format!("{} cannot be read: {error}; check the path", path.display())
+            })?;
+            (Some(text), path.display().to_string())
+        }
+        None => (None, "the built-in list".to_owned()),
+    };
+    let mut officials = manifest::read(text.as_deref(), &file)?;
+    let known = |name: &&String| officials.iter().any(|official| official.name == **name);
+    if let Some(name) = args.only.iter().find(|name| !known(name)) {
+        return Err(format!("{file} names no source {name:?}").into());
+    }
+    officials.retain(|official| args.only.is_empty() || args.only.contains(&official.name));
+    let mut collection = Collection::open(&args.dir)?;
+    let fetcher = Fetcher::new(&args.dir, args.roots.as_deref())?;
+    let mut outcome = Outcome::Done;
+    collection.refresh(
+        &officials,
+        &fetcher,
+        &mut |official, refreshed| match refreshed {
+            Refreshed::Unchanged => say(format_args!("{}: not changed", official.name)),
+            Refreshed::Added(added, resumed) => {
+                if *resumed > 0 {
+                    say(format_args!(
+                        "{}: went on after {resumed} bytes",
+                        official.name
+                    ));
+                }
+                say_added(added);
+                say(format_args!("SHA-256 {}", added.item.sha256));
+            }
+            Refreshed::Failed(error) => {
+                outcome = Outcome::No;
+                say(format_args!("{}: {error}", official.name));
+            }
+        },
+    );
+    Ok(outcome)
 }
 
 fn list(dir: &Path) -> Result<Outcome, Failure> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::args::TextOrJsonl;
-use crate::{pipeline::PLACE_AGE_DAYS_DEFAULT, time::Timestamp};
+use crate::{locate::light::Position, pipeline::PLACE_AGE_DAYS_DEFAULT, time::Timestamp};
 
 /// Where the collection is, if nothing else is said.
 const DIR: &str = "sakshi-data";
@@ -29,6 +29,14 @@ pub enum DataCommand {
         sakshi data add anycast-v4.txt --published 2026-08-20 --licence unknown"
     )]
     Add(AddArgs),
+    /// Fetch newer versions from official addresses. Only here, on the lab's PC, and only at this
+    /// command, anything is asked of the network. Exit code 1: something could not be fetched.
+    #[command(
+        after_help = "A fetch that was cut goes on at the next call. Without --manifest, AWS, Google Cloud and \
+        Oracle are asked; docs/data.md shows how a list of one's own is written.\n\n\
+        Example:\n  sakshi data refresh --only aws"
+    )]
+    Refresh(RefreshArgs),
     /// Hold every file against its hash, and make places.bin again. Exit code 1: something differs.
     Verify {
         /// Folder of the collection.
@@ -70,6 +78,42 @@ pub struct AddArgs {
     /// Its licence forbids keeping old versions.
     #[arg(long)]
     pub old_versions_forbidden: bool,
+}
+
+/// `sakshi data refresh`.
+#[derive(Debug, Args)]
+pub struct RefreshArgs {
+    /// Folder of the collection.
+    #[arg(long, value_name = "DIR", default_value = DIR)]
+    pub dir: PathBuf,
+    /// List of official addresses, instead of what is built in.
+    #[arg(long, value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
+    /// Ask for this source of the list alone; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
+    /// Certificates of the authorities to trust (PEM), instead of this machine's.
+    #[arg(long, value_name = "FILE")]
+    pub roots: Option<PathBuf>,
+}
+
+/// `sakshi distance`.
+#[derive(Debug, Args)]
+pub struct DistanceArgs {
+    /// Folder of the case.
+    #[arg(value_name = "CASE")]
+    pub case: PathBuf,
+    /// Where the lab was, degrees north and east.
+    #[arg(long, value_name = "LAT,LON", value_parser = position, allow_hyphen_values = true)]
+    pub position: Position,
+    /// How it is shown on standard output.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: TextOrJsonl,
+}
+
+fn position(text: &str) -> Result<Position, String> {
+    Position::parse(text)
+        .ok_or_else(|| "expected degrees north and east, as 28.61,77.21".to_owned())
 }
 
 /// `sakshi locate`.

@@ -6,11 +6,15 @@
 
 mod args;
 mod authority;
+#[cfg(feature = "lab")]
+mod claims;
 mod control;
 #[cfg(feature = "lab")]
 mod data;
 #[cfg(feature = "lab")]
 mod data_args;
+#[cfg(feature = "lab")]
+mod distance;
 mod doctor;
 mod export;
 #[cfg(feature = "lab")]
@@ -82,6 +86,10 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         #[cfg(feature = "lab")]
         Command::Rules(command) => rules::rules(command),
         #[cfg(feature = "lab")]
+        Command::Claims(args) => claims::claims(&args),
+        #[cfg(feature = "lab")]
+        Command::Declaration(command) => claims::declaration(&command),
+        #[cfg(feature = "lab")]
         Command::Judge(args) => judge::judge(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Findings(args) => read::findings(&args),
@@ -97,6 +105,8 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Data(command) => data::data(command),
         #[cfg(feature = "lab")]
         Command::Locate(args) => data::locate(&args),
+        #[cfg(feature = "lab")]
+        Command::Distance(args) => distance::distance(&args),
         Command::Seal(args) => seal::seal(&args),
         Command::Head(args) => head::head(&args),
         Command::Verify(args) => verify::verify(args),

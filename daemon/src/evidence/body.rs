@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use sakshi_rules::contact::{AppClass, AppProtocol, Grade, Name, Place, Proto};
+use sakshi_rules::contact::{AppClass, AppProtocol, Grade, Name, NameToken, Place, Proto};
 
 pub use sakshi_rules::contact::PacketRef;
 use serde::{Deserialize, Serialize};
@@ -357,6 +357,10 @@ pub struct Contact {
     pub endpoint: Endpoint,
     /// Where.
     pub place: Place,
+    /// The country that the endpoint's name says by a token in it, which is no place; left out where
+    /// it says none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_token: Option<NameToken>,
     /// By which way it left; null: not known.
     #[serde(default)]
     pub via: Option<Via>,

@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::GatherError;
+use super::{Fetched, Fetcher, GatherError, Official};
 use crate::{
     evidence::canonical::to_canonical,
     locate::{
@@ -61,6 +61,9 @@ pub struct Item {
     pub provider: Option<String>,
     /// Category of names, where one was said.
     pub category: Option<String>,
+    /// The server's tag of this version, where it was fetched.
+    #[serde(default)]
+    pub tag: Option<String>,
     /// Name of the source that took its place; none while it is in use.
     pub replaced_by: Option<String>,
 }
@@ -87,6 +90,19 @@ struct List {
     files: Vec<Item>,
 }
 
+/// A file in memory.
+#[derive(Debug)]
+pub struct Given {
+    /// Its name.
+    pub file: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What is said of it.
+    pub said: Said,
+    /// The server's tag of this version, where it was fetched.
+    pub tag: Option<String>,
+}
+
 /// What adding a file came to.
 #[derive(Debug)]
 pub struct Added {
@@ -98,6 +114,17 @@ pub struct Added {
     pub gone: Vec<String>,
     /// Old files that were deleted, as their licence asks.
     pub deleted: Vec<String>,
+}
+
+/// What asking an official address came to.
+#[derive(Debug)]
+pub enum Refreshed {
+    /// The version that is in use.
+    Unchanged,
+    /// A newer one, and how many of its bytes were there from an earlier attempt.
+    Added(Box<Added>, u64),
+    /// Neither.
+    Failed(GatherError),
 }
 
 /// How a file of the collection, or what was made from it, stands.
@@ -164,24 +191,82 @@ impl Collection {
                 || path.display().to_string(),
                 |name| name.to_string_lossy().into_owned(),
             );
-            files.push((file, bytes, said.clone()));
+            files.push(Given {
+                file,
+                bytes,
+                said: said.clone(),
+                tag: None,
+            });
         }
         self.add_read(files)
     }
 
-    /// The same for files in memory: name, bytes, and what is said of it.
-    pub fn add_read(
+    /// Fetches what is official and adds what is new. Each file that is whole is added before the next
+    /// one is asked for; what each came to is told as it comes.
+    pub fn refresh(
         &mut self,
-        files: Vec<(String, Vec<u8>, Said)>,
-    ) -> Result<Vec<Added>, GatherError> {
+        officials: &[Official],
+        fetcher: &Fetcher,
+        tell: &mut dyn FnMut(&Official, &Refreshed),
+    ) {
+        for official in officials {
+            let known = self
+                .in_use()
+                .find(|item| item.url == official.url)
+                .and_then(|item| item.tag.clone());
+            let refreshed = match fetcher.fetch(official, known.as_deref()) {
+                Ok(Fetched::Unchanged) => Refreshed::Unchanged,
+                Ok(Fetched::Whole {
+                    bytes,
+                    resumed,
+                    tag,
+                }) => {
+                    let given = Given {
+                        file: official.file(),
+                        bytes,
+                        said: official.said(),
+                        tag,
+                    };
+                    match self.add_fetched(given) {
+                        Ok(Some(added)) => Refreshed::Added(Box::new(added), resumed),
+                        Ok(None) => Refreshed::Unchanged,
+                        Err(error) => Refreshed::Failed(error),
+                    }
+                }
+                Err(error) => Refreshed::Failed(error),
+            };
+            tell(official, &refreshed);
+        }
+    }
+
+    /// None where the very same bytes are in use.
+    fn add_fetched(&mut self, given: Given) -> Result<Option<Added>, GatherError> {
+        let sha256 = sha256(&given.bytes);
+        if self.in_use().any(|item| item.sha256 == sha256) {
+            return Ok(None);
+        }
+        Ok(self.add_read(vec![given])?.pop())
+    }
+
+    /// The same for files in memory.
+    pub fn add_read(&mut self, files: Vec<Given>) -> Result<Vec<Added>, GatherError> {
         let mut builder = self.builder()?;
         let mut items = self.items.clone();
         let mut all = Vec::with_capacity(files.len());
         let folder = self.dir.join(FILES_FOLDER);
         let mut kept = Vec::with_capacity(files.len());
-        for (file, bytes, said) in files {
+        for Given {
+            file,
+            bytes,
+            said,
+            tag,
+        } in files
+        {
             let found = read(&bytes, &file, &said)?;
-            let item = item_of(&found, file, &said);
+            let item = Item {
+                tag,
+                ..item_of(&found, file, &said)
+            };
             let gone = builder.add(found.source, found.pieces)?;
             let mut deleted = Vec::new();
             for old in &mut items {
@@ -331,6 +416,7 @@ fn item_of(found: &Found, file: String, said: &Said) -> Item {
         url,
         provider: said.provider.clone(),
         category: said.category.clone(),
+        tag: None,
         replaced_by: None,
     }
 }

@@ -5,12 +5,18 @@
 //! The same files give the same `places.bin`, byte for byte. The daemon never comes here.
 
 mod collection;
+pub mod manifest;
+mod refresh;
 
 use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-pub use self::collection::{Added, Collection, Item, PLACES_FILE, Standing};
+pub use self::{
+    collection::{Added, Collection, Given, Item, PLACES_FILE, Refreshed, Standing},
+    manifest::Official,
+    refresh::{Fetched, Fetcher},
+};
 use crate::{
     evidence::canonical::CanonicalError,
     locate::{LocateError, published::PublishedError},
@@ -49,6 +55,22 @@ pub enum GatherError {
     /// The list cannot be written.
     #[error(transparent)]
     Canonical(#[from] CanonicalError),
+    /// The list of official addresses is damaged.
+    #[error("{file}: {detail}; the list that is built in shows how it is written (docs/data.md)")]
+    Manifest {
+        /// Which.
+        file: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A file could not be fetched.
+    #[error("{url}: {detail}")]
+    Fetch {
+        /// From where.
+        url: String,
+        /// What went wrong.
+        detail: String,
+    },
     /// No collection there.
     #[error("{path} holds no location data: add some with `sakshi data add FILE --dir {path}`", path = .0.display())]
     Nothing(PathBuf),

@@ -12,6 +12,8 @@ pub mod dataset;
 pub mod encode;
 pub mod format;
 mod ladder;
+#[cfg(feature = "lab")]
+pub mod light;
 pub mod nat64;
 pub mod prefix;
 #[cfg(feature = "lab")]

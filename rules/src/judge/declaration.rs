@@ -142,7 +142,7 @@ fn elsewhere(contact: &Contact, said: &Declaration) -> Answer {
 }
 
 /// Whether the place is an allowed one; none when what differs is not known.
-fn is_at(place: &Place, allowed: &AllowedPlace) -> Option<bool> {
+pub(crate) fn is_at(place: &Place, allowed: &AllowedPlace) -> Option<bool> {
     let parts = [
         (&allowed.country, &place.country),
         (&allowed.provider, &place.provider),

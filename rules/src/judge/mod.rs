@@ -17,6 +17,9 @@ mod place;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::declaration::is_at;
+pub(crate) use self::owner::{signed_by, who};
+pub(crate) use self::place::{located, place_text};
 use crate::contact::Contact;
 use crate::day::Day;
 use crate::rule_set::{

@@ -104,11 +104,14 @@ pub(super) fn known(contact: &Contact, wanted: bool) -> Answer {
 }
 
 /// The country, `None` for the local network, or why it is not known.
-pub(super) fn located(contact: &Contact) -> Result<Option<&str>, String> {
+pub(crate) fn located(contact: &Contact) -> Result<Option<&str>, String> {
     let place = &contact.place;
     let addr = contact.endpoint.located_addr();
     if is_local(addr) {
         return Ok(None);
+    }
+    if let (Some(steered), Some(_)) = (&contact.steered, &place.country) {
+        return Err(format!("{steered}; {}", place_text(place)));
     }
     match (place.grade, &place.country) {
         (Grade::None, _) => Err(format!("no source knows where {addr} is")),
@@ -147,7 +150,7 @@ fn votes(place: &Place) -> String {
 
 /// The place and what it rests on: `place SG (aws ap-southeast-1, grade medium, list aged 389
 /// days)`.
-pub(super) fn place_text(place: &Place) -> String {
+pub(crate) fn place_text(place: &Place) -> String {
     let country = place.country.as_deref().unwrap_or("not known");
     let mut parts = Vec::new();
     match (&place.provider, &place.region) {

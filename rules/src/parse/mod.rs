@@ -3,6 +3,7 @@
 //! In: the text of a TOML file and its name for messages. Out: a [`RuleSet`] whose references all
 //! lead somewhere, or a [`TomlError`] with everything that is wrong, not only the first thing.
 
+pub mod declaration;
 pub mod fields;
 mod when;
 

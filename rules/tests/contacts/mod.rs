@@ -14,6 +14,7 @@ use sakshi_rules::contact::{
 /// A preloaded app of the sample vendor that sent over TLS to AWS Singapore.
 pub fn ordinary_contact() -> Contact {
     Contact {
+        steered: None,
         owner: Owner {
             uid: Some(10_100),
             user: Some(0),
@@ -222,6 +223,7 @@ pub fn any_contact() -> impl Strategy<Value = Contact> {
             (owner, endpoint, place, phase, (payload, cleartext, bytes_out), day),
             (minute, screen_on),
         )| Contact {
+            steered: None,
             owner,
             endpoint,
             place,

@@ -1,0 +1,116 @@
+//! Which country a host's name says, by tokens of regions in it (`india.`, `-in`, `drcn`).
+//!
+//! In: a name in lower case. Out: the token and its country, or nothing. The tokens are data
+//! (`rules/data/name-tokens.csv`); a name is a hint that its owner chose, so that one that disagrees
+//! with the address is a fact to be looked at, and never a place.
+
+use serde::{Deserialize, Serialize};
+
+/// The tokens: where in a name, the token, the domain it counts below, the country.
+const TOKENS: &str = include_str!("../data/name-tokens.csv");
+
+/// Words whose last part is no region (`sign-in`, `log-in`).
+const VERBS: [&str; 14] = [
+    "add", "all", "built", "check", "drop", "linked", "log", "lock", "opt", "plug", "sign",
+    "single", "trade", "walk",
+];
+
+/// A token of a name, with the country that it says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameToken {
+    /// The token as it stands in the name.
+    pub token: String,
+    /// ISO 3166-1 alpha-2 code.
+    pub country: String,
+}
+
+/// The country that a name says: of its narrowest label that holds a token. The last two labels are
+/// the owner's own domain, and say nothing (`example.in` may be anywhere).
+pub fn country_token(name: &str) -> Option<NameToken> {
+    let labels: Vec<&str> = name.split('.').collect();
+    let own = labels.len().checked_sub(2)?;
+    labels.iter().take(own).find_map(|label| {
+        TOKENS
+            .lines()
+            .skip(1)
+            .find_map(|line| of_label(label, name, line))
+    })
+}
+
+fn of_label(label: &str, name: &str, line: &str) -> Option<NameToken> {
+    let mut columns = line.split(',');
+    let (place, token) = (columns.next()?, columns.next()?);
+    let (below, country) = (columns.next()?, columns.next()?);
+    let is_below = below.is_empty()
+        || name
+            .strip_suffix(below)
+            .is_some_and(|rest| rest.ends_with('.'));
+    let fits = match place {
+        // The label alone.
+        "label" => label == token,
+        // Its first or last part between hyphens.
+        "part" => {
+            let first = label
+                .strip_prefix(token)
+                .is_some_and(|rest| rest.starts_with('-'));
+            let last = label
+                .strip_suffix(token)
+                .and_then(|rest| rest.strip_suffix('-'));
+            let last = last.is_some_and(|word| {
+                let word = word.rsplit('-').next().unwrap_or(word);
+                !VERBS.contains(&word)
+            });
+            first || last || label == token
+        }
+        _ => false,
+    };
+    (is_below && fits).then(|| NameToken {
+        token: token.to_owned(),
+        country: country.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::country_token;
+
+    #[test]
+    fn names_say_countries_by_their_tokens() {
+        let of = |name: &str| country_token(name).map(|found| found.country);
+        for (name, country) in [
+            ("tracking.india.miui.com", Some("IN")),
+            ("dragate-in.heytapmobile.com", Some("IN")),
+            ("in-stsdk.vivoglobal.com", Some("IN")),
+            ("metrics-drcn.dt.dbankcloud.cn", Some("CN")),
+            ("api-sg.example.com", Some("SG")),
+            ("obs.ap-southeast-3.myhuaweicloud.com", Some("SG")),
+            ("s3.ap-southeast-3.amazonaws.com", Some("ID")),
+            ("bucket.s3.ap-south-1.amazonaws.com", Some("IN")),
+            ("sign-in.example.com", None),
+            ("ap-southeast-3.example.com", None),
+            ("notamazonaws.com", None),
+            ("example.in", None),
+            ("www.example.co.in", None),
+            ("indiana.example.com", None),
+            ("localhost", None),
+            ("", None),
+        ] {
+            assert_eq!(of(name).as_deref(), country, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_line_of_the_table_is_whole() {
+        for line in super::TOKENS.lines().skip(1) {
+            let columns: Vec<&str> = line.split(',').collect();
+            let [place, token, _, country] = columns.as_slice() else {
+                panic!("{line}")
+            };
+            assert!(
+                ["label", "part"].contains(place) && !token.is_empty(),
+                "{line}"
+            );
+            assert!(country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase()));
+        }
+    }
+}
