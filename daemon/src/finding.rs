@@ -626,3 +626,6 @@ pub fn finding_body(
         at,
     }
 }
+
+#[cfg(test)]
+mod tests;
