@@ -532,6 +532,7 @@ pub fn recorded_input(contact: &body::Contact, total: &body::Total) -> Option<ru
         total.payload?,
     );
     Some(rules::Contact {
+        steered: steered(contact.via),
         bytes_out: total.bytes_out,
         ..input
     })
@@ -625,3 +626,6 @@ pub fn finding_body(
         at,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::token::NameToken;
 use crate::token::country_token;
 
 /// How an app came onto the handset.

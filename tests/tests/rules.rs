@@ -326,6 +326,10 @@ fn a_finding_is_explained_value_by_value_by_the_rules_that_the_case_pinned() {
 const MANY: u16 = 10_000;
 
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the time is told, and decides nothing"
+)]
 fn ten_thousand_contacts_are_judged_and_the_time_is_told() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let handset: SocketAddr = "192.168.43.7:40000".parse().expect("an address");

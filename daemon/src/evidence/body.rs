@@ -7,10 +7,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use sakshi_rules::contact::{AppClass, AppProtocol, Grade, Name, Place, Proto};
+use sakshi_rules::contact::{AppClass, AppProtocol, Grade, Name, NameToken, Place, Proto};
 
 pub use sakshi_rules::contact::PacketRef;
-use sakshi_rules::token::NameToken;
 use serde::{Deserialize, Serialize};
 
 use super::{Draft, Kind, canonical::CanonicalError};

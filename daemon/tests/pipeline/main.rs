@@ -7,6 +7,7 @@ mod owners;
 mod paths;
 mod replay;
 mod stream;
+mod tunnels;
 
 use sakshi::{
     attribute::{inventory::AppClass, owner::Basis, process::ProcessBasis},

@@ -42,7 +42,8 @@ pub enum Version {
     V1,
     /// Version 2 (RFC 9369).
     V2,
-    /// A draft from 23 to 34, by its number; long gone from phones, but not from captures.
+    /// A draft from 23 to 34, by its number; long gone from phones, but not from captures. Facebook's
+    /// own number for draft 27 counts as that.
     Draft(u8),
 }
 
@@ -53,6 +54,7 @@ impl Version {
             0x0000_0001 => Some(Self::V1),
             0x6b33_43cf => Some(Self::V2),
             0xff00_0017..=0xff00_0022 => Some(Self::Draft((number & 0xff) as u8)),
+            0xface_b002 => Some(Self::Draft(27)),
             _ => None,
         }
     }
@@ -73,12 +75,15 @@ pub enum Kind {
 /// Which QUIC the bytes begin with; none for anything else, and for short headers, which nothing
 /// tells from other protocols.
 pub fn recognise(datagram: &[u8]) -> Option<Kind> {
+    let number = header::version(datagram);
+    if number.is_some_and(|number| Version::of_wire(number).is_some()) {
+        return Some(Kind::Readable);
+    }
     if google::version(datagram).is_some() {
         return Some(Kind::Google);
     }
-    let number = header::version(datagram)?;
+    let number = number?;
     match number {
-        _ if Version::of_wire(number).is_some() => Some(Kind::Readable),
         // A version that is reserved to exercise the negotiation; the padded size of a client's
         // first datagram tells it from other protocols (RFC 9000 section 14.1).
         _ if number & 0x0f0f_0f0f == 0x0a0a_0a0a && datagram.len() >= INITIAL_BYTES_MIN => {
