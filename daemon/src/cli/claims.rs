@@ -126,7 +126,11 @@ pub fn claims(args: &ClaimsArgs) -> Result<Outcome, Failure> {
                 to: None,
             };
             out.line("\nWhat of the time was watched")?;
-            out.text(text::page(&coverage(reader, asked)?))?;
+            // An inspection of captures watched nothing: that is said in its place.
+            match coverage(reader, asked) {
+                Ok(coverage) => out.text(text::page(&coverage))?,
+                Err(none) => out.line(plain(&none.to_string()))?,
+            }
             out.line(standing(reader)?)?;
             out.close()?;
         }
