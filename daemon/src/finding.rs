@@ -277,6 +277,7 @@ impl ContactBook {
         };
         if payload && !entry.input.payload {
             entry.input.payload = true;
+            mark_dirty(entry, id, &mut self.dirty);
             let at = entry.last;
             self.judge(id, at, out);
         }
@@ -302,6 +303,7 @@ impl ContactBook {
             app_protocol: claim.app_protocol,
             name: claim.name,
             names: claim.names,
+            categories: None,
         };
         let input = rules::Contact {
             steered: steered(claim.via),
@@ -442,6 +444,7 @@ impl ContactBook {
             flows: entry.flows,
             packets_out: entry.share.packets_out,
             bytes_out: entry.share.bytes_out,
+            payload: Some(entry.input.payload),
             first: entry.first,
             last: entry.last,
         }));
@@ -512,6 +515,29 @@ fn packages_body(apps: Option<&OwnerApps<'_>>) -> Vec<body::Package> {
         .unwrap_or_default()
 }
 
+/// What the rule engine is asked of a recorded contact with its last counts; none when the case does
+/// not say enough of it, or it is our own probe's.
+#[cfg(feature = "lab")]
+pub fn recorded_input(contact: &body::Contact, total: &body::Total) -> Option<rules::Contact> {
+    if contact.owner.role.as_deref() == Some(PROBE) {
+        return None;
+    }
+    let input = rules_input(
+        &contact.owner,
+        &contact.packages,
+        &contact.endpoint,
+        &contact.place,
+        contact.phase.clone(),
+        contact.at,
+        total.payload?,
+    );
+    Some(rules::Contact {
+        steered: steered(contact.via),
+        bytes_out: total.bytes_out,
+        ..input
+    })
+}
+
 /// What the rule engine is asked.
 fn rules_input(
     owner: &body::Owner,
@@ -544,6 +570,8 @@ fn rules_input(
         payload,
         bytes_out: 0,
         day: at.to_string().chars().take(10).collect(),
+        minute: minute(at),
+        screen_on: None,
     }
 }
 
@@ -551,6 +579,13 @@ fn rules_input(
 fn steered(via: Option<body::Via>) -> Option<String> {
     let through_vpn = via == Some(body::Via::Vpn);
     through_vpn.then(|| "through a VPN, which may lead names to other servers".to_owned())
+}
+
+/// Minutes after midnight in UTC.
+fn minute(at: Timestamp) -> Option<u16> {
+    let text = at.to_string();
+    let part = |from: usize| text.get(from..from + 2)?.parse::<u16>().ok();
+    Some(part(11)? * 60 + part(14)?)
 }
 
 /// Whether a protocol leaves its payload readable; unknown protocols are not guessed.
@@ -570,7 +605,8 @@ const fn cleartext(protocol: AppProtocol) -> Option<bool> {
     }
 }
 
-fn finding_body(
+/// A verdict as records show it.
+pub fn finding_body(
     label: &str,
     verdict: &Verdict,
     packets: &[PacketRef],
@@ -590,3 +626,6 @@ fn finding_body(
         at,
     }
 }
+
+#[cfg(test)]
+mod tests;

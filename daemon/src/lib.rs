@@ -24,6 +24,8 @@ pub mod packet;
 pub mod paper;
 pub mod pipeline;
 pub mod platform;
+#[cfg(feature = "lab")]
+pub mod posthoc;
 pub mod report;
 pub mod session;
 #[cfg(feature = "lab")]

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::contact::{
     AppClass, AppProtocol, Contact, Endpoint, Grade, Name, Owner, Package, Place, PlaceBasis, Proto,
 };
+use crate::hours::minute_of;
 use crate::judge::{Outcome, judge};
 use crate::parse::{SCHEMA, SET_BYTES_MAX};
 use crate::problem::{Problem, TomlError};
@@ -144,6 +145,24 @@ pub struct Given {
     cleartext_known: Option<bool>,
     bytes_out: Option<u64>,
     day: Option<String>,
+    time: Option<Time>,
+    categories: Option<Vec<String>>,
+    screen_on: Option<bool>,
+}
+
+/// A time of the day in UTC, as minutes after midnight.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+struct Time(u16);
+
+impl TryFrom<String> for Time {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        minute_of(&text)
+            .map(Self)
+            .ok_or("expected a time of the day in UTC, such as \"04:30\"")
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -170,6 +189,7 @@ impl Given {
             app_protocol: self.app_protocol.unwrap_or(AppProtocol::Tls),
             name: self.name.clone(),
             names: self.names.clone(),
+            categories: self.categories.clone(),
         };
         Contact {
             steered: None,
@@ -184,6 +204,8 @@ impl Given {
                 .then_some(self.cleartext.unwrap_or(false)),
             bytes_out: self.bytes_out.unwrap_or(1000),
             day: self.day.unwrap_or_else(|| DAY_DEFAULT.to_owned()),
+            minute: self.time.map(|Time(minute)| minute),
+            screen_on: self.screen_on,
         }
     }
 

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::token::NameToken;
 use crate::token::country_token;
 
 /// How an app came onto the handset.
@@ -200,6 +201,10 @@ pub struct Endpoint {
     pub name: Option<String>,
     /// Every name seen for it, with its source, in order.
     pub names: Vec<Name>,
+    /// What lists of domains say that the name is for (`advertising`), sorted; none when no such
+    /// list was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub categories: Option<Vec<String>>,
 }
 
 impl Endpoint {
@@ -290,6 +295,27 @@ pub struct Contact {
     pub bytes_out: u64,
     /// Day of the contact, `YYYY-MM-DD` in UTC: decides which exceptions and references apply.
     pub day: String,
+    /// Minutes after midnight in UTC when it was settled; none when that is not known.
+    #[serde(default)]
+    pub minute: Option<u16>,
+    /// Whether the screen was on; none when that was not observed.
+    #[serde(default)]
+    pub screen_on: Option<bool>,
+}
+
+/// What is known of where an endpoint is, apart from the place itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PlaceStatus {
+    /// There is a country for it.
+    Located,
+    /// Anycast or a content network.
+    NotLocatable,
+    /// Sources contradict each other.
+    Conflict,
+    /// No source knows the address, or a country for it.
+    Unknown,
+    /// An address of the network that the handset is on.
+    Local,
 }
 
 impl Contact {

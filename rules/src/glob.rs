@@ -23,6 +23,11 @@ impl Glob {
         Ok(Self(pattern.to_ascii_lowercase()))
     }
 
+    /// The pattern, in lower case.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Whether the whole text matches. At most pattern times text steps.
     pub(crate) fn matches(&self, text: &str) -> bool {
         let pattern = self.0.as_bytes();

@@ -8,11 +8,16 @@
 pub mod cases;
 pub mod contact;
 pub mod day;
+pub mod declare;
+pub mod form;
 mod glob;
+mod hours;
 pub mod judge;
 pub mod parse;
 pub mod problem;
+pub mod register;
 pub mod rule_set;
+pub mod shape;
 pub mod token;
 pub mod vocabulary;
 

@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::contact::{AppClass, AppProtocol, Grade, NameSource, Proto};
+use crate::contact::{AppClass, AppProtocol, Grade, NameSource, PlaceStatus, Proto};
 use crate::day::Day;
 use crate::glob::Glob;
+use crate::hours::{Hours, Offset};
 use crate::judge::Outcome;
 
 /// Days after which a provider's list of regions no longer gives grade *high*, unless the set
@@ -96,6 +97,27 @@ pub enum ClaimKind {
     Procedure,
 }
 
+impl ClaimKind {
+    /// Whether traffic alone can contradict such a claim. Where data is stored, how long, by whose
+    /// consent and by what procedure does not show in where it is sent first.
+    pub const fn can_be_contradicted(self) -> bool {
+        matches!(self, Self::ExclusivePath | Self::ThirdParty | Self::Transit)
+    }
+
+    /// Whether traffic can be held against it at all.
+    pub const fn shows_in_traffic(self) -> bool {
+        matches!(
+            self,
+            Self::Path
+                | Self::ExclusivePath
+                | Self::ThirdParty
+                | Self::Transit
+                | Self::Storage
+                | Self::Retention
+        )
+    }
+}
+
 /// Whether a vendor still stands by a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Status {
@@ -169,7 +191,11 @@ pub(crate) enum Condition {
     User(BTreeSet<u32>),
     Package(BTreeSet<Glob>),
     Signer(BTreeSet<String>),
+    /// Vendors of declarations of the set.
+    Vendor(BTreeSet<String>),
     Phase(BTreeSet<String>),
+    TimeOfDay(BTreeSet<Hours>),
+    ScreenOn(bool),
     Payload(bool),
     BytesOutOver(u64),
     Port(BTreeSet<u16>),
@@ -181,6 +207,7 @@ pub(crate) enum Condition {
         patterns: Option<BTreeSet<Glob>>,
         sources: Option<BTreeSet<NameSource>>,
     },
+    Category(BTreeSet<Glob>),
     Country(BTreeSet<String>),
     CountryNot(BTreeSet<String>),
     Provider(BTreeSet<String>),
@@ -189,6 +216,7 @@ pub(crate) enum Condition {
     Asn(BTreeSet<u32>),
     Grade(BTreeSet<Grade>),
     PlaceKnown(bool),
+    PlaceStatus(BTreeSet<PlaceStatus>),
     /// Id of a declaration of the set.
     OutsideDeclaration(String),
 }
@@ -246,6 +274,7 @@ pub struct RuleSet {
     pub(crate) title: String,
     pub(crate) home: BTreeSet<String>,
     pub(crate) max_place_age_days: u32,
+    pub(crate) utc_offset: Offset,
     pub(crate) declarations: Vec<Declaration>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) exceptions: Vec<Exception>,

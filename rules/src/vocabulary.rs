@@ -3,7 +3,8 @@
 //! In: a word that somebody typed. Out: what it means, or the words that are allowed and the one
 //! that was probably meant.
 
-use crate::contact::{AppClass, AppProtocol, Grade, NameSource, Proto};
+use crate::contact::{AppClass, AppProtocol, Grade, NameSource, PlaceStatus, Proto};
+use crate::declare::{ClaimTest, ResultSays};
 use crate::judge::Outcome;
 use crate::rule_set::{ClaimKind, OwnerState, RuleKind, Severity, Status, Undeterminable};
 
@@ -82,6 +83,13 @@ words! {
         "medium" => Medium,
         "high" => High,
     }
+    PlaceStatus {
+        "located" => Located,
+        "not_locatable" => NotLocatable,
+        "conflict" => Conflict,
+        "unknown" => Unknown,
+        "local" => Local,
+    }
     OwnerState { "known" => Known, "unknown" => Unknown }
     Severity { "info" => Info, "low" => Low, "medium" => Medium, "high" => High }
     RuleKind {
@@ -101,6 +109,18 @@ words! {
         "device_security" => DeviceSecurity,
         "procedure" => Procedure,
     }
+    ClaimTest {
+        "traffic" => Traffic,
+        "payload" => Payload,
+        "device_state" => DeviceState,
+        "document" => Document,
+        "none" => None,
+    }
+    ResultSays {
+        "consistent" => Consistent,
+        "contradicted" => Contradicted,
+        "not_determinable" => NotDeterminable,
+    }
     Status { "current" => Current, "historic" => Historic, "withdrawn" => Withdrawn }
     Undeterminable { "review" => Review, "ignore" => Ignore }
     Outcome { "finding" => Finding, "needs_review" => NeedsReview, "excepted" => Excepted }
@@ -114,7 +134,10 @@ pub const WHEN_KEYS: &[&str] = &[
     "user",
     "package",
     "signer",
+    "vendor",
     "phase",
+    "time_of_day",
+    "screen_on",
     "payload",
     "bytes_out_over",
     "port",
@@ -123,6 +146,7 @@ pub const WHEN_KEYS: &[&str] = &[
     "cleartext",
     "name",
     "name_source",
+    "category",
     "country",
     "country_not",
     "provider",
@@ -131,6 +155,7 @@ pub const WHEN_KEYS: &[&str] = &[
     "asn",
     "grade",
     "place_known",
+    "place_status",
     "outside_declaration",
 ];
 
@@ -146,11 +171,14 @@ pub const PLACE_KEYS: &[&str] = &[
 /// Words that people type for another one.
 const SYNONYMS: &[(&str, &str)] = &[
     ("UK", "GB"),
+    ("brand", "vendor"),
     ("bytes", "bytes_out_over"),
+    ("claim", "outside_declaration"),
     ("class", "app_class"),
     ("confidence", "grade"),
     ("critical", "high"),
     ("domain", "name"),
+    ("domain_category", "category"),
     ("host", "name"),
     ("hostname", "name"),
     ("min_confidence", "min_grade"),
@@ -158,6 +186,8 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("preload", "preloaded"),
     ("protocol", "proto"),
     ("references", "reference"),
+    ("screen", "screen_on"),
+    ("time", "time_of_day"),
     ("transport", "proto"),
     ("uid", "user"),
 ];
@@ -274,10 +304,13 @@ mod tests {
         check::<AppClass>();
         check::<AppProtocol>();
         check::<ClaimKind>();
+        check::<ClaimTest>();
+        check::<ResultSays>();
         check::<Grade>();
         check::<NameSource>();
         check::<Outcome>();
         check::<OwnerState>();
+        check::<PlaceStatus>();
         check::<Proto>();
         check::<RuleKind>();
         check::<Severity>();

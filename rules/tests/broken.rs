@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sakshi_rules::RuleSet;
+use sakshi_rules::declare::BrandFile;
 
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broken");
@@ -23,7 +24,7 @@ fn files() -> Vec<PathBuf> {
 #[test]
 fn every_message_says_where_and_what_to_do() {
     let files = files();
-    assert!(files.len() >= 15, "{} files", files.len());
+    assert!(files.len() >= 40, "{} files", files.len());
     let bless = std::env::var_os("SAKSHI_BLESS").is_some();
     let mut wrong = Vec::new();
     for path in files {
@@ -33,10 +34,16 @@ fn every_message_says_where_and_what_to_do() {
             .to_string_lossy()
             .into_owned();
         let text = fs::read_to_string(&path).expect("a broken file");
-        let message = match RuleSet::parse(&name, &text) {
-            Ok(_) => panic!("{name} is not broken"),
-            Err(error) => format!("{error}\n"),
+        // A brand's file is called so, whatever is wrong with it.
+        let broken = if name.starts_with("declaration-") {
+            BrandFile::parse(&name, &text).err()
+        } else {
+            RuleSet::parse(&name, &text).err()
         };
+        let Some(error) = broken else {
+            panic!("{name} is not broken");
+        };
+        let message = format!("{error}\n");
         assert!(message.starts_with(&format!("{name}:")), "{message}");
         let expected = path.with_extension("txt");
         if bless {

@@ -2,7 +2,8 @@
 
 use sakshi_rules::RuleSet;
 use sakshi_rules::cases::{check_cases, parse_cases};
-use sakshi_rules::contact::{AppClass, AppProtocol, Grade, NameSource, Proto};
+use sakshi_rules::contact::{AppClass, AppProtocol, Grade, NameSource, PlaceStatus, Proto};
+use sakshi_rules::declare::{BrandFile, ClaimTest, ResultSays};
 use sakshi_rules::rule_set::{ClaimKind, OwnerState, RuleKind, Severity, Status, Undeterminable};
 use sakshi_rules::vocabulary::{WHEN_KEYS, Word};
 
@@ -35,9 +36,12 @@ fn every_key_and_word_is_explained() {
     check::<AppClass>();
     check::<AppProtocol>();
     check::<ClaimKind>();
+    check::<ClaimTest>();
+    check::<ResultSays>();
     check::<Grade>();
     check::<NameSource>();
     check::<OwnerState>();
+    check::<PlaceStatus>();
     check::<Proto>();
     check::<RuleKind>();
     check::<Severity>();
@@ -48,13 +52,15 @@ fn every_key_and_word_is_explained() {
 #[test]
 fn the_examples_work_together() {
     let examples = examples();
-    let [set, groups, declaration, exception, cases] = examples.as_slice() else {
+    let [set, groups, declaration, exception, cases, brand] = examples.as_slice() else {
         panic!("{} examples", examples.len());
     };
     let text = [*set, *groups, *declaration, *exception].join("\n");
     let set = RuleSet::parse("docs/rules.md", &text).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(set.declarations().len(), 1);
     assert_eq!(set.exceptions().len(), 1);
+    let brand = BrandFile::parse("docs/rules.md", brand).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(brand.statements.len(), 1);
     let cases = parse_cases("docs/rules.md", cases).unwrap_or_else(|error| panic!("{error}"));
     let failures = check_cases(&set, &cases);
     // The page shows one case only; the rule's other one is left to the reader.

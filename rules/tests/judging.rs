@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use sakshi_rules::contact::{
     AppClass, AppProtocol, Contact, Grade, Name, NameSource, NameStrength, Package, Proto,
 };
+use sakshi_rules::judge::explain::{Asked, Said, explain};
 use sakshi_rules::{Outcome, RuleSet, judge};
 
 use crate::contacts::{any_contact, ordinary_contact};
@@ -178,6 +179,135 @@ fn what_is_not_known_can_be_ignored() {
     assert_eq!(judge(&[parse(&text)], &contact), []);
 }
 
+#[test]
+fn conditions_on_the_hour_and_the_screen() {
+    let india = |when: &str| {
+        let head = format!("{HEAD}utc_offset = \"+05:30\"\n");
+        parse(&format!("{head}{}", rule_text("R", when)))
+    };
+    let mut contact = ordinary_contact();
+    // 04:30 in UTC, 10:00 in India.
+    check("time_of_day = [\"04:30-04:31\"]", &contact, YES);
+    check("time_of_day = [\"22:00-04:30\"]", &contact, NO);
+    let verdicts = judge(&[india("time_of_day = [\"09:00-17:00\"]")], &contact);
+    assert_eq!(verdicts[0].reason, "it was 10:00 (UTC+05:30)");
+    contact.minute = None;
+    check("time_of_day = [\"00:00-24:00\"]", &contact, REVIEW);
+    check("screen_on = false", &contact, REVIEW);
+    contact.screen_on = Some(false);
+    check("screen_on = false", &contact, YES);
+    check("screen_on = true", &contact, NO);
+}
+
+#[test]
+fn conditions_on_what_the_name_is_for() {
+    let mut contact = ordinary_contact();
+    check("category = [\"ad*\"]", &contact, REVIEW);
+    contact.endpoint.categories = Some(Vec::new());
+    // No name, and so no category.
+    check("category = [\"ad*\"]", &contact, REVIEW);
+    contact.endpoint.name = Some("plain.example".into());
+    check("category = [\"ad*\"]", &contact, NO);
+    contact.endpoint.categories = Some(vec!["advertising".into(), "analytics".into()]);
+    check("category = [\"AD*\"]", &contact, YES);
+    check("category = [\"cdn\"]", &contact, NO);
+}
+
+#[test]
+fn the_status_of_a_place_is_told_apart() {
+    let mut contact = ordinary_contact();
+    let status = |word: &str| format!("place_status = [\"{word}\"]");
+    check(&status("located"), &contact, YES);
+    check(&status("local"), &contact, NO);
+    for (grade, word) in [
+        (Grade::NotLocatable, "not_locatable"),
+        (Grade::Conflict, "conflict"),
+        (Grade::None, "unknown"),
+    ] {
+        contact.place.grade = grade;
+        check(&status(word), &contact, YES);
+        check(&status("located"), &contact, NO);
+    }
+    contact.endpoint.addr = "192.168.1.1".parse().expect("an address");
+    check(&status("local"), &contact, YES);
+    check(&status("unknown"), &contact, NO);
+}
+
+/// A set that knows the sample vendor's apps, by these signers.
+fn of_vendor(signers: &str) -> RuleSet {
+    parse(&format!(
+        "{HEAD}[[declaration]]\nid = \"d\"\nvendor = \"Sample\"\nsaid_on = 2026-01-01\n\
+         claim = \"c\"\nkind = \"path\"\nstatus = \"current\"\nsource = \"s\"\n\
+         allow = [{{ country = \"SG\" }}]\npackages = [\"com.sample.*\"]\nsigners = [{signers}]\n{}",
+        rule_text("R", "vendor = [\"Sample\"]")
+    ))
+}
+
+#[test]
+fn a_vendor_is_known_by_its_signers() {
+    let said = |set: RuleSet, contact: &Contact| {
+        let verdicts = judge(&[set], contact);
+        verdicts.first().map(|verdict| verdict.outcome)
+    };
+    let signed = format!("\"{}\"", "ab".repeat(32));
+    let mut contact = ordinary_contact();
+    assert_eq!(said(of_vendor(&signed), &contact), YES);
+    // By name only: a name can be imitated.
+    assert_eq!(said(of_vendor(""), &contact), REVIEW);
+    contact.owner.packages[0].signers = vec!["cd".repeat(32)];
+    assert_eq!(said(of_vendor(&signed), &contact), REVIEW);
+    contact.owner.packages[0].name = "org.other".into();
+    assert_eq!(said(of_vendor(&signed), &contact), NO);
+}
+
+#[test]
+fn an_explanation_says_the_value_of_every_condition() {
+    let text = format!(
+        "{HEAD}{}{}[[exception]]\nid = \"E\"\nrules = [\"R\"]\nwhen = {{ port = [80] }}\n\
+         reason = \"r\"\napproved_by = \"a\"\nexpires = 2026-11-23\n",
+        rule_text(
+            "R",
+            "port = [443], country_not = [\"@home\"], cleartext = false"
+        ),
+        rule_text(
+            "Q",
+            "country = [\"CN\", \"HK\"], app_protocol = [\"http\"], asn = [1]"
+        ),
+    );
+    let explained = explain(&parse(&text), &ordinary_contact());
+    let lines = |asked: &[Asked]| -> Vec<String> {
+        let line = |a: &Asked| format!("{} {}={}: {}", a.said.as_str(), a.key, a.wanted, a.found);
+        asked.iter().map(line).collect()
+    };
+    let place = "place SG (aws ap-southeast-1, grade high, list aged 24 days)";
+    assert_eq!(
+        explained[0].verdict,
+        judge(&[parse(&text)], &ordinary_contact()).pop()
+    );
+    assert_eq!(
+        lines(&explained[0].asked),
+        [
+            "yes port=443: port 443".to_owned(),
+            "yes cleartext=false: payload is not readable in transit".to_owned(),
+            format!("yes country_not=IN: IN is home; {place}"),
+        ]
+    );
+    assert_eq!(explained[0].exceptions[0].expired, Some(true));
+    assert_eq!(
+        lines(&explained[0].exceptions[0].asked),
+        ["no port=80: 443"]
+    );
+    assert_eq!(explained[1].verdict, None);
+    assert_eq!(
+        lines(&explained[1].asked),
+        [
+            "no app_protocol=http: tls".to_owned(),
+            format!("no country=CN, HK: {place}"),
+            "not known asn=1: no source names the AS of 203.0.113.10".to_owned(),
+        ]
+    );
+}
+
 fn with_exception(when: &str, expires: &str) -> RuleSet {
     parse(&format!(
         "{HEAD}{}[[exception]]\nid = \"E\"\nrules = [\"R\"]\nwhen = {{ {when} }}\n\
@@ -267,7 +397,9 @@ fn sets() -> Vec<RuleSet> {
         package = [\"com.*\"], phase = [\"\u{1f4f1}\", \"idle\"], payload = true, bytes_out_over = 7, \
         port = [443], proto = [\"tcp\"], app_protocol = [\"tls\"], cleartext = false, \
         name = [\"*\"], country_not = [\"@home\"], provider = [\"aws\"], region = [\"*\"], \
-        organisation = [\"*\"], asn = [1], grade = [\"high\"], place_known = true";
+        organisation = [\"*\"], asn = [1], grade = [\"high\"], place_known = true, \
+        place_status = [\"located\"], category = [\"*\"], screen_on = true, \
+        time_of_day = [\"00:00-24:00\"]";
     vec![
         parse(include_str!("../sets/in-lab/set.toml")),
         parse(include_str!("../sets/demo/set.toml")),
@@ -289,6 +421,14 @@ proptest! {
         let sets = sets();
         let verdicts = judge(&sets, &contact);
         prop_assert_eq!(&verdicts, &judge(&sets, &contact));
+        let explained: Vec<_> = sets.iter().flat_map(|set| explain(set, &contact)).collect();
+        let said: Vec<_> = explained.iter().filter_map(|of| of.verdict.clone()).collect();
+        prop_assert_eq!(&said, &verdicts);
+        for of in &explained {
+            let no = of.asked.iter().any(|asked| asked.said == Said::No);
+            prop_assert!(!no || of.verdict.is_none(), "{:?}", of);
+            prop_assert!(of.asked.iter().all(|asked| !asked.wanted.is_empty()));
+        }
         for verdict in verdicts {
             prop_assert!(!verdict.reason.is_empty());
         }

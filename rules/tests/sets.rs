@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use sakshi_rules::RuleSet;
 use sakshi_rules::cases::{CaseFailure, check_cases, parse_cases};
+use sakshi_rules::declare::BrandFile;
+use sakshi_rules::form;
 use sakshi_rules::rule_set::RuleKind;
 
 fn folders() -> Vec<PathBuf> {
@@ -115,5 +117,30 @@ fn the_embedded_sets_parse_and_cite_no_provision_out_of_place() {
                 );
             }
         }
+    }
+}
+
+/// Every brand that the ministry's letters or the matter name.
+const BRANDS: usize = 19;
+
+#[test]
+fn every_brand_has_a_file_and_an_honest_note() {
+    let files = sakshi_rules::declare::embedded();
+    assert_eq!(files.len(), BRANDS);
+    for (name, text) in files {
+        let file = BrandFile::parse(name, text).unwrap_or_else(|error| panic!("{error}"));
+        assert!(!file.note.is_empty(), "{name}");
+        if file.statements.is_empty() {
+            assert!(file.note.contains("No statement found"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_questionnaire_is_sound_whatever_the_brand_is_called() {
+    for brand in ["OPPO", "a \"quoted\" \\ name\n"] {
+        let text = form::questionnaire(brand);
+        let file = BrandFile::parse("q.toml", &text).unwrap_or_else(|error| panic!("{error}"));
+        assert!(file.statements[0].claims.len() >= 10);
     }
 }

@@ -47,7 +47,7 @@ struct Shared {
     broken: Mutex<u32>,
     away: Mutex<u32>,
     lines: Mutex<Vec<String>>,
-    start: Start,
+    start: Mutex<Option<Start>>,
 }
 
 /// The server; its thread ends with the process.
@@ -71,7 +71,7 @@ impl Server {
             broken: Mutex::default(),
             away: Mutex::default(),
             lines: Mutex::default(),
-            start: Box::new(start),
+            start: Mutex::new(Some(Box::new(start))),
         });
         let serving = Arc::clone(&shared);
         thread::spawn(move || {
@@ -113,6 +113,13 @@ impl Server {
     /// The lines that were run on the handset.
     pub fn lines(&self) -> Vec<String> {
         lock(&self.shared.lines).clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Its thread stays; the handset must not, or the next test finds its network half removed.
+        *lock(&self.shared.start) = None;
     }
 }
 
@@ -191,7 +198,10 @@ fn exec(mut client: TcpStream, line: &str, shared: &Shared) -> io::Result<()> {
         let is_next = cuts.front().is_some_and(|cut| line.contains(&cut.line));
         is_next.then(|| cuts.pop_front()).flatten()
     };
-    let mut child = (shared.start)(line).map_err(io::Error::other)?;
+    let started = lock(&shared.start).as_ref().map(|start| start(line));
+    let mut child = started
+        .ok_or(io::ErrorKind::NotConnected)?
+        .map_err(io::Error::other)?;
     let mut pipe = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
     let (mut sent, mut buffer) = (0, [0; 16 * 1024]);
     loop {

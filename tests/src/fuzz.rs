@@ -56,6 +56,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("inventory_preloads", files::inventory_preloads),
     ("rule_set", files::rule_set),
     ("rule_cases", files::rule_cases),
+    ("declaration", files::declaration),
     ("places", files::places),
     ("published", files::published),
     ("journal", evidence::journal),

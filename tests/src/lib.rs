@@ -20,6 +20,7 @@ pub mod owners;
 pub mod sample;
 pub mod scenes;
 pub mod seed;
+pub mod statements;
 pub mod wait;
 
 use std::path::{Path, PathBuf};

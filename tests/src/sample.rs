@@ -120,7 +120,7 @@ const ROOT: u32 = 0;
 const SYSTEM: u32 = 1000;
 const SECOND_USER: u32 = 1_000_000;
 
-fn package(name: &str, code_path: &str, flags: i32, uid: u32) -> Package {
+pub(crate) fn package(name: &str, code_path: &str, flags: i32, uid: u32) -> Package {
     Package {
         name: name.to_owned(),
         code_path: code_path.to_owned(),
@@ -184,26 +184,26 @@ fn apps() -> Model {
 
 /// Packets in order, each with its moment and whether the handset sent it.
 #[derive(Debug)]
-struct Talk {
-    now: u64,
+pub(crate) struct Talk {
+    pub(crate) now: u64,
     packets: Vec<(u64, bool, Vec<u8>)>,
 }
 
 impl Talk {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             now: BEGIN,
             packets: Vec::new(),
         }
     }
 
-    fn pass(&mut self, sent: bool, packet: Vec<u8>) {
+    pub(crate) fn pass(&mut self, sent: bool, packet: Vec<u8>) {
         self.packets.push((self.now, sent, packet));
         self.now += STEP;
     }
 
     /// Hands over what was said so far; a pause follows.
-    fn take(&mut self) -> Vec<(u64, bool, Vec<u8>)> {
+    pub(crate) fn take(&mut self) -> Vec<(u64, bool, Vec<u8>)> {
         self.now += PAUSE;
         std::mem::take(&mut self.packets)
     }
@@ -219,7 +219,7 @@ impl Talk {
     }
 
     /// A connection on which the handset sends `request` and gets 1000 bytes.
-    fn connect(&mut self, from: SocketAddr, to: SocketAddr, request: &[u8]) {
+    pub(crate) fn connect(&mut self, from: SocketAddr, to: SocketAddr, request: &[u8]) {
         let plain = Tcp {
             syn: false,
             fin: false,
@@ -271,11 +271,11 @@ impl Talk {
     }
 }
 
-fn at(text: &str) -> SocketAddr {
+pub(crate) fn at(text: &str) -> SocketAddr {
     text.parse().expect("an address and a port")
 }
 
-fn phone_at(port: u16) -> SocketAddr {
+pub(crate) fn phone_at(port: u16) -> SocketAddr {
     SocketAddr::new(PHONE.parse().expect("an address"), port)
 }
 
@@ -304,7 +304,7 @@ fn answer(id: u16, name: &str, address: SocketAddr) -> Vec<u8> {
         .expect("a message that fits")
 }
 
-fn http(host: &str) -> Vec<u8> {
+pub(crate) fn http(host: &str) -> Vec<u8> {
     format!("GET /report?id=1 HTTP/1.1\r\nHost: {host}\r\nUser-Agent: sample\r\n\r\n").into_bytes()
 }
 

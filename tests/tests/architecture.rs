@@ -82,6 +82,10 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["evidence", "input", "packet", "time"]),
+    (
+        "posthoc",
+        &["evidence", "finding", "report", "rules", "time"],
+    ),
     ("paper", &["evidence", "report", "time"]),
     ("stamp", &["time"]),
     ("control", &["evidence", "input", "platform", "time"]),

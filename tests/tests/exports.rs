@@ -322,6 +322,9 @@ fn each_object(schema: &Value, each: &mut impl FnMut(&serde_json::Map<String, Va
     }
 }
 
+/// Keys that are left out where nothing is said, which is most often; every other one is required.
+const LEFT_OUT: [&str; 2] = ["asn_country", "name_token"];
+
 #[test]
 fn the_schemas_are_closed_and_each_key_is_required() {
     for (name, schema) in all_schemas() {
@@ -339,7 +342,8 @@ fn the_schemas_are_closed_and_each_key_is_required() {
                 .iter()
                 .filter_map(Value::as_str)
                 .collect();
-            let keys: BTreeSet<&str> = properties.keys().map(String::as_str).collect();
+            let keys = properties.keys().map(String::as_str);
+            let keys: BTreeSet<&str> = keys.filter(|key| !LEFT_OUT.contains(key)).collect();
             assert_eq!(required, keys, "{name}");
         });
     }

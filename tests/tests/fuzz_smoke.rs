@@ -91,6 +91,7 @@ targets! {
     inventory_preloads: EXECUTIONS;
     rule_set: EXECUTIONS;
     rule_cases: EXECUTIONS;
+    declaration: EXECUTIONS;
     places: EXECUTIONS;
     published: EXECUTIONS_SLOW;
     journal: EXECUTIONS;

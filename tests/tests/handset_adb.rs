@@ -110,6 +110,78 @@ fn observed<'a>(records: &'a [Value], topic: &str) -> Vec<&'a Value> {
         .collect()
 }
 
+/// From the start of a watch to an app that has sent.
+fn watch(phone: &Tethered, baseline: &str) {
+    // The answer to the start is lost; the watch goes on, and is found again.
+    phone.server.cut("'run'", 20);
+    let inventory = phone.handset.inventory();
+    let authority = authority();
+    let mut words = start_words(text(&inventory), "case-17");
+    words.splice(
+        1..1,
+        ["--baseline", baseline, "--authority", text(&authority)],
+    );
+    let told = well(phone, &words);
+    assert!(told.contains("2 things differ"), "{told}");
+    assert_eq!(phone.server.broken(), 1);
+    well(phone, &["phase", "idle"]);
+    well(phone, &["note", "an app's notice was refused"]);
+    let to = places::SINGAPORE.v4(places::ECHO);
+    let action = Action::Udp {
+        to,
+        bytes: 900,
+        packets: 40,
+        answered: true,
+    };
+    phone
+        .handset
+        .run_app(10_050, &[action])
+        .expect("an app sends");
+    let status = well(phone, &["status", "--format", "json"]);
+    assert_eq!(
+        daemon::json(status.trim()).expect("JSON")["state"],
+        "watching"
+    );
+}
+
+/// What this PC told the watch.
+fn what_is_on_record(records: &[Value]) {
+    let clocks = observed(records, "clock");
+    assert_eq!(clocks.len(), 2, "at start and stop");
+    for facts in clocks {
+        let number = |name: &str| {
+            facts[name]
+                .as_str()
+                .expect(name)
+                .parse::<i64>()
+                .expect(name)
+        };
+        // It is the same clock: the truth is 0, and must lie within the bounds.
+        assert!(
+            number("offset_us").abs() <= number("either_way_us"),
+            "{facts}"
+        );
+        assert!(facts["pc_source"].is_string(), "{facts}");
+    }
+    assert_eq!(observed(records, "transport")[0]["over"], "usb");
+    let differs = observed(records, "baseline")[0];
+    assert_eq!(
+        differs["property"],
+        "ro.boot.verifiedbootstate: green -> orange"
+    );
+    assert!(
+        differs["package"]
+            .as_str()
+            .is_some_and(|text| text.contains("com.root.manager"))
+    );
+    let session = records.iter().find(|record| record["kind"] == "session");
+    let session = &session.expect("a session")["body"];
+    let spared = session["oom_score_adj"].as_i64();
+    assert!(spared == Some(-900) || !may_be_spared(), "{session}");
+    let sealed = records.last().expect("records");
+    assert!(sealed["seq"].as_u64() > Some(10), "{sealed}");
+}
+
 #[test]
 fn from_push_to_a_verified_bundle_with_a_cable_that_breaks() {
     if !adb_possible("from_push_to_a_verified_bundle_with_a_cable_that_breaks") {
@@ -132,37 +204,7 @@ fn from_push_to_a_verified_bundle_with_a_cable_that_breaks() {
     );
     assert_eq!(said(&phone, &["status"]).2, Some(1), "none runs yet");
 
-    // The answer to the start is lost; the watch goes on, and is found again.
-    phone.server.cut("'run'", 20);
-    let inventory = phone.handset.inventory();
-    let authority = authority();
-    let mut words = start_words(text(&inventory), "case-17");
-    words.splice(
-        1..1,
-        ["--baseline", &baseline, "--authority", text(&authority)],
-    );
-    let told = well(&phone, &words);
-    assert!(told.contains("2 things differ"), "{told}");
-    assert_eq!(phone.server.broken(), 1);
-    well(&phone, &["phase", "idle"]);
-    well(&phone, &["note", "an app's notice was refused"]);
-    let to = places::SINGAPORE.v4(places::ECHO);
-    let action = Action::Udp {
-        to,
-        bytes: 900,
-        packets: 40,
-        answered: true,
-    };
-    phone
-        .handset
-        .run_app(10_050, &[action])
-        .expect("an app sends");
-    let status = well(&phone, &["status", "--format", "json"]);
-    assert_eq!(
-        daemon::json(status.trim()).expect("JSON")["state"],
-        "watching"
-    );
-
+    watch(&phone, &baseline);
     phone.server.cut("'stop'", 10);
     well(&phone, &["stop"]);
     // Within the opening line, and twice within the bundle.
@@ -183,40 +225,7 @@ fn from_push_to_a_verified_bundle_with_a_cable_that_breaks() {
     well(&phone, &["clean", "--pulled", &bundle]);
     assert_eq!(traces(&phone).expect("traces"), untouched);
 
-    let clocks = observed(&records, "clock");
-    assert_eq!(clocks.len(), 2, "at start and stop");
-    for facts in clocks {
-        let number = |name: &str| {
-            facts[name]
-                .as_str()
-                .expect(name)
-                .parse::<i64>()
-                .expect(name)
-        };
-        // It is the same clock: the truth is 0, and must lie within the bounds.
-        assert!(
-            number("offset_us").abs() <= number("either_way_us"),
-            "{facts}"
-        );
-        assert!(facts["pc_source"].is_string(), "{facts}");
-    }
-    assert_eq!(observed(&records, "transport")[0]["over"], "usb");
-    let differs = observed(&records, "baseline")[0];
-    assert_eq!(
-        differs["property"],
-        "ro.boot.verifiedbootstate: green -> orange"
-    );
-    assert!(
-        differs["package"]
-            .as_str()
-            .is_some_and(|text| text.contains("com.root.manager"))
-    );
-    let session = records.iter().find(|record| record["kind"] == "session");
-    let session = &session.expect("a session")["body"];
-    let spared = session["oom_score_adj"].as_i64();
-    assert!(spared == Some(-900) || !may_be_spared(), "{session}");
-    let sealed = records.last().expect("records");
-    assert!(sealed["seq"].as_u64() > Some(10), "{sealed}");
+    what_is_on_record(&records);
 }
 
 #[test]

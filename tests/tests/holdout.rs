@@ -43,16 +43,18 @@ struct Row {
     border_group: String,
     country: String,
     service: String,
+    /// An address of it that no narrower row begins at, else one that is in none.
+    #[serde(skip, default = "nowhere")]
+    addr: IpAddr,
+}
+
+fn nowhere() -> IpAddr {
+    IpAddr::V6(Ipv6Addr::UNSPECIFIED)
 }
 
 impl Row {
     fn prefix(&self) -> Prefix {
         Prefix::parse(&self.prefix).expect("a prefix")
-    }
-
-    /// Its first address.
-    fn addr(&self) -> IpAddr {
-        IpAddr::V6(Ipv6Addr::from_bits(self.prefix().start())).to_canonical()
     }
 }
 
@@ -72,10 +74,38 @@ fn rows(folder: &Path) -> Vec<Row> {
         .read_to_string(&mut text)
         .expect("text");
     let mut reader = csv::Reader::from_reader(text.as_bytes());
-    reader
-        .deserialize()
-        .map(|row| row.expect("a row"))
-        .collect()
+    let rows = reader.deserialize().map(|row| row.expect("a row"));
+    let mut rows: Vec<Row> = rows.collect();
+    let mut narrowest: BTreeMap<u128, u8> = BTreeMap::new();
+    for prefix in rows.iter().map(Row::prefix) {
+        let bits = narrowest.entry(prefix.start()).or_default();
+        *bits = prefix.bits().max(*bits);
+    }
+    let all: Vec<Prefix> = rows.iter().map(Row::prefix).collect();
+    rows.retain_mut(|row| {
+        let prefix = row.prefix();
+        let inside =
+            |other: &&Prefix| other.bits() > prefix.bits() && prefix.contains(other.start());
+        let bits = if narrowest.get(&prefix.start()) == Some(&prefix.bits()) {
+            Some(prefix.start())
+        } else {
+            let narrower: Vec<&Prefix> = all.iter().filter(inside).collect();
+            let behind = narrower
+                .iter()
+                .filter_map(|other| other.last().checked_add(1));
+            let mut free = behind.filter(|&bits| {
+                prefix.contains(bits) && !narrower.iter().any(|other| other.contains(bits))
+            });
+            free.next()
+        };
+        if let Some(bits) = bits {
+            row.addr = IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical();
+        } else {
+            println!("{prefix}: narrower rows hold all of it, so it is not asked for");
+        }
+        bits.is_some()
+    });
+    rows
 }
 
 fn at() -> Timestamp {
@@ -168,7 +198,7 @@ fn held(atlas: &Atlas, rows: &[Row], max_age_days: u32) -> (BTreeMap<String, Cou
     let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
     let mut wrong = Vec::new();
     for row in rows {
-        let place = atlas.locate(row.addr(), at(), max_age_days);
+        let place = atlas.locate(row.addr, at(), max_age_days);
         let of = counts.entry(row.provider.clone()).or_default();
         if place.grade != Grade::High {
             *of.other_grades.entry(place.grade).or_default() += 1;
@@ -276,7 +306,7 @@ fn nothing_of_the_anycast_lists_is_located() {
     println!("anycast: first and last addresses of all prefixes, {asked} in all: none is located");
     let inside = |row: &&Row| {
         row.provider == "gcp" && !row.country.is_empty() && {
-            let place = atlas.locate(row.addr(), at(), 180);
+            let place = atlas.locate(row.addr, at(), 180);
             place.grade == Grade::NotLocatable
         }
     };
@@ -311,7 +341,7 @@ fn three_databases_against_the_same_file() {
     println!("\ndatabases: {:?}", atlas.databases().collect::<Vec<_>>());
     let mut counts: BTreeMap<(String, Grade), (u32, u32)> = BTreeMap::new();
     for row in rows.iter().filter(|row| !row.country.is_empty()) {
-        let addr = row.addr();
+        let addr = row.addr;
         let place = atlas.locate(addr, at(), 180);
         let family = if addr.is_ipv4() { "IPv4" } else { "IPv6" };
         let of = counts

@@ -161,8 +161,13 @@ fn what_java_tells_is_on_record_and_nothing_it_gives_breaks_the_daemon() {
         "{complained}"
     );
     daemon.stop().expect("a summary");
-    daemon::verify(&case).expect("intact evidence");
-    let records = daemon::export(&case, "records").expect("records");
+    what_is_on_record(&case);
+}
+
+/// What was acknowledged to Java, and nothing else; the same from the journal.
+fn what_is_on_record(case: &Path) {
+    daemon::verify(case).expect("intact evidence");
+    let records = daemon::export(case, "records").expect("records");
     let told: Vec<_> = records
         .iter()
         .filter(|record| record["kind"] == "observation")
@@ -170,7 +175,7 @@ fn what_java_tells_is_on_record_and_nothing_it_gives_breaks_the_daemon() {
     assert_eq!(told.len(), 84, "what was acknowledged, and nothing else");
     assert!(told.iter().all(|record| record["body"]["source"] == "shim"));
     assert_eq!(told[0]["body"]["facts"]["label"], "अपना 😀");
-    let mut replay = daemon::sakshi(["verify", "--replay", daemon::text(&case)]);
+    let mut replay = daemon::sakshi(["verify", "--replay", daemon::text(case)]);
     assert!(
         replay.status().expect("runs").success(),
         "the same from the journal"

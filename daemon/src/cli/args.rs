@@ -75,6 +75,20 @@ pub enum Command {
         zcat day1.pcap.gz | sakshi inspect - --dry-run --format json\n  \
         sakshi inspect case-17 --case case-17-again        feed a case's journal through again")]
     Inspect(InspectArgs),
+    /// Write, check, test and explain rule sets.
+    #[cfg(feature = "lab")]
+    #[command(subcommand)]
+    Rules(super::rules::RulesCommand),
+    /// Judge a case's contacts by other rules, as a list of its own; changes no byte of the case.
+    #[cfg(feature = "lab")]
+    Judge(super::judge::JudgeArgs),
+    /// Hold what was seen against what brands say of themselves; changes no byte of the case.
+    #[cfg(feature = "lab")]
+    Claims(super::claims::ClaimsArgs),
+    /// Begin or check a brand's file of statements. Exit code 1: something is wrong with it.
+    #[cfg(feature = "lab")]
+    #[command(subcommand)]
+    Declaration(super::claims::DeclarationCommand),
     /// Show what was found. Exit code 1: no finding has a value that was asked for.
     #[command(
         visible_alias = "leaks",

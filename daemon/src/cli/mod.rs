@@ -6,6 +6,8 @@
 
 mod args;
 mod authority;
+#[cfg(feature = "lab")]
+mod claims;
 mod control;
 #[cfg(feature = "lab")]
 mod data;
@@ -19,11 +21,15 @@ mod export;
 mod handset;
 mod head;
 mod inspect;
+#[cfg(feature = "lab")]
+mod judge;
 mod output;
 #[cfg(feature = "lab")]
 mod paper;
 mod read;
 mod replay;
+#[cfg(feature = "lab")]
+mod rules;
 mod run;
 mod seal;
 #[cfg(feature = "lab")]
@@ -77,6 +83,14 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Case(command) => authority::case(command),
         Command::Custody(args) => authority::custody(args),
         Command::Run(args) => run::run(args),
+        #[cfg(feature = "lab")]
+        Command::Rules(command) => rules::rules(command),
+        #[cfg(feature = "lab")]
+        Command::Claims(args) => claims::claims(&args),
+        #[cfg(feature = "lab")]
+        Command::Declaration(command) => claims::declaration(&command),
+        #[cfg(feature = "lab")]
+        Command::Judge(args) => judge::judge(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Findings(args) => read::findings(&args),
         Command::Export(args) => export::export(args),

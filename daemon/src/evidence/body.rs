@@ -7,10 +7,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use sakshi_rules::contact::{AppClass, AppProtocol, Grade, Name, Place, Proto};
+use sakshi_rules::contact::{AppClass, AppProtocol, Grade, Name, NameToken, Place, Proto};
 
 pub use sakshi_rules::contact::PacketRef;
-use sakshi_rules::token::NameToken;
 use serde::{Deserialize, Serialize};
 
 use super::{Draft, Kind, canonical::CanonicalError};
@@ -410,6 +409,9 @@ pub struct Total {
     pub packets_out: u64,
     /// IP bytes that the handset sent.
     pub bytes_out: u64,
+    /// Whether it sent payload, more than a handshake; null: written before that was kept.
+    #[serde(default)]
+    pub payload: Option<bool>,
     /// First packet.
     pub first: Timestamp,
     /// Last packet.

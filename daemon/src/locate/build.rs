@@ -190,7 +190,8 @@ impl Builder {
         let source = source.to_owned();
         match piece {
             Piece::Countries(spans) => {
-                let steps = flatten(spans, NO_COUNTRY);
+                let spans = spans.into_iter().map(|(span, code)| (span, stored(code)));
+                let steps = flatten(spans.collect(), NO_COUNTRY);
                 self.databases.push((source, steps));
             }
             Piece::Systems(spans) => {
@@ -267,6 +268,16 @@ impl Builder {
                 .collect(),
             sources: self.sources.clone(),
         })
+    }
+}
+
+/// A code as it is stored: withdrawn codes and those that were never a country's are *not known*, so
+/// that those of all countries fit into a byte.
+fn stored(code: CountryCode) -> CountryCode {
+    match &code {
+        b"UK" => *b"GB",
+        b"AB" | b"AN" | b"OS" | b"SU" | b"UN" | b"XX" => UNKNOWN_COUNTRY,
+        _ => code,
     }
 }
 

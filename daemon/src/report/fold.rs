@@ -228,6 +228,49 @@ impl Fold {
         Ok(rows.rows)
     }
 
+    /// The same contacts with other findings: those that `judge` has of each contact that has flows.
+    /// It is given the packets that an earlier finding named.
+    #[cfg(feature = "lab")]
+    #[must_use]
+    pub fn judged_anew(
+        self,
+        mut judge: impl FnMut(&body::Contact, &body::Total, &[PacketRef]) -> Vec<body::Finding>,
+    ) -> Self {
+        let mut packets: HashMap<String, Vec<PacketRef>> = HashMap::new();
+        for finding in self.findings {
+            packets.entry(finding.contact).or_insert(finding.packets);
+        }
+        let mut anew = Self {
+            findings: Vec::new(),
+            finding_at: HashMap::new(),
+            ..self
+        };
+        let mut findings = Vec::new();
+        for (contact, total) in &anew.contacts {
+            if let Some(total) = counted(contact, total.as_ref()) {
+                let named = packets.get(&contact.contact);
+                findings.extend(judge(contact, &total, named.map_or(&[], Vec::as_slice)));
+            }
+        }
+        for finding in findings {
+            anew.finding(finding);
+        }
+        anew
+    }
+
+    /// A contact with its last counts.
+    #[cfg(feature = "lab")]
+    pub fn contact_of(&self, label: &str) -> Option<(&body::Contact, body::Total)> {
+        let (contact, total) = self.contacts.get(*self.by_label.get(label)?)?;
+        Some((contact, counted(contact, total.as_ref())?))
+    }
+
+    /// The findings that stand, in the order in which they were first recorded.
+    #[cfg(feature = "lab")]
+    pub fn findings(&self) -> &[body::Finding] {
+        &self.findings
+    }
+
     /// Which rules say something of each contact, whatever the outcome.
     pub fn rules_of(&self) -> RulesOf {
         let mut rules = RulesOf::new();
@@ -321,6 +364,7 @@ fn counted(contact: &body::Contact, total: Option<&body::Total>) -> Option<body:
             flows: 1,
             packets_out: 0,
             bytes_out: 0,
+            payload: None,
             first: contact.at,
             last: contact.at,
         }),

@@ -106,7 +106,7 @@ pub(super) fn cell(text: &str) -> Cell {
 }
 
 /// A text whose control characters are shown by their codes.
-pub(super) fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
         if letter.is_control() && letter != '\n' {

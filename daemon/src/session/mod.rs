@@ -28,5 +28,7 @@ pub use error::SessionError;
 pub use examine::{ExamineConfig, examine};
 pub use inspect::{InspectConfig, Inspected, Unread, inspect};
 pub use live::{RunConfig, run};
+#[cfg(feature = "lab")]
+pub use replay::rules_of_session;
 pub use seal::seal;
 pub use setup::load_rules;

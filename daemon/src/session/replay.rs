@@ -272,6 +272,32 @@ pub(super) fn recorded_core(
     .core(dir, files, session)
 }
 
+/// The rule sets that a session of the case in `dir` was judged by, as the case pinned them: a file
+/// that is not what its hash says is an error.
+#[cfg(feature = "lab")]
+pub fn rules_of_session(dir: &Path, session: u64) -> Result<Vec<RuleSet>, SessionError> {
+    let reader = Reader::open(dir)?;
+    let mut files = Vec::new();
+    for record in reader.records(&[Kind::CASE, Kind::FILES, Kind::SESSION]) {
+        let record = record?;
+        match record.kind.as_str() {
+            "case" => files = parse::<CaseBody>(&record)?.files,
+            "files" => files = parse::<FilesBody>(&record)?.files,
+            _ if parse::<body::Session>(&record)?.session == session => break,
+            _ => {}
+        }
+    }
+    for entry in files.iter().filter(|entry| entry.path.contains("rules/")) {
+        if crate::evidence::Hash::of(&read(dir, entry)?) != entry.sha256 {
+            return Err(SessionError::Rules(format!(
+                "{} is not the file that the case was judged by: run `sakshi verify` on it",
+                entry.path
+            )));
+        }
+    }
+    recorded_rules(dir, &files)
+}
+
 fn recorded_rules(dir: &Path, files: &[FileEntry]) -> Result<Vec<RuleSet>, SessionError> {
     let texts = folder(dir, files, "rules/")?
         .into_iter()

@@ -3,12 +3,14 @@
 //! Two questions: does the statement cover the sender, and does it name the place? *Outside* needs
 //! a sure yes to the first and a sure no to the second.
 
+use std::collections::BTreeSet;
+
 use super::Answer;
 use super::owner::{names, signed_by, who};
 use super::place::{located, place_text};
 use crate::contact::{AppClass, Contact, Owner, Package, Place};
 use crate::day::Day;
-use crate::rule_set::{AllowedPlace, Declaration};
+use crate::rule_set::{AllowedPlace, Declaration, RuleSet};
 
 pub(super) fn outside(contact: &Contact, said: &Declaration, day: Option<Day>) -> Answer {
     // A statement says nothing of the time before it.
@@ -39,6 +41,22 @@ pub(super) fn outside(contact: &Contact, said: &Declaration, day: Option<Day>) -
             Answer::NotKnown(format!("{place}; {who}; {label}"))
         }
     }
+}
+
+/// Whether the sender is an app of one of these vendors, by the set's declarations.
+pub(super) fn vendor(owner: &Owner, wanted: &BTreeSet<String>, set: &RuleSet) -> Answer {
+    let mut doubt = Answer::No;
+    let of_vendor = |said: &&Declaration| wanted.contains(&said.vendor);
+    for said in set.declarations().iter().filter(of_vendor) {
+        match covers(owner, said) {
+            Answer::Yes(who) => return Answer::Yes(format!("app of {}: {who}", said.vendor)),
+            Answer::NotKnown(why) if doubt == Answer::No => {
+                doubt = Answer::NotKnown(format!("whether it is an app of {}: {why}", said.vendor));
+            }
+            _ => {}
+        }
+    }
+    doubt
 }
 
 /// Whether the statement covers every package that may have sent.
@@ -124,7 +142,7 @@ fn elsewhere(contact: &Contact, said: &Declaration) -> Answer {
 }
 
 /// Whether the place is an allowed one; none when what differs is not known.
-fn is_at(place: &Place, allowed: &AllowedPlace) -> Option<bool> {
+pub(crate) fn is_at(place: &Place, allowed: &AllowedPlace) -> Option<bool> {
     let parts = [
         (&allowed.country, &place.country),
         (&allowed.provider, &place.provider),

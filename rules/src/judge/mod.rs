@@ -8,13 +8,18 @@
 //! guessed into a finding, and nothing that could not be told is passed over
 //! (`docs/decisions/0042-three-answers.md`).
 
+mod circumstance;
 mod declaration;
 mod endpoint;
+pub mod explain;
 mod owner;
 mod place;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::declaration::is_at;
+pub(crate) use self::owner::{signed_by, who};
+pub(crate) use self::place::{located, place_text};
 use crate::contact::Contact;
 use crate::day::Day;
 use crate::rule_set::{
@@ -88,12 +93,8 @@ fn judge_rule(set: &RuleSet, rule: &Rule, contact: &Contact, day: Option<Day>) -
         return None;
     }
     let mut doubts = answers.not_known;
-    if asks_place(&rule.when) && doubts.is_empty() && contact.place.grade < rule.min_grade {
-        doubts.push(format!(
-            "the place has grade {}, and this rule asks for {}",
-            place::grade_text(contact.place.grade),
-            rule.min_grade.word()
-        ));
+    if doubts.is_empty() {
+        doubts.extend(too_low(rule, contact));
     }
     let outcome = if doubts.is_empty() {
         rule.outcome
@@ -126,6 +127,18 @@ fn judge_rule(set: &RuleSet, rule: &Rule, contact: &Contact, day: Option<Day>) -
         },
         reason,
         reference: in_force.map(|reference| reference.text.clone()).collect(),
+    })
+}
+
+/// Why the place is not known well enough for the rule, if it is not.
+fn too_low(rule: &Rule, contact: &Contact) -> Option<String> {
+    let grade = contact.place.grade;
+    (asks_place(&rule.when) && grade < rule.min_grade).then(|| {
+        format!(
+            "the place has grade {}, and this rule asks for {}",
+            place::grade_text(grade),
+            rule.min_grade.word()
+        )
     })
 }
 
@@ -162,6 +175,11 @@ fn ask(set: &RuleSet, condition: &Condition, contact: &Contact, day: Option<Day>
         Condition::User(users) => owner::user(&contact.owner, users),
         Condition::Package(globs) => owner::package(&contact.owner, globs),
         Condition::Signer(signers) => owner::signer(&contact.owner, signers),
+        Condition::Vendor(vendors) => declaration::vendor(&contact.owner, vendors, set),
+        Condition::TimeOfDay(hours) => circumstance::hours(contact, hours, set.utc_offset),
+        Condition::ScreenOn(wanted) => circumstance::screen(contact, *wanted),
+        Condition::Category(globs) => circumstance::category(contact, globs),
+        Condition::PlaceStatus(wanted) => circumstance::place_status(contact, wanted),
         Condition::Phase(phases) => Answer::yes_if(phases.contains(&contact.phase), || {
             format!("phase {}", contact.phase)
         }),

@@ -99,7 +99,7 @@ pub(super) fn signer(owner: &Owner, signers: &BTreeSet<String>) -> Answer {
 }
 
 /// Whether one of the signers signed it; none when its signers are not known.
-pub(super) fn signed_by(package: &Package, signers: &BTreeSet<String>) -> Option<bool> {
+pub(crate) fn signed_by(package: &Package, signers: &BTreeSet<String>) -> Option<bool> {
     if package.signers.is_empty() {
         return None;
     }
@@ -150,7 +150,7 @@ fn share(
 }
 
 /// How the owner is called in a reason.
-pub(super) fn who(owner: &Owner) -> String {
+pub(crate) fn who(owner: &Owner) -> String {
     let Some(uid) = owner.uid else {
         return "an unknown owner".into();
     };

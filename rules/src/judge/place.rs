@@ -104,7 +104,7 @@ pub(super) fn known(contact: &Contact, wanted: bool) -> Answer {
 }
 
 /// The country, `None` for the local network, or why it is not known.
-pub(super) fn located(contact: &Contact) -> Result<Option<&str>, String> {
+pub(crate) fn located(contact: &Contact) -> Result<Option<&str>, String> {
     let place = &contact.place;
     let addr = contact.endpoint.located_addr();
     if is_local(addr) {
@@ -150,7 +150,7 @@ fn votes(place: &Place) -> String {
 
 /// The place and what it rests on: `place SG (aws ap-southeast-1, grade medium, list aged 389
 /// days)`.
-pub(super) fn place_text(place: &Place) -> String {
+pub(crate) fn place_text(place: &Place) -> String {
     let country = place.country.as_deref().unwrap_or("not known");
     let mut parts = Vec::new();
     match (&place.provider, &place.region) {
@@ -188,7 +188,7 @@ pub(super) fn grade_text(grade: Grade) -> &'static str {
 
 /// Addresses of the network that the handset is on, which no list of places can hold. Shared
 /// address space (100.64.0.0/10) is the operator's and not among them.
-fn is_local(addr: IpAddr) -> bool {
+pub(super) fn is_local(addr: IpAddr) -> bool {
     match addr.to_canonical() {
         IpAddr::V4(v4) => {
             v4.is_private()

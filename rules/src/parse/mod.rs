@@ -3,6 +3,7 @@
 //! In: the text of a TOML file and its name for messages. Out: a [`RuleSet`] whose references all
 //! lead somewhere, or a [`TomlError`] with everything that is wrong, not only the first thing.
 
+pub mod declaration;
 pub mod fields;
 mod when;
 
@@ -14,10 +15,11 @@ use toml::de::DeTable;
 
 use self::fields::{
     Fields, Groups, Reader, Value, check_country, read_countries, read_globs, read_number,
-    read_sha256, read_texts,
+    read_sha256, read_text, read_texts,
 };
 use self::when::{Scope, read_when};
 use crate::contact::Grade;
+use crate::hours::Offset;
 use crate::judge::Outcome;
 use crate::problem::{Problem, TomlError};
 use crate::rule_set::{
@@ -33,7 +35,7 @@ pub const SET_BYTES_MAX: usize = 1 << 20;
 /// Longest list in a rule file.
 pub const LIST_ENTRIES_MAX: usize = 10_000;
 
-const SET_KEYS: &[&str] = &[
+pub(crate) const SET_KEYS: &[&str] = &[
     "schema",
     "id",
     "version",
@@ -41,16 +43,17 @@ const SET_KEYS: &[&str] = &[
     "author",
     "home",
     "max_place_age_days",
+    "utc_offset",
     "groups",
     "declaration",
     "rule",
     "exception",
 ];
-const DECLARATION_KEYS: &[&str] = &[
+pub(crate) const DECLARATION_KEYS: &[&str] = &[
     "id", "vendor", "said_on", "claim", "kind", "status", "source", "allow", "packages", "signers",
 ];
-const ALLOW_KEYS: &[&str] = &["provider", "region", "country"];
-const RULE_KEYS: &[&str] = &[
+pub(crate) const ALLOW_KEYS: &[&str] = &["provider", "region", "country"];
+pub(crate) const RULE_KEYS: &[&str] = &[
     "id",
     "title",
     "kind",
@@ -62,8 +65,22 @@ const RULE_KEYS: &[&str] = &[
     "note",
     "reference",
 ];
-const REFERENCE_KEYS: &[&str] = &["text", "from", "to"];
-const EXCEPTION_KEYS: &[&str] = &["id", "rules", "when", "reason", "approved_by", "expires"];
+pub(crate) const REFERENCE_KEYS: &[&str] = &["text", "from", "to"];
+pub(crate) const EXCEPTION_KEYS: &[&str] =
+    &["id", "rules", "when", "reason", "approved_by", "expires"];
+
+/// Words by which a rule shows that it is about identifiers of a device or its position.
+const DEVICE_WORDS: &[&str] = &[
+    "advertising id",
+    "android id",
+    "device id",
+    "iccid",
+    "imei",
+    "imsi",
+    "mac address",
+    "position",
+    "serial number",
+];
 
 /// Groups that every set has.
 const PRELOADS: &[&str] = &["preloaded", "updated_preload", "deletable_preload"];
@@ -122,6 +139,7 @@ fn read_set<'a>(reader: &mut Reader<'_>, document: &'a Spanned<DeTable<'a>>) -> 
         .get("max_place_age_days")
         .and_then(|value| read_number(reader, value, "max_place_age_days", "0 to 4294967295"))
         .unwrap_or(PLACE_AGE_DAYS_DEFAULT);
+    let utc_offset = read_offset(reader, &table);
 
     let mut ids = Ids::default();
     let groups = read_groups(reader, &table, home.as_ref());
@@ -134,6 +152,7 @@ fn read_set<'a>(reader: &mut Reader<'_>, document: &'a Spanned<DeTable<'a>>) -> 
     let scope = Scope {
         groups,
         declarations: std::mem::take(&mut ids.seen),
+        vendors: vendors(&table),
     };
     let rules: Vec<Option<Rule>> = table
         .tables(reader, "rule")
@@ -155,6 +174,7 @@ fn read_set<'a>(reader: &mut Reader<'_>, document: &'a Spanned<DeTable<'a>>) -> 
         title: title?,
         home: home?,
         max_place_age_days,
+        utc_offset,
         declarations: declarations.into_iter().collect::<Option<_>>()?,
         rules: rules.into_iter().collect::<Option<_>>()?,
         exceptions: exceptions.into_iter().collect::<Option<_>>()?,
@@ -170,6 +190,34 @@ fn read_schema(reader: &mut Reader<'_>, table: &Fields<'_>) {
         let help = format!("this program reads schema = {SCHEMA}; a newer one may read this file");
         reader.report(value.span(), "unknown format version", help);
     }
+}
+
+/// How far the set's clock is from UTC; UTC when it does not say.
+fn read_offset(reader: &mut Reader<'_>, table: &Fields<'_>) -> Offset {
+    let Some(value) = table.get("utc_offset") else {
+        return Offset::default();
+    };
+    let Some(text) = read_text(reader, value, "utc_offset") else {
+        return Offset::default();
+    };
+    text.parse().unwrap_or_else(|_| {
+        let help = "expected sign, hours and minutes: \"+05:30\" for India";
+        reader.report(value.span(), "`utc_offset` is no difference from UTC", help);
+        Offset::default()
+    })
+}
+
+/// Vendors of the set's declarations, each once, even where the rest of a declaration is wrong.
+fn vendors(table: &Fields<'_>) -> Vec<String> {
+    let declarations = table
+        .get("declaration")
+        .and_then(|value| value.get_ref().as_array());
+    let names = declarations
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.get_ref().get("vendor")?.get_ref().as_str());
+    let names: BTreeSet<&str> = names.collect();
+    names.into_iter().map(str::to_owned).collect()
 }
 
 /// Named lists: those of the set, `@home` and `@preloads`.
@@ -431,26 +479,42 @@ fn check_law(reader: &mut Reader<'_>, table: &Fields<'_>, kind: Option<RuleKind>
             reader.report(value.span(), format!("`{key}` speaks of a violation"), help);
         }
     }
-    if !matches!(kind, Some(RuleKind::Destination | RuleKind::Declaration)) {
+    let Some(about) = kind.and_then(|kind| not_sensitive(table, kind)) else {
         return;
-    }
+    };
     let references = table
         .get("reference")
         .and_then(|value| value.get_ref().as_array());
     for entry in references.into_iter().flatten() {
         let text = entry.get_ref().get("text");
-        let cites = |value: &&Value<'_>| {
-            value
-                .get_ref()
-                .as_str()
-                .is_some_and(|text| text.to_ascii_uppercase().contains("43A"))
-        };
+        let cites = |value: &&Value<'_>| value.get_ref().as_str().is_some_and(cites_43a);
         if let Some(value) = text.filter(cites) {
             let span: Range<usize> = value.span();
-            let help = "section 43A is about sensitive personal data, not about where a server is";
-            reader.report(span, "a rule on a destination cites section 43A", help);
+            let help = "section 43A is about sensitive personal data, such as passwords and health";
+            reader.report(span, format!("a rule on {about} cites section 43A"), help);
         }
     }
+}
+
+/// What a rule is about, if that is no sensitive personal data (rule 3 of the SPDI Rules 2011).
+fn not_sensitive(table: &Fields<'_>, kind: RuleKind) -> Option<&'static str> {
+    match kind {
+        RuleKind::Destination | RuleKind::Declaration => return Some("a destination"),
+        RuleKind::Owner => return Some("who sends"),
+        RuleKind::Cleartext => {}
+    }
+    let named = ["title", "note"].into_iter().any(|key| {
+        let text = table.get(key).and_then(|value| value.get_ref().as_str());
+        let text = text.unwrap_or_default().to_ascii_lowercase();
+        DEVICE_WORDS.iter().any(|word| text.contains(word))
+    });
+    named.then_some("a device identifier")
+}
+
+/// Whether a text cites section 43A, however it is spaced.
+fn cites_43a(text: &str) -> bool {
+    let plain: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
+    plain.to_ascii_uppercase().contains("43A")
 }
 
 fn read_exception(

@@ -3,6 +3,8 @@
 //! In: the `when` table of a rule or an exception. Out: its conditions, in the order of
 //! [`WHEN_KEYS`].
 
+use std::collections::BTreeSet;
+
 use super::fields::{
     Fields, Groups, Reader, Value, read_bool, read_countries, read_globs, read_number,
     read_numbers, read_sha256, read_text, read_texts, read_words,
@@ -16,6 +18,8 @@ pub(super) struct Scope {
     pub(super) groups: Groups,
     /// Ids of the set's declarations, in the order of the file.
     pub(super) declarations: Vec<String>,
+    /// Vendors of the set's declarations, sorted.
+    pub(super) vendors: Vec<String>,
 }
 
 /// Reads the conditions. At least one is needed: a rule that always holds says nothing.
@@ -59,6 +63,9 @@ fn read_condition(
         "user" => read_numbers(reader, value, key, "0 to 4294967295").map(Condition::User),
         "package" => read_globs(reader, value, key, groups).map(Condition::Package),
         "signer" => read_sha256(reader, value, key, groups).map(Condition::Signer),
+        "vendor" => read_vendors(reader, value, key, scope),
+        "time_of_day" => read_hours(reader, value, key, groups),
+        "screen_on" => read_bool(reader, value, key).map(Condition::ScreenOn),
         "phase" => {
             let texts = read_texts(reader, value, key, groups)?;
             Some(Condition::Phase(
@@ -78,6 +85,7 @@ fn read_condition(
                 sources: None,
             })
         }
+        "category" => read_globs(reader, value, key, groups).map(Condition::Category),
         "country" => read_countries(reader, value, key, groups).map(Condition::Country),
         "country_not" => read_countries(reader, value, key, groups).map(Condition::CountryNot),
         "provider" => {
@@ -90,6 +98,7 @@ fn read_condition(
         "asn" => read_numbers(reader, value, key, "0 to 4294967295").map(Condition::Asn),
         "grade" => read_words(reader, value, key, groups).map(Condition::Grade),
         "place_known" => read_bool(reader, value, key).map(Condition::PlaceKnown),
+        "place_status" => read_words(reader, value, key, groups).map(Condition::PlaceStatus),
         "outside_declaration" => read_declaration_id(reader, value, key, scope),
         _ => None,
     }
@@ -126,4 +135,44 @@ fn read_declaration_id(
         help,
     );
     None
+}
+
+/// Vendors, each of which a declaration of the set must name: it says which apps are a vendor's.
+fn read_vendors(
+    reader: &mut Reader<'_>,
+    value: &Value<'_>,
+    key: &str,
+    scope: &Scope,
+) -> Option<Condition> {
+    let texts = read_texts(reader, value, key, &scope.groups)?;
+    let mut vendors = BTreeSet::new();
+    for (span, vendor) in texts {
+        if !scope.vendors.contains(&vendor) {
+            let known = scope.vendors.iter().map(String::as_str);
+            let help = help_for(&vendor, known, "vendors of this set's declarations");
+            let message = format!("no declaration is of the vendor \"{vendor}\"");
+            reader.report(span, message, help);
+        }
+        vendors.insert(vendor);
+    }
+    Some(Condition::Vendor(vendors))
+}
+
+fn read_hours(
+    reader: &mut Reader<'_>,
+    value: &Value<'_>,
+    key: &str,
+    groups: &Groups,
+) -> Option<Condition> {
+    let texts = read_texts(reader, value, key, groups)?;
+    let mut spans = BTreeSet::new();
+    for (span, text) in texts {
+        if let Ok(hours) = text.parse() {
+            spans.insert(hours);
+        } else {
+            let help = "expected two times, such as 22:00-06:00; the second is not part of it";
+            reader.report(span, format!("\"{text}\" is no span of the day"), help);
+        }
+    }
+    Some(Condition::TimeOfDay(spans))
 }

@@ -35,6 +35,7 @@ pub fn ordinary_contact() -> Contact {
             app_protocol: AppProtocol::Tls,
             name: None,
             names: Vec::new(),
+            categories: None,
         },
         place: Place {
             country: Some("SG".into()),
@@ -51,6 +52,8 @@ pub fn ordinary_contact() -> Contact {
         cleartext: Some(false),
         bytes_out: 1000,
         day: "2026-11-24".into(),
+        minute: Some(270),
+        screen_on: None,
     }
 }
 
@@ -145,9 +148,13 @@ fn any_endpoint() -> impl Strategy<Value = Endpoint> {
         strength: None,
         packet: None,
     });
-    let names = (option::of(any::<String>()), vec(name, 0..4));
+    let names = (
+        option::of(any::<String>()),
+        vec(name, 0..4),
+        option::of(vec(any::<String>(), 0..3)),
+    );
     (addr, option::of(any::<u16>()), proto, speaks, names).prop_map(
-        |(addr, port, proto, app_protocol, (name, names))| Endpoint {
+        |(addr, port, proto, app_protocol, (name, names, categories))| Endpoint {
             addr,
             embedded_ipv4: None,
             port,
@@ -155,6 +162,7 @@ fn any_endpoint() -> impl Strategy<Value = Endpoint> {
             app_protocol,
             name,
             names,
+            categories,
         },
     )
 }
@@ -203,13 +211,18 @@ fn any_place() -> impl Strategy<Value = Place> {
 pub fn any_contact() -> impl Strategy<Value = Contact> {
     let day = prop_oneof![Just("2026-11-24".to_owned()), any::<String>()];
     let phase = prop_oneof![Just("idle".to_owned()), any::<String>()];
+    let seen = (option::of(any::<u16>()), option::of(any::<bool>()));
     let sent = (
         proptest::bool::weighted(0.8),
         option::of(any::<bool>()),
         any::<u64>(),
     );
-    (any_owner(), any_endpoint(), any_place(), phase, sent, day).prop_map(
-        |(owner, endpoint, place, phase, (payload, cleartext, bytes_out), day)| Contact {
+    let parts = (any_owner(), any_endpoint(), any_place(), phase, sent, day);
+    (parts, seen).prop_map(
+        |(
+            (owner, endpoint, place, phase, (payload, cleartext, bytes_out), day),
+            (minute, screen_on),
+        )| Contact {
             steered: None,
             owner,
             endpoint,
@@ -219,6 +232,8 @@ pub fn any_contact() -> impl Strategy<Value = Contact> {
             cleartext,
             bytes_out,
             day,
+            minute,
+            screen_on,
         },
     )
 }

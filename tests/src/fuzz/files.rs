@@ -12,7 +12,7 @@ use sakshi::{
     },
     time::Timestamp,
 };
-use sakshi_rules::{RuleSet, TomlError, cases, problem};
+use sakshi_rules::{RuleSet, TomlError, cases, declare::BrandFile, problem, register::register};
 
 /// Addresses that are looked up in whatever places could be read.
 const ADDRESSES: [&str; 5] = [
@@ -131,6 +131,21 @@ pub(super) fn published(data: &[u8]) {
             assert_eq!(format::decode(&file).ok(), Some(dataset));
         }
         Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// A brand's file of statements. What could be read is held against nothing, which must not fail.
+pub(super) fn declaration(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    match BrandFile::parse("fuzz.toml", text) {
+        Ok(read) => {
+            let register = register(std::slice::from_ref(&read), &[]);
+            assert_eq!(register.brands.len(), 1);
+            assert!(register.undeclared.is_empty());
+        }
+        Err(error) => check_rule_error(&error),
     }
 }
 

@@ -1,0 +1,115 @@
+use sakshi_rules::{
+    RuleSet,
+    contact::{AppProtocol, Grade, Place, Proto},
+    judge,
+};
+
+use super::{Claim, ContactBook, recorded_input};
+use crate::{
+    attribute::{
+        inventory::Version,
+        owner::{Basis, Conclusion},
+    },
+    evidence::body::{Record, Total, Via},
+    time::Timestamp,
+};
+
+const RULES: &str = r#"
+schema = 1
+id = "abroad"
+version = "1"
+title = "Abroad"
+home = ["IN"]
+
+[[rule]]
+id = "ABR-001"
+title = "Destination outside India"
+kind = "destination"
+severity = "medium"
+when = { payload = true, country_not = ["@home"] }
+min_grade = "low"
+"#;
+
+fn claim(via: Via) -> Claim {
+    Claim {
+        owner: Conclusion {
+            uid: Some(10_050),
+            basis: Basis::XtBpf,
+            creator_uid: None,
+            disputed_uid: None,
+            may_act_for_app: false,
+        },
+        process: None,
+        charged_to: Vec::new(),
+        inventory: Version::default(),
+        addr: "13.228.10.20".parse().expect("an address"),
+        embedded_ipv4: None,
+        port: Some(443),
+        proto: Proto::Tcp,
+        app_protocol: AppProtocol::Tls,
+        name: None,
+        names: Vec::new(),
+        via: Some(via),
+        payload: true,
+        probe: false,
+        packets: Vec::new(),
+        at: Timestamp::from_nanos(1_768_449_600_000_000_000),
+    }
+}
+
+fn singapore() -> Place {
+    Place {
+        country: Some("SG".to_owned()),
+        provider: Some("aws".to_owned()),
+        region: Some("ap-southeast-1".to_owned()),
+        asn: None,
+        asn_country: None,
+        organisation: None,
+        grade: Grade::High,
+        basis: Vec::new(),
+    }
+}
+
+/// Outcomes and reasons of the watch, and of judging what it recorded by the same rules.
+fn watched_and_anew(via: Via) -> [Vec<(String, String)>; 2] {
+    let set = RuleSet::parse("abroad.toml", RULES).expect("sound rules");
+    let mut book = ContactBook::new(1, vec![set.clone()]);
+    let mut records = Vec::new();
+    book.settle(claim(via), singapore, None, &mut records)
+        .expect("room in the book");
+    let mut contact = None;
+    let mut watched = Vec::new();
+    for record in records {
+        match record {
+            Record::Contact(one) => contact = Some(one),
+            Record::Finding(one) => watched.push((one.outcome, one.reason)),
+            _ => {}
+        }
+    }
+    let contact = contact.expect("a contact record");
+    let total = Total {
+        contact: contact.contact.clone(),
+        flows: 1,
+        packets_out: 1,
+        bytes_out: 100,
+        payload: Some(true),
+        first: contact.at,
+        last: contact.at,
+    };
+    let input = recorded_input(&contact, &total).expect("enough to judge");
+    let anew = judge(&[set], &input)
+        .into_iter()
+        .map(|verdict| (verdict.outcome.word().to_owned(), verdict.reason))
+        .collect();
+    [watched, anew]
+}
+
+#[test]
+fn a_place_reached_through_a_vpn_needs_review_when_judged_anew_too() {
+    for (via, outcome) in [(Via::Direct, "finding"), (Via::Vpn, "needs_review")] {
+        let [watched, anew] = watched_and_anew(via);
+        let outcomes: Vec<&str> = watched.iter().map(|(said, _)| said.as_str()).collect();
+        assert_eq!(outcomes, [outcome]);
+        assert_eq!(anew, watched);
+    }
+}
