@@ -2,6 +2,7 @@ use sakshi_rules::{
     RuleSet,
     contact::{AppProtocol, Grade, Place, Proto},
     judge,
+    vocabulary::Word as _,
 };
 
 use super::{Claim, ContactBook, recorded_input};
