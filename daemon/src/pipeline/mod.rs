@@ -515,6 +515,8 @@ impl Core {
             self.close_ended(out);
         }
         self.table.finish();
+        // Flows that ended before, with a packet that could not be dissected, wait too.
+        self.close_ended(out);
         self.waiting.clear();
         self.app_names.clear();
         self.book.totals(out);
