@@ -383,6 +383,10 @@ fn kinds_of_a_live_watch() -> Vec<(Kind, Value)> {
             json!({"at": at, "kernel": {"value": "6.1", "read_from": "uname -r"}}),
         ),
         (
+            Kind::OBSERVATION,
+            json!({"at": at, "facts": {"state": "on"}, "source": "shim", "topic": "screen"}),
+        ),
+        (
             Kind::UNCLEAN_STOP,
             json!({"session": 2, "recovered": 0, "noticed": at}),
         ),

@@ -1,3 +1,5 @@
+//! A contact that is judged anew from its record gets the answer that it got in the watch.
+
 use sakshi_rules::{
     RuleSet,
     contact::{AppProtocol, Grade, Place, Proto},

@@ -19,7 +19,7 @@ const MARK_AFTER_NANOS: i64 = 110_000_000;
 const GAP_NANOS: i64 = 1_000_000_000;
 
 /// What is known of one group's lag.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Lateness {
     /// What is read now was not there yet at this moment of the monotonic clock.
     floor: i64,
@@ -32,6 +32,16 @@ pub(crate) struct Lateness {
 }
 
 impl Lateness {
+    /// Of a group that was empty at this moment.
+    pub(crate) const fn new(monotonic: i64) -> Self {
+        Self {
+            floor: monotonic,
+            mark: None,
+            told: None,
+            stretch: None,
+        }
+    }
+
     /// Nothing waits: what is read from now on was sent from now on.
     pub(crate) const fn drained(&mut self, monotonic: i64) {
         self.floor = monotonic;
@@ -129,8 +139,7 @@ mod tests {
 
     #[test]
     fn a_mark_bounds_how_long_packets_waited() {
-        let mut lateness = Lateness::default();
-        lateness.drained(0);
+        let mut lateness = Lateness::new(0);
         assert!(!lateness.wants_mark(100 * MILLISECOND));
         assert_eq!(look(&mut lateness, 150), [None, None]);
         assert!(lateness.wants_mark(200 * MILLISECOND));
@@ -147,8 +156,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_late_stretch_is_told_and_a_long_lag_is_a_gap() {
-        let mut lateness = Lateness::default();
-        lateness.drained(0);
+        let mut lateness = Lateness::new(0);
         assert_eq!(since(&look(&mut lateness, 900)), Some(0));
         lateness.drained(900 * MILLISECOND);
         let told = look(&mut lateness, 900);
@@ -165,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_lost_answer_is_asked_for_again() {
-        let mut lateness = Lateness::default();
+        let mut lateness = Lateness::new(0);
         lateness.marked(1, 0);
         lateness.lost();
         assert!(lateness.wants_mark(200 * MILLISECOND));

@@ -141,7 +141,7 @@ impl Capture {
         let groups = sockets.map(|socket| Group {
             socket,
             ledger: Ledger::default(),
-            lateness: Lateness::default(),
+            lateness: Lateness::new(clock.monotonic_nanos()),
             unbatched: std::mem::take(&mut unbatched),
             broken: false,
         });

@@ -1,6 +1,6 @@
 //! Round trips, cuts and hostile bytes.
 
-use std::{collections::BTreeMap, net::SocketAddr, ops::Range};
+use std::{net::SocketAddr, ops::Range};
 
 use proptest::prelude::*;
 
@@ -187,8 +187,12 @@ fn event() -> impl Strategy<Value = Event> {
         (time(), any::<String>())
             .prop_map(|(at, name)| Event::PhaseChange(PhaseChange { at, name })),
         (time(), any::<String>()).prop_map(|(at, text)| Event::Note(Note { at, text })),
-        (time(), any::<String>(), any::<BTreeMap<String, String>>()).prop_map(
-            |(at, topic, facts)| {
+        (
+            time(),
+            any::<String>(),
+            prop::collection::btree_map("[a-z0-9_]{1,12}", any::<String>(), 0..4)
+        )
+            .prop_map(|(at, topic, facts)| {
                 let source = "shim".to_owned();
                 Event::Observation(Observation {
                     at,
@@ -196,8 +200,7 @@ fn event() -> impl Strategy<Value = Event> {
                     topic,
                     facts,
                 })
-            }
-        ),
+            }),
     ]
 }
 
