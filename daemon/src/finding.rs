@@ -627,5 +627,5 @@ pub fn finding_body(
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "lab"))]
 mod tests;
