@@ -170,7 +170,7 @@ mod tests {
         let found = faults_of(Kind::AndroidProgram, &elf, SIZE_MAX + 1, CRATES_MAX + 1);
         for word in [
             "6.01 MiB",
-            "121 crates",
+            "131 crates",
             "machine 62",
             "4096 bytes",
             "ld-musl",
