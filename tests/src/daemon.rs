@@ -126,6 +126,21 @@ pub fn clean(handset: &Handset) -> Result<()> {
     handset.output(&mut sakshi(["clean"])).map(drop)
 }
 
+/// Every file of a folder with its bytes, for a comparison with what it was before.
+///
+/// # Panics
+/// If one cannot be read.
+pub fn state(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(dir)
+        .expect("the folder")
+        .flatten()
+        .filter(|entry| entry.path().is_file())
+        .map(|entry| (entry.path(), fs::read(entry.path()).expect("its bytes")))
+        .collect();
+    files.sort();
+    files
+}
+
 /// A path as an argument.
 ///
 /// # Panics

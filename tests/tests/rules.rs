@@ -36,18 +36,6 @@ fn inspected() -> (TempDir, PathBuf) {
     (dir, case)
 }
 
-/// Every file of a folder with its bytes.
-fn state(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut files: Vec<_> = fs::read_dir(dir)
-        .expect("the folder")
-        .flatten()
-        .filter(|entry| entry.path().is_file())
-        .map(|entry| (entry.path(), fs::read(entry.path()).expect("its bytes")))
-        .collect();
-    files.sort();
-    files
-}
-
 #[test]
 fn the_commands_of_the_handbook_work_in_their_order() {
     let (dir, _) = inspected();
@@ -181,7 +169,7 @@ fn the_schema_takes_what_is_shipped_and_refuses_what_has_another_shape() {
 #[test]
 fn judging_by_the_same_rules_finds_the_same_and_changes_no_byte() {
     let (dir, case) = inspected();
-    let before = state(&case);
+    let before = daemon::state(&case);
     let rules = dir.path().join("rules.toml");
     let output = run([
         "judge",
@@ -210,7 +198,7 @@ fn judging_by_the_same_rules_finds_the_same_and_changes_no_byte() {
     let standing = daemon::export(&case, "findings").expect("findings");
     assert!(!standing.is_empty());
     assert_eq!(sorted(rows), sorted(&standing));
-    assert_eq!(state(&case), before, "judging changed the case");
+    assert_eq!(daemon::state(&case), before, "judging changed the case");
     // A list never lies in the case that it is of.
     let within = case.join("list.jsonl");
     let output = run([

@@ -54,24 +54,12 @@ fn pages(of: &Path, dir: &Path) -> (String, String) {
     pages
 }
 
-/// Every file of a folder with its bytes.
-fn state(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut files: Vec<_> = fs::read_dir(dir)
-        .expect("the folder")
-        .flatten()
-        .filter(|entry| entry.path().is_file())
-        .map(|entry| (entry.path(), fs::read(entry.path()).expect("its bytes")))
-        .collect();
-    files.sort();
-    files
-}
-
 #[test]
 fn an_inspection_without_authority_says_what_it_is_and_what_it_is_not() {
     let (dir, case) = inspected();
-    let before = state(&case);
+    let before = daemon::state(&case);
     let (said, html) = pages(&case, dir.path());
-    assert_eq!(state(&case), before, "reading changed the case");
+    assert_eq!(daemon::state(&case), before, "reading changed the case");
     for title in TITLES {
         assert!(said.contains(title), "{title} is not in:\n{said}");
         assert!(html.contains(&format!(">{title}</h")), "{title}");
