@@ -84,20 +84,30 @@ fn step(
             }
             words.extend(run);
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            let status = work::start(phone, &case, &words)?;
+            let status = work::start(phone, &case, &words);
+            work::take_back(phone)?;
+            let status = status?;
             let told = after_start(phone, device, baseline.as_deref(), &status);
             told.map_err(|error| format!("the watch has begun, but: {error}").into())
         }
         HandsetCommand::Stop => {
             work::compare_clocks(phone, "stop")?;
             work::stop(phone)?;
+            work::end_shim(phone)?;
             tell(["stopped".to_owned()])
         }
         HandsetCommand::Pull { case, output } => {
             pulled(phone, &work::case_dir(&target.cases, &case)?, &output)
         }
-        HandsetCommand::Clean { pulled, keep_cases } => {
-            tell(work::clean(phone, &target.cases, &pulled, keep_cases)?)
+        HandsetCommand::Clean {
+            pulled,
+            keep_cases,
+            clean,
+        } => {
+            let mut words = vec!["clean"];
+            words.extend(clean.iter().map(String::as_str));
+            let cases = (target.cases.as_str(), keep_cases);
+            tell(work::clean(phone, cases, &pulled, &words)?)
         }
     }
 }

@@ -187,5 +187,8 @@ pub enum HandsetCommand {
         /// Leave the other cases there.
         #[arg(long)]
         keep_cases: bool,
+        /// More for `sakshi clean` on the handset: what `start` was given for its packet filter.
+        #[arg(last = true)]
+        clean: Vec<String>,
     },
 }
