@@ -109,6 +109,14 @@ fn watch(phone: &Tethered, baseline: &str, bpffs: &Bpffs) {
     assert_eq!(phone.server.broken(), 1);
     well(phone, &["phase", "idle"]);
     well(phone, &["note", "an app's notice was refused"]);
+    well(
+        phone,
+        &["consent", "com.sample.weather", "notice 4.2; refused"],
+    );
+    let photo = phone.handset.dir().join("photo of the screen.jpg");
+    fs::write(&photo, "a photograph").expect("written");
+    let words = ["consent", "--photo", text(&photo), "com.sample.weather"];
+    well(phone, &[&words[..], &["notice 4.2; accepted"]].concat());
     let to = places::SINGAPORE.v4(places::ECHO);
     let action = Action::Udp {
         to,
@@ -157,6 +165,10 @@ fn what_is_on_record(records: &[Value]) {
             .as_str()
             .is_some_and(|text| text.contains("com.root.manager"))
     );
+    let steps = observed(records, "consent");
+    let pictures = steps.iter().map(|facts| &facts["screen_from"]);
+    assert_eq!(pictures.collect::<Vec<_>>(), ["screencap", "a file"]);
+    assert!(steps.iter().all(|facts| facts["version_code"] == "1001"));
     let session = records.iter().find(|record| record["kind"] == "session");
     let session = &session.expect("a session")["body"];
     let spared = session["oom_score_adj"].as_i64();
@@ -207,6 +219,12 @@ fn from_push_to_a_verified_bundle_with_a_cable_that_breaks() {
     assert!(pulled.contains("broke 3 times"), "{pulled}");
     assert_eq!(phone.server.broken(), 5);
     daemon::verify(Path::new(&bundle)).expect("an intact bundle");
+    let listed = Command::new("tar").args(["-tf", &bundle]).output();
+    let listed = String::from_utf8_lossy(&listed.expect("tar").stdout).into_owned();
+    let exhibits = listed
+        .lines()
+        .filter(|name| name.starts_with("case/exhibits/"));
+    assert_eq!(exhibits.count(), 2, "{listed}");
 
     let (_, err, code) = said(&phone, &["clean"]);
     assert_eq!(code, Some(3), "a case without a copy stays: {err}");

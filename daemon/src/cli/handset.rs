@@ -66,6 +66,24 @@ fn step(
         HandsetCommand::Status { format } => shown(phone, &["status", "--format", word(format)]),
         HandsetCommand::Note { text } => shown(phone, &["note", "--", &text]),
         HandsetCommand::Phase { name } => shown(phone, &["phase", "--", &name]),
+        HandsetCommand::Consent {
+            package,
+            notice,
+            photo,
+        } => {
+            let lent = photo.map(|photo| work::lend_photo(phone, &photo));
+            let lent = lent.transpose()?;
+            let mut words = vec!["consent"];
+            if let Some(lent) = &lent {
+                words.extend(["--screenshot", lent]);
+            }
+            words.extend(["--", &package, &notice]);
+            let outcome = shown(phone, &words);
+            if lent.is_some() {
+                work::take_back(phone)?;
+            }
+            outcome
+        }
         HandsetCommand::Start {
             case,
             authority,

@@ -155,10 +155,18 @@ pub fn lend(phone: &Phone<'_>, files: &[PathBuf]) -> Result<Vec<String>, Handset
     Ok(names)
 }
 
+/// Puts a photograph beside our program, and gives its name there.
+pub fn lend_photo(phone: &Phone<'_>, photo: &Path) -> Result<String, HandsetError> {
+    let ending = photo.extension().and_then(|ending| ending.to_str());
+    let to = format!("{}/photo.{}", phone.dir, ending.unwrap_or("picture"));
+    again(phone, || phone.adb.push(&photo.to_string_lossy(), &to))?;
+    Ok(to)
+}
+
 /// Removes what was lent: the case has copies of its own, and an order names people.
 pub fn take_back(phone: &Phone<'_>) -> Result<(), HandsetError> {
     let dir = quoted(&phone.dir);
-    let line = format!("rm -f {dir}/authority.toml {dir}/rules-*.toml");
+    let line = format!("rm -f {dir}/authority.toml {dir}/rules-*.toml {dir}/photo.*");
     again(phone, || phone.root_shell(&line).map(drop))
 }
 
