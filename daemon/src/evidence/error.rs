@@ -255,7 +255,11 @@ pub enum StoreError {
         source: io::Error,
     },
     /// Any other failure of SQLite.
-    #[error("{path}: {source}", path = .path.display())]
+    #[error(
+        "{path}: {source}{code}",
+        path = .path.display(),
+        code = result_code(source).map(|code| format!(" (SQLite's result code {code})")).unwrap_or_default()
+    )]
     Sqlite {
         /// The file.
         path: PathBuf,
@@ -267,6 +271,17 @@ pub enum StoreError {
         "the store's thread ended without a reason; this is a defect, what was acknowledged is kept"
     )]
     ThreadLost,
+}
+
+/// Whether SQLite could not enlarge the index of its write-ahead log: "the underlying filesystem
+/// volume is out of space", as `SQLite`'s list of result codes says of it.
+fn cannot_grow(source: &rusqlite::Error) -> bool {
+    result_code(source) == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+}
+
+/// The extended result code.
+fn result_code(source: &rusqlite::Error) -> Option<i32> {
+    source.sqlite_error().map(|error| error.extended_code)
 }
 
 impl StoreError {
@@ -287,6 +302,7 @@ impl StoreError {
     pub fn sqlite(path: &Path, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match source.sqlite_error_code() {
+            _ if cannot_grow(&source) => Self::DiskFull(path),
             Some(ErrorCode::ReadOnly) => Self::ReadOnly(path),
             Some(ErrorCode::DiskFull) => Self::DiskFull(path),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked(path),
@@ -311,5 +327,26 @@ impl StoreError {
             found,
             supported: schema::VERSION.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn an_index_that_cannot_grow_is_a_full_disk() {
+        let failure = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+        let path = Path::new("evidence.db");
+        let full = StoreError::sqlite(path, failure(ffi::SQLITE_IOERR_SHMSIZE));
+        assert!(matches!(full, StoreError::DiskFull(_)), "{full}");
+        let other = StoreError::sqlite(path, failure(ffi::SQLITE_IOERR_READ));
+        assert!(matches!(other, StoreError::Sqlite { .. }));
+        assert!(
+            other.to_string().ends_with("(SQLite's result code 266)"),
+            "{other}"
+        );
     }
 }

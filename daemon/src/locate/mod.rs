@@ -122,9 +122,30 @@ struct Provider {
 
 /// Ranges of a family with their rows.
 #[derive(Debug)]
-struct Family<K> {
+struct Family<K: Address> {
     steps: Steps<K>,
-    rows: Vec<u32>,
+    rows: Numbers,
+}
+
+/// Numbers of rows, in half the space where there are few rows.
+#[derive(Debug)]
+enum Numbers {
+    Narrow(Vec<u16>),
+    Wide(Vec<u32>),
+}
+
+impl Numbers {
+    fn new(numbers: Vec<u32>) -> Self {
+        let narrow: Result<Vec<u16>, _> = numbers.iter().map(|&n| u16::try_from(n)).collect();
+        narrow.map_or(Self::Wide(numbers), Self::Narrow)
+    }
+
+    fn get(&self, at: usize) -> Option<usize> {
+        match self {
+            Self::Narrow(numbers) => numbers.get(at).copied().map(usize::from),
+            Self::Wide(numbers) => usize::try_from(*numbers.get(at)?).ok(),
+        }
+    }
 }
 
 /// The tables, ready for look-ups. Immutable, so threads may share it.
@@ -188,12 +209,12 @@ impl Atlas {
             systems: data.systems,
             rows: data.rows,
             ipv4: Family {
-                steps: Steps::new(data.ipv4.starts),
-                rows: data.ipv4.rows,
+                steps: Steps::new(&data.ipv4.starts),
+                rows: Numbers::new(data.ipv4.rows),
             },
             ipv6: Family {
-                steps: Steps::new(data.ipv6.starts),
-                rows: data.ipv6.rows,
+                steps: Steps::new(&data.ipv6.starts),
+                rows: Numbers::new(data.ipv6.rows),
             },
             providers,
             organisations: data.organisations,
@@ -298,9 +319,8 @@ impl Atlas {
         }
     }
 
-    fn row_of<K>(&self, family: &Family<K>, at: usize) -> Option<&Row> {
-        let row = *family.rows.get(at)?;
-        self.rows.get(usize::try_from(row).ok()?)
+    fn row_of<K: Address>(&self, family: &Family<K>, at: usize) -> Option<&Row> {
+        self.rows.get(family.rows.get(at)?)
     }
 
     /// The largest block around an address, which is in range `at`, whose ranges are all the same.

@@ -265,8 +265,8 @@ impl Edges {
             push(&mut wide, start, number);
         }
         (
-            (Steps::new(narrow.0), narrow.1),
-            (Steps::new(wide.0), wide.1),
+            (Steps::new(&narrow.0), narrow.1),
+            (Steps::new(&wide.0), wide.1),
         )
     }
 }
