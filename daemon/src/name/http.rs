@@ -102,6 +102,10 @@ pub enum Chunk {
 pub fn chunk(bytes: &[u8]) -> Probe<Chunk> {
     const LINE_END: u64 = 2;
     let line = bytes.get(..CHUNK_LINE_BYTES_MAX).unwrap_or(bytes);
+    // No digit at all would be taken for a nought.
+    if line.first().is_some_and(|byte| !byte.is_ascii_hexdigit()) {
+        return Probe::No;
+    }
     match httparse::parse_chunk_size(line) {
         Ok(httparse::Status::Complete((len, size))) => {
             let len = u64::try_from(len).unwrap_or(u64::MAX);
@@ -515,6 +519,7 @@ mod tests {
         assert_eq!(chunk(b"0\r\nA: b\r\n"), Probe::Yes(Chunk::Last(3)));
         assert_eq!(chunk(b"1"), Probe::NotYet);
         assert_eq!(chunk(b"GET / HTTP/1.1\r\n"), Probe::No);
+        assert_eq!(chunk(b"\r\n"), Probe::No);
         let endless = [b"1;".as_slice(), &[b'x'; CHUNK_LINE_BYTES_MAX]].concat();
         assert_eq!(chunk(&endless), Probe::No);
         assert_eq!(trailers(b"\r\nGET"), Probe::Yes(2));

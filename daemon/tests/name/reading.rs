@@ -116,7 +116,7 @@ fn streams() -> Vec<Stream> {
         POST /x HTTP/1.1\r\nHost: b.example\r\nContent-Length: 34\r\n\r\n\
         GET / HTTP/1.1\r\nHost: no.example\r\n\
         PUT / HTTP/1.1\r\nHost: c.example\r\nTransfer-Encoding: chunked\r\n\r\n\
-        1b;x=y\r\nGET / HTTP/1.1\r\nHost: no.a\r\n0\r\nDigest: z\r\n\r\n\
+        1a;x=y\r\nGET / HTTP/1.1\r\nHost: no.a\r\n0\r\nDigest: z\r\n\r\n\
         GET / HTTP/1.1\r\nHost: d.example\r\n\r\n";
     let behind = |head: &[u8]| [head, &hello("tls.example")].concat();
     vec![

@@ -19,7 +19,7 @@ use sakshi::{
     pipeline::Keep,
 };
 
-use stream::{Kind, Witness, at, core, core_with, dns, get, tcp, udp};
+use stream::{Kind, Witness, at, core, core_with, dns, get, tcp, tcp_behind, udp};
 
 /// A preloaded app (`@system`), one that a user installed, and a shared UID.
 const PACKAGES: &str = "\
@@ -248,8 +248,7 @@ fn a_proxy_is_not_called_by_what_is_asked_of_it() {
 
 #[test]
 fn a_further_host_of_a_connection_is_a_name_of_its_contact() {
-    let rule = RULE_ON_B;
-    let mut witness = Witness::new(stream::core_with(PACKAGES, &[rule]));
+    let mut witness = Witness::new(core_with(PACKAGES, &[RULE_ON_B]));
     let to = "13.228.10.20:80";
     let first = b"POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n\
         5\r\nGET /\r\n0\r\nDigest: x\r\n\r\n";
@@ -257,7 +256,7 @@ fn a_further_host_of_a_connection_is_a_name_of_its_contact() {
     witness.see(&tcp(1, APP, 40_000, to, Kind::Ack, first));
     witness.tick(6_000);
     assert_eq!(witness.contacts(), [(APP, Some("a.example".to_owned()))]);
-    let further = stream::tcp_behind(7_000, APP, 40_000, to, first.len(), &get("b.example"));
+    let further = tcp_behind(7_000, APP, 40_000, to, first.len(), &get("b.example"));
     witness.see(&further);
     witness.finish();
     let contacts: Vec<(String, Vec<String>)> = witness
