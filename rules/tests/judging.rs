@@ -112,6 +112,37 @@ fn conditions_on_the_name() {
     check("name = [\"B.Test\"]", &contact, YES);
 }
 
+/// Several hosts of one connection: a rule finds each of them, an exception needs all of them.
+#[test]
+fn each_host_of_a_connection_is_a_name_of_it() {
+    let mut contact = ordinary_contact();
+    let said = |name: &str| Name {
+        name: name.to_owned(),
+        source: NameSource::Http,
+        strength: Some(NameStrength::Said),
+        packet: None,
+    };
+    contact.endpoint.names = vec![said("a.example"), said("b.test")];
+    contact.endpoint.name = Some("a.example".into());
+    check("name = [\"a.*\"]", &contact, YES);
+    check("name = [\"b.*\"]", &contact, YES);
+    check("name = [\"c.*\"]", &contact, NO);
+    let outcome = |contact: &Contact| {
+        let text = format!(
+            "{HEAD}{}[[exception]]\nid = \"E\"\nrules = [\"R\"]\nreason = \"r\"\n\
+             approved_by = \"a\"\nexpires = 2099-01-01\nwhen = {{ name = [\"a.*\"] }}\n",
+            rule_text("R", "port = [443]")
+        );
+        judge(&[parse(&text)], contact)[0].outcome
+    };
+    assert_eq!(outcome(&contact), Outcome::Finding);
+    contact.endpoint.names.pop();
+    assert_eq!(outcome(&contact), Outcome::Excepted);
+    // The name of a proxy is not one of what is asked of it.
+    contact.endpoint.name = Some("proxy.example".into());
+    check("name = [\"a.*\"]", &contact, NO);
+}
+
 #[test]
 fn conditions_on_the_place() {
     let mut contact = ordinary_contact();

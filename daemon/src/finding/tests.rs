@@ -52,6 +52,7 @@ fn claim(via: Via) -> Claim {
         app_protocol: AppProtocol::Tls,
         name: None,
         names: Vec::new(),
+        names_hidden: None,
         via: Some(via),
         payload: true,
         probe: false,

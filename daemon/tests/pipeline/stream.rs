@@ -103,6 +103,27 @@ pub fn tcp(millis: i64, uid: Option<u32>, port: u16, to: &str, kind: Kind, paylo
     sent(millis, uid, inbound, bytes)
 }
 
+/// Data of the handset that stands so many bytes behind the first of a connection.
+pub fn tcp_behind(
+    millis: i64,
+    uid: Option<u32>,
+    port: u16,
+    to: &str,
+    behind: usize,
+    payload: &[u8],
+) -> Sent {
+    let to: SocketAddr = to.parse().unwrap();
+    let (v4, other) = (addr(HANDSET), addr(&to.ip().to_string()));
+    let mut bytes = Vec::new();
+    PacketBuilder::ipv4(v4, other, 64)
+        .tcp(port, to.port(), 2 + u32::try_from(behind).unwrap(), 65_535)
+        .ack(2)
+        .psh()
+        .write(&mut bytes, payload)
+        .unwrap();
+    sent(millis, uid, false, bytes)
+}
+
 /// A UDP packet of the handset, or to it.
 pub fn udp(
     millis: i64,

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 use sakshi_rules::{
     Outcome as Says, RuleSet,
+    contact::said_besides,
     judge::explain::{Asked, Explanation, Said},
     vocabulary::Word,
 };
@@ -143,7 +144,7 @@ fn session_of(label: &str) -> Result<u64, Failure> {
 fn contact_text(contact: &Contact, total: &Total) -> String {
     let endpoint = &contact.endpoint;
     let port = endpoint.port.map(|port| format!(" port {port}"));
-    format!(
+    let mut text = format!(
         "contact {}: {} reached {}{} {}{}, {} bytes sent in {} flows, from {}\n",
         contact.contact,
         owner(&contact.owner),
@@ -158,7 +159,17 @@ fn contact_text(contact: &Contact, total: &Total) -> String {
         total.bytes_out,
         total.flows,
         total.first,
-    )
+    );
+    let besides: Vec<&str> = said_besides(&endpoint.names, endpoint.name.as_deref())
+        .map(|(name, _)| name)
+        .collect();
+    if !besides.is_empty() {
+        text.extend(["said besides: ", &besides.join(", "), "\n"]);
+    }
+    if let Some(hidden) = contact.names_hidden {
+        text.extend([&hidden.text(), "\n"]);
+    }
+    text
 }
 
 fn rule_text(set: &str, explanation: &Explanation) -> String {
