@@ -7,7 +7,7 @@ use sakshi_rules::{
     vocabulary::Word,
 };
 
-use super::{Claim, ContactBook, recorded_input};
+use super::{Claim, ContactBook, Found, recorded_input};
 use crate::{
     attribute::{
         inventory::Version,
@@ -54,6 +54,7 @@ fn claim(via: Via) -> Claim {
         names: Vec::new(),
         names_hidden: None,
         via: Some(via),
+        resolver_abroad: None,
         payload: true,
         probe: false,
         packets: Vec::new(),
@@ -61,16 +62,15 @@ fn claim(via: Via) -> Claim {
     }
 }
 
-fn singapore() -> Place {
-    Place {
-        country: Some("SG".to_owned()),
-        provider: Some("aws".to_owned()),
-        region: Some("ap-southeast-1".to_owned()),
-        asn: None,
-        asn_country: None,
-        organisation: None,
-        grade: Grade::High,
-        basis: Vec::new(),
+fn singapore(_: Option<&str>) -> Found {
+    Found {
+        place: Place {
+            country: Some("SG".to_owned()),
+            grade: Grade::High,
+            ..Place::unknown()
+        },
+        categories: None,
+        resolvers: Vec::new(),
     }
 }
 

@@ -152,6 +152,8 @@ pub struct Setup {
     pub atlas: Arc<Atlas>,
     /// Names of the sources, by number.
     pub sources: Vec<String>,
+    /// Country in which the lab states that traffic goes out into the internet.
+    pub egress: Option<String>,
 }
 
 /// The state machine.
@@ -227,7 +229,7 @@ impl Core {
             app_names: process::AppNames::default(),
             charges: charges::EarlyCharges::default(),
             paths: Paths::default(),
-            book: ContactBook::new(setup.session, setup.rules),
+            book: ContactBook::new(setup.session, setup.rules).leaving_in(setup.egress),
             counts: Counts {
                 sources: vec![(0, 0); setup.sources.len()],
                 ..Counts::default()
@@ -427,7 +429,10 @@ impl Core {
                 out.push(Record::Gap(gap.clone()));
             }
             Event::Note(note) => out.push(Record::Note(note.clone())),
-            Event::Observation(told) => out.push(Record::Observation(told.clone())),
+            Event::Observation(told) => {
+                self.book.hear(told);
+                out.push(Record::Observation(told.clone()));
+            }
             Event::Apk(apk) => out.push(Record::Apk(apk.clone())),
             Event::InventoryChange(change) => self.change_inventory(change, out),
             Event::PhaseChange(change) => self.begin_phase(change, out),

@@ -4,6 +4,8 @@
 //! source, its packet and how well it is known, and the one beyond a choice. No name takes another's
 //! place: what was said, and what was resolved, stand beside each other.
 
+use std::net::IpAddr;
+
 use sakshi_rules::contact::{Name, NameSource, NameStrength, PacketRef};
 
 use super::{
@@ -135,6 +137,18 @@ pub(super) fn of_flow(
         }
     };
     (own.or(only), names)
+}
+
+/// Who had been heard to give the flow's other end its name, or where none is known, any: sorted.
+pub(super) fn resolvers(flow: &Flow, name: Option<&str>, resolved: &ResolvedNames) -> Vec<IpAddr> {
+    let answers = resolved.names(flow.tuple.remote.addr, lateness::known_by(flow));
+    let mut by: Vec<IpAddr> = answers
+        .filter(|answer| name.is_none_or(|name| *answer.name == *name))
+        .map(|answer| answer.by)
+        .collect();
+    by.sort_unstable();
+    by.dedup();
+    by
 }
 
 /// What a flow's handshake said, as its record has it.

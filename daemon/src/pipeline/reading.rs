@@ -171,7 +171,8 @@ impl Core {
                     let asked_by = settle::conclude(flow).uid;
                     let at = self.lateness.earliest(at);
                     let packet = (frame.source, frame.frame);
-                    self.resolved.learn(&message, at, asked_by, packet);
+                    let by = flow.tuple.remote.addr;
+                    self.resolved.learn(&message, at, asked_by, by, packet);
                     self.paths.learn_translators(&message);
                 }
                 heard => {

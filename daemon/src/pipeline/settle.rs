@@ -5,7 +5,7 @@
 //!
 //! [`SETTLE_AFTER_NANOS`]: super::SETTLE_AFTER_NANOS
 
-use sakshi_rules::contact::{AppProtocol, Proto};
+use sakshi_rules::contact::{AppProtocol, Place, Proto};
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -26,11 +26,15 @@ use crate::{
         process::{NamedProcess, ProcessBasis, package_of},
         uid,
     },
-    evidence::body::{self, PacketRef, PlaceSummary, Record, Via},
-    finding::{Claim, ContactBook, ContactId, Share, owner_body},
+    evidence::{
+        Resolver,
+        body::{self, PacketRef, PlaceSummary, Record, Via},
+    },
+    finding::{Claim, ContactBook, ContactId, Found, Share, owner_body},
     flow::{Ended, FlowId, FlowTable},
-    locate::Atlas,
+    locate::{Atlas, dataset::NO_COUNTRY},
     name::resolved::ResolvedNames,
+    time::Timestamp,
 };
 
 impl Core {
@@ -246,6 +250,7 @@ impl<'a> Desk<'a> {
         let (name, names) = names::of_flow(flow, owner, self.resolved, self.sources);
         let addr = flow.tuple.remote.addr;
         let embedded_ipv4 = self.paths.nat64.embedded(addr);
+        let resolvers = names::resolvers(flow, name.as_deref(), self.resolved);
         let claim = Claim {
             owner,
             process,
@@ -260,14 +265,34 @@ impl<'a> Desk<'a> {
             names,
             names_hidden: names::names_hidden(flow),
             via: flow.user.way.via(),
+            resolver_abroad: self.abroad(&resolvers, flow.start),
             payload: flow.payload_out,
             probe: self.probes.sent(flow),
             packets: self.packet_refs(flow),
             at: flow.end,
         };
         let located = embedded_ipv4.map_or(addr, IpAddr::V4);
-        let place = || self.atlas.locate(located, flow.start, self.max_age_days);
-        self.book.settle(claim, place, apps.as_ref(), out)
+        let (atlas, max_age_days) = (self.atlas, self.max_age_days);
+        let at = |addr| atlas.locate(addr, flow.start, max_age_days);
+        let found = |name: Option<&str>| Found {
+            place: at(located),
+            categories: atlas.purposes(name),
+            resolvers: resolvers
+                .iter()
+                .map(|addr| resolver(*addr, at(*addr)))
+                .collect(),
+        };
+        self.book.settle(claim, found, apps.as_ref(), out)
+    }
+
+    /// The first of the resolvers that is known to be in another country than the handset.
+    fn abroad(&self, resolvers: &[IpAddr], at: Timestamp) -> Option<IpAddr> {
+        let is_abroad = |addr: &&IpAddr| {
+            let verdict = self.atlas.verdict(**addr, at, self.max_age_days);
+            let country = std::str::from_utf8(&verdict.country).unwrap_or_default();
+            verdict.country != NO_COUNTRY && self.book.is_abroad(country)
+        };
+        resolvers.iter().find(is_abroad).copied()
     }
 
     /// The owner, its apps as they were when the flow began, and the process behind it. Which app
@@ -406,6 +431,15 @@ impl<'a> Desk<'a> {
                 .map(|id| self.book.label(id)),
             packets: self.packet_refs(flow),
         }
+    }
+}
+
+fn resolver(addr: IpAddr, place: Place) -> Resolver {
+    Resolver {
+        addr,
+        country: place.country,
+        organisation: place.organisation,
+        grade: place.grade,
     }
 }
 
