@@ -101,8 +101,8 @@ pub struct Claim {
     pub app_protocol: AppProtocol,
     /// Name beyond a choice between candidates.
     pub name: Option<String>,
-    /// Every name seen.
-    pub names: Vec<Name>,
+    /// What was said besides: further hosts of one connection, and such names as cover others.
+    pub said: Vec<(String, NameSource)>,
     /// Names are hidden in it.
     pub names_hidden: Option<body::NamesHidden>,
     /// By which way it left.
@@ -114,14 +114,12 @@ pub struct Claim {
     pub payload: bool,
     /// Whether it is our own probe's, of which no rule is asked.
     pub probe: bool,
-    /// Its first packets.
-    pub packets: Vec<PacketRef>,
     /// When it was settled.
     pub at: Timestamp,
 }
 
-/// What location data says of a new contact's endpoint.
-#[derive(Debug, Clone)]
+/// What is asked of a flow only where its contact is a new one.
+#[derive(Debug)]
 pub struct Found {
     /// Where it is.
     pub place: Place,
@@ -129,6 +127,10 @@ pub struct Found {
     pub categories: Option<Vec<String>>,
     /// Who gave its name to its address.
     pub resolvers: Vec<Resolver>,
+    /// Every name seen.
+    pub names: Vec<Name>,
+    /// Its first packets.
+    pub packets: Vec<PacketRef>,
 }
 
 /// Counts that a flow adds to its contact.
@@ -312,9 +314,7 @@ impl ContactBook {
             port: claim.port,
             proto: claim.proto,
             name: claim.name.clone(),
-            said: rules::said_besides(&claim.names, claim.name.as_deref())
-                .map(|(name, source)| (name.to_owned(), source))
-                .collect(),
+            said: claim.said.clone(),
             names_hidden: claim.names_hidden,
             app_protocol: claim.app_protocol,
             via: claim.via,
@@ -373,7 +373,7 @@ impl ContactBook {
             proto: claim.proto,
             app_protocol: claim.app_protocol,
             name: claim.name,
-            names: claim.names,
+            names: found.names,
             categories: found.categories,
         };
         let place = found.place;
@@ -410,7 +410,7 @@ impl ContactBook {
         };
         let entry = Entry {
             input,
-            packets: claim.packets,
+            packets: found.packets,
             verdicts: Vec::new(),
             flows: 0,
             share: Share::default(),

@@ -51,13 +51,12 @@ fn claim(via: Via) -> Claim {
         proto: Proto::Tcp,
         app_protocol: AppProtocol::Tls,
         name: None,
-        names: Vec::new(),
+        said: Vec::new(),
         names_hidden: None,
         via: Some(via),
         resolver_abroad: None,
         payload: true,
         probe: false,
-        packets: Vec::new(),
         at: Timestamp::from_nanos(1_768_449_600_000_000_000),
     }
 }
@@ -71,6 +70,8 @@ fn singapore(_: Option<&str>) -> Found {
         },
         categories: None,
         resolvers: Vec::new(),
+        names: Vec::new(),
+        packets: Vec::new(),
     }
 }
 
