@@ -4,6 +4,7 @@
 //! must keep, so that feeding the journal again gives the same records. No I/O, no clock.
 
 mod charges;
+mod isolated;
 mod kept;
 mod lateness;
 mod names;
@@ -166,6 +167,7 @@ pub struct Core {
     heard: Vec<Heard>,
     lateness: Lateness,
     app_names: process::AppNames,
+    isolated: isolated::Isolated,
     charges: charges::EarlyCharges,
     paths: Paths,
     book: ContactBook,
@@ -223,6 +225,7 @@ impl Core {
             heard: Vec::new(),
             lateness: Lateness::default(),
             app_names: process::AppNames::default(),
+            isolated: isolated::Isolated::default(),
             charges: charges::EarlyCharges::default(),
             paths: Paths::default(),
             book: ContactBook::new(setup.session, setup.rules),
@@ -425,7 +428,10 @@ impl Core {
                 out.push(Record::Gap(gap.clone()));
             }
             Event::Note(note) => out.push(Record::Note(note.clone())),
-            Event::Observation(told) => out.push(Record::Observation(told.clone())),
+            Event::Observation(told) => {
+                self.observation(told);
+                out.push(Record::Observation(told.clone()));
+            }
             Event::Apk(apk) => out.push(Record::Apk(apk.clone())),
             Event::InventoryChange(change) => self.change_inventory(change, out),
             Event::PhaseChange(change) => self.begin_phase(change, out),
