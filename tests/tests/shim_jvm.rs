@@ -33,6 +33,9 @@ public final class Caller {
         say("sha256", Shim.sha256("abc".getBytes("UTF-8")));
         say("sha256_null", Shim.sha256(null));
         say("good", Shim.tell(folder, "screen", facts("value", "on", "label", "\u0905\u092a\u0928\u093e \uD83D\uDE00")));
+        say("listens", Shim.listens(folder));
+        say("listens_null", Shim.listens(null));
+        say("listens_nowhere", Shim.listens("/no/such\u0000"));
         say("empty", Shim.tell(folder, "screen", facts()));
         say("null_folder", Shim.tell(null, "screen", facts()));
         say("null_topic", Shim.tell(folder, null, facts()));
@@ -161,6 +164,13 @@ fn what_java_tells_is_on_record_and_nothing_it_gives_breaks_the_daemon() {
     }
     assert_ne!(answer("huge"), "null");
     assert_eq!(answer("threads"), "80");
+    for (asked, listens) in [
+        ("listens", "true"),
+        ("listens_null", "false"),
+        ("listens_nowhere", "false"),
+    ] {
+        assert_eq!(answer(asked), listens, "{asked}");
+    }
     assert!(
         !complained.contains("FATAL") && !complained.contains("WARNING in native"),
         "{complained}"
@@ -333,7 +343,9 @@ fn what_only_android_knows_is_told_as_it_happens_and_names_isolated_processes() 
         ("private_dns_mode", "throws"),
     ];
     let mut shim = Shim::start(room.path(), &folder, &world);
+    // The last that the first look tells.
     wait_for(&case, "isolated", "uid", "99001");
+    wait_for(&case, "package", "user", "10");
     send(&handset, HELD);
     send(&handset, NOT_TOLD);
     // The process ends, an app is removed, the screen goes off.

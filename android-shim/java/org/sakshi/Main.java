@@ -65,6 +65,7 @@ public final class Main {
         Main shim = new Main(words[0], systemContext());
         shim.tell("shim", "version", Shim.version(), "sdk", "" + Build.VERSION.SDK_INT);
         while (shim.alone < ALONE_MAX) {
+            shim.alone = Shim.listens(shim.folder) ? 0 : shim.alone + 1;
             shim.look();
             shim.looks++;
             Thread.sleep(PAUSE_MS);
@@ -307,7 +308,6 @@ public final class Main {
 
     private boolean tell(String topic, String... facts) {
         String why = Shim.tell(folder, topic, facts);
-        alone = why == null ? 0 : alone + (topic.equals("shim") ? 0 : 1);
         if (why != null) {
             System.err.println("sakshi shim: " + topic + ": " + why);
         }
