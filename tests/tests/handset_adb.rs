@@ -334,3 +334,51 @@ fn after_a_crash_a_clean_handset_is_as_before() {
     fs::remove_dir_all(phone.path("cases")).expect("removed");
     assert_eq!(traces(&phone, &bpffs).since(&untouched), [""; 0]);
 }
+
+/// Devices of which one is reached over Wi-Fi.
+const WIFI: States = &[("192.168.1.5:5555", "device")];
+
+#[test]
+fn adb_over_wifi_is_in_the_case_and_in_its_coverage() {
+    if !adb_possible("adb_over_wifi_is_in_the_case_and_in_its_coverage") {
+        return;
+    }
+    let phone = Tethered::start().expect("a tethered handset");
+    well(&phone, &["push", "--program", text(&program("sakshi"))]);
+    let inventory = phone.handset.inventory();
+    let case = phone.path("cases/wifi");
+    let mut words = vec!["start", "--case", "wifi", "--", "--inventory"];
+    words.extend([text(&inventory), "--capture", "nflog"]);
+    well(&phone, &words);
+    well(&phone, &["note", "over the cable"]);
+    // The cable goes in the middle of the watch.
+    phone.server.devices(WIFI);
+    let (_, err, code) = said(&phone, &["note", "over Wi-Fi"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(err.contains("adb goes over the network"), "{err}");
+    well(&phone, &["stop"]);
+    let records = daemon::export(Path::new(&case), "records").expect("records");
+    let told: Vec<_> = observed(&records, "transport")
+        .iter()
+        .map(|facts| (facts["over"].to_string(), facts["confounder"].to_string()))
+        .collect();
+    let of = |over: &str, confounder: &str| (format!("{over:?}"), format!("{confounder:?}"));
+    let wifi = of("network", "true");
+    assert_eq!(told, [of("usb", "false"), wifi.clone(), wifi]);
+    let covered = daemon::output(["coverage", &case]).expect("coverage");
+    let lines = covered
+        .lines()
+        .filter(|line| line.contains("adb went over the network"));
+    assert_eq!(
+        lines.count(),
+        1,
+        "once, however often it was told: {covered}"
+    );
+    // The same of a case that was watched over the cable alone says nothing of it.
+    phone.server.devices(&[(SERIAL, "device")]);
+    words[2] = "cable";
+    well(&phone, &words);
+    well(&phone, &["stop"]);
+    let covered = daemon::output(["coverage", &phone.path("cases/cable")]).expect("coverage");
+    assert!(!covered.contains("adb"), "{covered}");
+}

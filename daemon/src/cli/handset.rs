@@ -34,6 +34,17 @@ pub fn handset(args: HandsetArgs) -> Result<Outcome, Failure> {
             "adb goes over the network: its own traffic will be among what is watched; use a cable",
         );
     }
+    // The start records it for itself, as soon as there is a case.
+    let speaks_to_the_watch = matches!(
+        command,
+        HandsetCommand::Note { .. }
+            | HandsetCommand::Phase { .. }
+            | HandsetCommand::Consent { .. }
+            | HandsetCommand::Stop
+    );
+    if device.is_over_network() && speaks_to_the_watch {
+        work::record_transport(&phone, &device)?;
+    }
     step(&phone, &device, &target, command)
 }
 
