@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use foldhash::fast::RandomState;
 use sakshi_rules::{
     Outcome, RuleSet, Verdict,
-    contact::{self as rules, AppProtocol, Name, Place, Proto},
+    contact::{self as rules, AppProtocol, Name, NameSource, Place, Proto},
     judge,
     token::country_token,
     vocabulary::Word,
@@ -58,6 +58,9 @@ struct Key {
     port: Option<u16>,
     proto: Proto,
     name: Option<String>,
+    /// What its flows said besides: a connection that asks for a further host is another contact.
+    said: Vec<(String, NameSource)>,
+    names_hidden: Option<body::NamesHidden>,
     app_protocol: AppProtocol,
     via: Option<body::Via>,
     phase: u32,
@@ -91,6 +94,8 @@ pub struct Claim {
     pub name: Option<String>,
     /// Every name seen.
     pub names: Vec<Name>,
+    /// Names are hidden in it.
+    pub names_hidden: Option<body::NamesHidden>,
     /// By which way it left.
     pub via: Option<body::Via>,
     /// Whether payload was sent.
@@ -247,6 +252,10 @@ impl ContactBook {
             port: claim.port,
             proto: claim.proto,
             name: claim.name.clone(),
+            said: rules::said_besides(&claim.names, claim.name.as_deref())
+                .map(|(name, source)| (name.to_owned(), source))
+                .collect(),
+            names_hidden: claim.names_hidden,
             app_protocol: claim.app_protocol,
             via: claim.via,
             phase: self.phase,
@@ -326,6 +335,7 @@ impl ContactBook {
             endpoint,
             place,
             via: claim.via,
+            names_hidden: claim.names_hidden,
             phase: self.phase_name().to_owned(),
             at: claim.at,
         };

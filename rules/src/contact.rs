@@ -134,6 +134,11 @@ impl NameSource {
     pub const fn is_own(self) -> bool {
         !matches!(self, Self::Dns | Self::Mdns | Self::Llmnr | Self::EchOuter)
     }
+
+    /// Whether a flow itself called its other end so, or what that end leads to.
+    pub const fn is_said(self) -> bool {
+        !matches!(self, Self::Dns | Self::Mdns | Self::Llmnr | Self::Resolved)
+    }
 }
 
 /// How well a name is known to be the one that was meant; ordered from best to worst.
@@ -173,6 +178,19 @@ pub struct Name {
     /// The packet with which it was said, or that held the answer.
     #[serde(default)]
     pub packet: Option<PacketRef>,
+}
+
+/// The names that a flow said beside its endpoint's `name`: further hosts of one connection, and such as
+/// cover others. They tell one contact from another.
+pub fn said_besides<'a>(
+    names: &'a [Name],
+    name: Option<&'a str>,
+) -> impl Iterator<Item = (&'a str, NameSource)> {
+    let other = move |said: &&Name| said.source.is_said() && Some(said.name.as_str()) != name;
+    names
+        .iter()
+        .filter(other)
+        .map(|said| (said.name.as_str(), said.source))
 }
 
 impl Name {

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use sakshi_rules::contact::{
     AppClass, AppProtocol, Contact, Grade, Name, NameSource, NameStrength, Package, Proto,
 };
+use sakshi_rules::declare::{BrandFile, asked_by_built_in};
 use sakshi_rules::judge::explain::{Asked, Said, explain};
 use sakshi_rules::{Outcome, RuleSet, judge};
 
@@ -14,7 +15,15 @@ use crate::contacts::{any_contact, ordinary_contact};
 const HEAD: &str = "schema = 1\nid = \"s\"\nversion = \"1\"\ntitle = \"t\"\nhome = [\"IN\"]\n";
 
 fn parse(text: &str) -> RuleSet {
-    RuleSet::parse("test.toml", text).unwrap_or_else(|error| panic!("{error}"))
+    let demo = (
+        "sample-vendor.toml",
+        include_str!("../sets/demo/sample-vendor.toml"),
+    );
+    let asked = asked_by_built_in().iter().chain([&demo]);
+    let brands: Vec<BrandFile> = asked
+        .map(|(name, text)| BrandFile::parse(name, text).expect("a sound file"))
+        .collect();
+    RuleSet::parse("test.toml", text, &brands).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A set of one rule with these conditions.
@@ -101,6 +110,37 @@ fn conditions_on_the_name() {
     contact.endpoint.name = Some("b.test".into());
     check("name = [\"*.example\"]", &contact, NO);
     check("name = [\"B.Test\"]", &contact, YES);
+}
+
+/// Several hosts of one connection: a rule finds each of them, an exception needs all of them.
+#[test]
+fn each_host_of_a_connection_is_a_name_of_it() {
+    let mut contact = ordinary_contact();
+    let said = |name: &str| Name {
+        name: name.to_owned(),
+        source: NameSource::Http,
+        strength: Some(NameStrength::Said),
+        packet: None,
+    };
+    contact.endpoint.names = vec![said("a.example"), said("b.test")];
+    contact.endpoint.name = Some("a.example".into());
+    check("name = [\"a.*\"]", &contact, YES);
+    check("name = [\"b.*\"]", &contact, YES);
+    check("name = [\"c.*\"]", &contact, NO);
+    let outcome = |contact: &Contact| {
+        let text = format!(
+            "{HEAD}{}[[exception]]\nid = \"E\"\nrules = [\"R\"]\nreason = \"r\"\n\
+             approved_by = \"a\"\nexpires = 2099-01-01\nwhen = {{ name = [\"a.*\"] }}\n",
+            rule_text("R", "port = [443]")
+        );
+        judge(&[parse(&text)], contact)[0].outcome
+    };
+    assert_eq!(outcome(&contact), Outcome::Finding);
+    contact.endpoint.names.pop();
+    assert_eq!(outcome(&contact), Outcome::Excepted);
+    // The name of a proxy is not one of what is asked of it.
+    contact.endpoint.name = Some("proxy.example".into());
+    check("name = [\"a.*\"]", &contact, NO);
 }
 
 #[test]
@@ -235,12 +275,41 @@ fn the_status_of_a_place_is_told_apart() {
 
 /// A set that knows the sample vendor's apps, by these signers.
 fn of_vendor(signers: &str) -> RuleSet {
-    parse(&format!(
-        "{HEAD}[[declaration]]\nid = \"d\"\nvendor = \"Sample\"\nsaid_on = 2026-01-01\n\
-         claim = \"c\"\nkind = \"path\"\nstatus = \"current\"\nsource = \"s\"\n\
-         allow = [{{ country = \"SG\" }}]\npackages = [\"com.sample.*\"]\nsigners = [{signers}]\n{}",
-        rule_text("R", "vendor = [\"Sample\"]")
-    ))
+    asking(signers, "vendor = [\"Sample\"]")
+}
+
+/// A set that asks the sample vendor's file.
+fn asking(signers: &str, when: &str) -> RuleSet {
+    let file = format!(
+        "schema = 1\nbrand = \"Sample\"\ndated = 2026-01-01\npackages = [\"com.sample.*\"]\n\
+         signers = [{signers}]\n[[statement]]\nid = \"a\"\nsaid_on = 2026-01-01\nwords = \"w\"\n\
+         source = \"s\"\nstatus = \"historic\"\n[[statement.claim]]\nid = \"c\"\nkind = \"path\"\n\
+         test = \"traffic\"\nabout = \"a\"\nallow = [{{ country = \"JP\" }}]\n\
+         [[statement]]\nid = \"b\"\nsaid_on = 2026-11-25\nwords = \"w\"\nsource = \"s\"\n\
+         status = \"current\"\nsupersedes = [\"a\"]\n[[statement.claim]]\nid = \"c\"\n\
+         kind = \"procedure\"\ntest = \"document\"\nabout = \"a\"\n"
+    );
+    let brand = BrandFile::parse("sample.toml", &file).unwrap_or_else(|error| panic!("{error}"));
+    let text = format!("{HEAD}{}", rule_text("R", when));
+    RuleSet::parse("test.toml", &text, &[brand]).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn a_statement_is_asked_until_another_takes_its_place() {
+    let signed = format!("\"{}\"", "ab".repeat(32));
+    let set = [asking(&signed, "outside_declaration = \"Sample/a/c\"")];
+    assert_eq!(set[0].brands().into_iter().collect::<Vec<_>>(), ["Sample"]);
+    let said = |day: &str| {
+        let contact = Contact {
+            day: day.to_owned(),
+            ..ordinary_contact()
+        };
+        judge(&set, &contact).pop().map(|verdict| verdict.outcome)
+    };
+    assert_eq!(said("2025-12-31"), NO);
+    assert_eq!(said("2026-01-01"), YES);
+    assert_eq!(said("2026-11-24"), YES);
+    assert_eq!(said("2026-11-25"), NO);
 }
 
 #[test]

@@ -224,6 +224,13 @@ fn where_names_are_hidden_is_said() {
         assert_eq!(flow["names"][0]["name"], sni);
         assert_eq!(flow["tls"]["names_hidden"].to_string(), expected, "{sni}");
     }
+    // An auditor looks for it among the contacts.
+    let contacts = daemon::export(&case, "contacts").expect("an export");
+    let said: Vec<String> = contacts
+        .iter()
+        .map(|contact| contact["names_hidden"].to_string())
+        .collect();
+    assert_eq!(said, talks.map(|(_, _, _, expected)| expected));
 }
 
 #[test]

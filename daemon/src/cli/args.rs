@@ -377,7 +377,8 @@ pub struct RunArgs {
     /// Folder of the case: a new one, or one to be continued.
     #[arg(long, value_name = "DIR")]
     pub case: PathBuf,
-    /// Rule set to judge by; may be repeated. Without it, the built-in set for an Indian lab.
+    /// Rule set to judge by, or a brand's file that one asks; may be repeated. Without a set, the
+    /// built-in one for an Indian lab.
     #[arg(long, value_name = "FILE")]
     pub rules: Vec<PathBuf>,
     /// Location data made by `sakshi data add`; without it, what is built in.
@@ -452,7 +453,8 @@ pub struct InspectArgs {
     /// Folder with the handset's packages.list and packages.xml.
     #[arg(long, value_name = "DIR")]
     pub inventory: Option<PathBuf>,
-    /// Rule set to judge by; may be repeated. Without it, the built-in set for an Indian lab.
+    /// Rule set to judge by, or a brand's file that one asks; may be repeated. Without a set, the
+    /// built-in one for an Indian lab.
     #[arg(long, value_name = "FILE")]
     pub rules: Vec<PathBuf>,
     /// Location data made by `sakshi data add`; without it, what is built in.

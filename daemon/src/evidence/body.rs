@@ -268,13 +268,13 @@ pub struct Tls {
     pub cipher_suite: Option<String>,
     /// The server's certificate, as it sent it, checked by nobody; null: encrypted or not seen.
     pub certificate: Option<Certificate>,
-    /// Names are asked for in it under encryption; null: nothing says so.
+    /// Names are hidden in it; null: nothing says so.
     #[serde(default)]
     pub names_hidden: Option<NamesHidden>,
 }
 
-/// How names are asked for out of sight, and what says so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// How names are kept out of sight, and what says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NamesHidden {
     /// The protocol.
     pub how: HiddenIn,
@@ -282,20 +282,22 @@ pub struct NamesHidden {
     pub basis: HiddenBasis,
 }
 
-/// Protocols that hide which names are asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What hides names: those that are asked for, or the one that was meant. An open enumeration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HiddenIn {
-    /// DNS over TLS.
+    /// DNS over TLS or DTLS.
     Dot,
     /// DNS over HTTPS.
     Doh,
     /// DNS over QUIC.
     Doq,
+    /// An encrypted hello: the name that is said covers the one that was meant.
+    Ech,
 }
 
-/// What says that names are asked for, from the strongest to the weakest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What says that names are hidden. An open enumeration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HiddenBasis {
     /// The application protocol that the client offers.
@@ -304,6 +306,27 @@ pub enum HiddenBasis {
     Port,
     /// The server's name is one of a list of resolvers.
     Name,
+    /// An HTTPS record had offered it under the name that is said.
+    HttpsRecord,
+}
+
+impl NamesHidden {
+    /// In words.
+    pub fn text(self) -> String {
+        let how = match self.how {
+            HiddenIn::Dot => "DNS over TLS",
+            HiddenIn::Doh => "DNS over HTTPS",
+            HiddenIn::Doq => "DNS over QUIC",
+            HiddenIn::Ech => "an encrypted hello",
+        };
+        let basis = match self.basis {
+            HiddenBasis::Alpn => "by the protocol offered",
+            HiddenBasis::Port => "by the port",
+            HiddenBasis::Name => "by the server's name, which may serve pages too",
+            HiddenBasis::HttpsRecord => "as an HTTPS record had offered under this name",
+        };
+        format!("names hidden here: {how}, {basis}")
+    }
 }
 
 /// Whether a hello has a server name.
@@ -364,6 +387,9 @@ pub struct Contact {
     /// By which way it left; null: not known.
     #[serde(default)]
     pub via: Option<Via>,
+    /// Names are hidden in it; null: nothing says so.
+    #[serde(default)]
+    pub names_hidden: Option<NamesHidden>,
     /// When in the examination.
     pub phase: String,
     /// When it was settled.

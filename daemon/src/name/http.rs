@@ -62,6 +62,8 @@ const METHODS: [&str; 46] = [
     "RPC_IN_DATA",
     "RPC_OUT_DATA",
 ];
+/// Longest line of a chunk that is waited for, its extensions included.
+pub const CHUNK_LINE_BYTES_MAX: usize = 256;
 /// Bytes of the longest method.
 const METHOD_BYTES_MAX: usize = "UPDATEREDIRECTREF".len();
 
@@ -79,9 +81,59 @@ pub struct HttpRequest {
     pub target_is_absolute: bool,
     /// Whether the whole head was read; if not, an absent `host` says nothing.
     pub head_complete: bool,
-    /// Where the next request of the stream begins, in bytes from where this one does; none where
-    /// that is not known: a chunked body, lengths that contradict each other, an incomplete head.
+    /// Where the next request of the stream begins, in bytes from where this one does, or where the
+    /// first chunk of its body does; none where that is not known: codings or lengths that contradict
+    /// each other, an incomplete head.
     pub next_at: Option<u64>,
+    /// A body in chunks begins there.
+    pub chunked: bool,
+}
+
+/// A part of a body in chunks (RFC 9112 section 7.1), by its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chunk {
+    /// A chunk: its line, its data and the end of that.
+    Data(u64),
+    /// The line that says that no chunk follows; trailers do, and an empty line.
+    Last(u64),
+}
+
+/// Reads the line that a chunk begins with.
+pub fn chunk(bytes: &[u8]) -> Probe<Chunk> {
+    const LINE_END: u64 = 2;
+    let line = bytes.get(..CHUNK_LINE_BYTES_MAX).unwrap_or(bytes);
+    // No digit at all would be taken for a nought.
+    if line.first().is_some_and(|byte| !byte.is_ascii_hexdigit()) {
+        return Probe::No;
+    }
+    match httparse::parse_chunk_size(line) {
+        Ok(httparse::Status::Complete((len, size))) => {
+            let len = u64::try_from(len).unwrap_or(u64::MAX);
+            Probe::Yes(match size {
+                0 => Chunk::Last(len),
+                size => Chunk::Data(len.saturating_add(size).saturating_add(LINE_END)),
+            })
+        }
+        Ok(httparse::Status::Partial) if line.len() < CHUNK_LINE_BYTES_MAX => Probe::NotYet,
+        Ok(httparse::Status::Partial) | Err(_) => Probe::No,
+    }
+}
+
+/// The bytes of the trailers that a body in chunks ends with, the empty line behind them included.
+pub fn trailers(bytes: &[u8]) -> Probe<u64> {
+    let mut len: usize = 0;
+    let head = bytes.get(..HEAD_BYTES_MAX).unwrap_or(bytes);
+    for line in head.split_inclusive(|&byte| byte == b'\n') {
+        len += line.len();
+        if matches!(line, b"\r\n" | b"\n") {
+            return Probe::Yes(u64::try_from(len).unwrap_or(u64::MAX));
+        }
+    }
+    if head.len() < HEAD_BYTES_MAX {
+        Probe::NotYet
+    } else {
+        Probe::No
+    }
 }
 
 /// Reads the request that a stream begins with.
@@ -113,6 +165,7 @@ pub fn cut_request(stream: &[u8]) -> Probe<HttpRequest> {
         Probe::Yes(request) => Probe::Yes(HttpRequest {
             head_complete: false,
             next_at: None,
+            chunked: false,
             ..request
         }),
         Probe::NotYet | Probe::No => Probe::No,
@@ -142,9 +195,9 @@ fn read(head: &[u8], is_last: bool, method: &'static str) -> Probe<HttpRequest> 
         None => &[],
     };
     let body = if method == "CONNECT" {
-        Some(0)
+        Body::Bytes(0)
     } else {
-        body_bytes(headers)
+        body(headers)
     };
     let head_complete = head_bytes.is_some();
     Probe::Yes(HttpRequest {
@@ -157,8 +210,12 @@ fn read(head: &[u8], is_last: bool, method: &'static str) -> Probe<HttpRequest> 
         head_complete,
         next_at: head_bytes
             .and_then(|bytes| u64::try_from(bytes).ok())
-            .zip(body)
-            .and_then(|(head, body)| head.checked_add(body)),
+            .and_then(|head| match body {
+                Body::Bytes(len) => head.checked_add(len),
+                Body::Chunks => Some(head),
+                Body::Unknown => None,
+            }),
+        chunked: body == Body::Chunks,
     })
 }
 
@@ -181,28 +238,50 @@ fn malformed(head: &[u8], method: &'static str) -> Probe<HttpRequest> {
             target_is_absolute: false,
             head_complete: false,
             next_at: None,
+            chunked: false,
         }),
         None => Probe::No,
     }
 }
 
-/// Bytes of a request's body (RFC 9112 section 6.3); none where the head does not say it.
-fn body_bytes(headers: &[httparse::Header<'_>]) -> Option<u64> {
-    let mut length = None;
-    for header in headers {
-        if header.name.eq_ignore_ascii_case("transfer-encoding") {
-            return None;
+/// What a head says of the body behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Body {
+    /// So many bytes.
+    Bytes(u64),
+    /// Chunks.
+    Chunks,
+    /// Nothing that can be relied on.
+    Unknown,
+}
+
+/// What is behind a request's head (RFC 9112 section 6.3). A head with both a coding and a length is
+/// read differently by different servers: nothing behind it is.
+fn body(headers: &[httparse::Header<'_>]) -> Body {
+    let values = |name: &'static str| {
+        let named = move |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case(name);
+        headers.iter().filter(named).map(|header| header.value)
+    };
+    let mut lengths = values("content-length").map(|value| {
+        let text = std::str::from_utf8(value).ok()?;
+        text.trim().parse::<u64>().ok()
+    });
+    let mut codings = values("transfer-encoding");
+    match (lengths.next(), codings.next(), codings.next()) {
+        (None, None, _) => Body::Bytes(0),
+        (Some(Some(length)), None, _) if lengths.all(|other| other == Some(length)) => {
+            Body::Bytes(length)
         }
-        if header.name.eq_ignore_ascii_case("content-length") {
-            let value = std::str::from_utf8(header.value).ok()?.trim();
-            let stated: u64 = value.parse().ok()?;
-            if length.is_some_and(|known| known != stated) {
-                return None;
-            }
-            length = Some(stated);
-        }
+        (None, Some(coding), None) if ends_chunked(coding) => Body::Chunks,
+        _ => Body::Unknown,
     }
-    Some(length.unwrap_or(0))
+}
+
+/// Whether the last of the codings, and no other one, is *chunked*.
+fn ends_chunked(codings: &[u8]) -> bool {
+    let mut codings = codings.rsplit(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    codings.next().is_some_and(is_chunked) && !codings.any(is_chunked)
 }
 
 /// Whether the bytes begin with a method and a space.
@@ -407,6 +486,45 @@ mod tests {
         let mut target = b"GET /".to_vec();
         target.resize(HEAD_BYTES_MAX, b'x');
         assert_eq!(request(&target), Probe::No, "not even a request line");
+    }
+
+    #[test]
+    fn what_is_behind_a_head() {
+        let behind = |headers: &str| {
+            let head = format!("POST / HTTP/1.1\r\n{headers}\r\n");
+            let request = request(head.as_bytes()).yes().unwrap();
+            let at = request.next_at.map(|at| at - head.len() as u64);
+            (at, request.chunked)
+        };
+        for (headers, expected) in [
+            ("", (Some(0), false)),
+            ("Content-Length: 5\r\n", (Some(5), false)),
+            ("Content-Length: 5\r\nContent-Length: 6\r\n", (None, false)),
+            ("Transfer-Encoding: chunked\r\n", (Some(0), true)),
+            ("Transfer-Encoding: gzip, Chunked\r\n", (Some(0), true)),
+            ("Transfer-Encoding: gzip\r\n", (None, false)),
+            ("Transfer-Encoding: chunked, chunked\r\n", (None, false)),
+            (
+                "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+                (None, false),
+            ),
+        ] {
+            assert_eq!(behind(headers), expected, "{headers}");
+        }
+    }
+
+    #[test]
+    fn chunks_are_walked_and_trailers_passed_over() {
+        assert_eq!(chunk(b"1a;x=y\r\n"), Probe::Yes(Chunk::Data(8 + 26 + 2)));
+        assert_eq!(chunk(b"0\r\nA: b\r\n"), Probe::Yes(Chunk::Last(3)));
+        assert_eq!(chunk(b"1"), Probe::NotYet);
+        assert_eq!(chunk(b"GET / HTTP/1.1\r\n"), Probe::No);
+        assert_eq!(chunk(b"\r\n"), Probe::No);
+        let endless = [b"1;".as_slice(), &[b'x'; CHUNK_LINE_BYTES_MAX]].concat();
+        assert_eq!(chunk(&endless), Probe::No);
+        assert_eq!(trailers(b"\r\nGET"), Probe::Yes(2));
+        assert_eq!(trailers(b"A: b\r\n\r\n"), Probe::Yes(8));
+        assert_eq!(trailers(b"A: b\r\n"), Probe::NotYet);
     }
 
     #[test]

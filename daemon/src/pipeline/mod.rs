@@ -42,7 +42,7 @@ use crate::{
         SocketProto, Tally, Vantage,
     },
     locate::Atlas,
-    name::{Heard, Reading, resolved::ResolvedNames},
+    name::{Heard, Reading, hidden, resolved::ResolvedNames},
     packet::{TUNNELS_MAX, View, dissect, inner},
     time::{StreamClock, Timestamp},
 };
@@ -108,6 +108,8 @@ pub struct State {
     held: reading::Held,
     protocol: Option<AppProtocol>,
     names: Vec<names::Said>,
+    /// It asks for names out of sight.
+    hidden: Option<(hidden::Hidden, hidden::Basis)>,
     tls: names::Handshake,
     /// Its HTTP request names another server than the one reached (RFC 9112, section 3.2.2).
     through_proxy: bool,

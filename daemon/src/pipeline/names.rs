@@ -4,7 +4,7 @@
 //! source, its packet and how well it is known, and the one beyond a choice. No name takes another's
 //! place: what was said, and what was resolved, stand beside each other.
 
-use sakshi_rules::contact::{AppProtocol, Name, NameSource, NameStrength, PacketRef};
+use sakshi_rules::contact::{Name, NameSource, NameStrength, PacketRef};
 
 use super::{
     Flow,
@@ -18,7 +18,7 @@ use crate::{
     },
     flow::FrameRef,
     name::{
-        hidden::{Basis, Hidden, hidden},
+        hidden::{Basis, Hidden},
         resolved::{Resolution, ResolvedName, ResolvedNames},
         tls::{ClientHello, ServerHello},
     },
@@ -38,6 +38,12 @@ pub(super) struct Said {
     source: NameSource,
     /// The packet with which it was whole.
     frame: FrameRef,
+}
+
+impl Said {
+    fn is_outer(&self) -> bool {
+        self.source == NameSource::EchOuter
+    }
 }
 
 /// What a handshake said in a flow.
@@ -135,7 +141,6 @@ pub(super) fn of_flow(
 pub(super) fn tls(flow: &Flow) -> Option<Box<Tls>> {
     let hello = flow.user.tls.hello.as_ref()?;
     let server = flow.user.tls.server.as_ref();
-    let outer = |said: &Said| said.source == NameSource::EchOuter;
     Some(Box::new(Tls {
         server_name: match (&hello.sni, hello.damaged) {
             (Some(_), _) => ServerName::Given,
@@ -143,7 +148,7 @@ pub(super) fn tls(flow: &Flow) -> Option<Box<Tls>> {
             (None, true) => ServerName::Unread,
         },
         ech: match (hello.ech, hello.damaged) {
-            (true, _) if flow.user.names.iter().any(outer) => Ech::Offered,
+            (true, _) if flow.user.names.iter().any(Said::is_outer) => Ech::Offered,
             (true, _) => Ech::Present,
             (false, false) => Ech::Absent,
             (false, true) => Ech::Unread,
@@ -158,13 +163,19 @@ pub(super) fn tls(flow: &Flow) -> Option<Box<Tls>> {
                 sha256: Hash::of_sha256(own.sha256).to_string(),
                 names: own.names.clone(),
             }),
-        names_hidden: names_hidden(flow, hello),
+        names_hidden: names_hidden(flow),
     }))
 }
 
-fn names_hidden(flow: &Flow, hello: &ClientHello) -> Option<NamesHidden> {
-    let quic = flow.user.protocol == Some(AppProtocol::Quic);
-    let (how, basis) = hidden(hello, quic, flow.tuple.remote.port.unwrap_or(0))?;
+/// What hides names in a flow: a resolver's protocol before a hello that covers another.
+pub(super) fn names_hidden(flow: &Flow) -> Option<NamesHidden> {
+    let Some((how, basis)) = flow.user.hidden else {
+        let covered = flow.user.names.iter().any(Said::is_outer);
+        return covered.then_some(NamesHidden {
+            how: HiddenIn::Ech,
+            basis: HiddenBasis::HttpsRecord,
+        });
+    };
     Some(NamesHidden {
         how: match how {
             Hidden::Dot => HiddenIn::Dot,

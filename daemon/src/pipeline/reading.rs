@@ -6,13 +6,13 @@
 
 use std::collections::VecDeque;
 
-use sakshi_rules::contact::NameSource;
+use sakshi_rules::contact::{AppProtocol, NameSource};
 
 use super::{Core, Flow, Keep, State, mark_ready, names, settle};
 use crate::{
     flow::{FlowId, FrameRef, Observed},
     input::{Packet, SocketProto},
-    name::{Heard, Numbers, Shown, dns::DnsKind, resolved::ResolvedNames},
+    name::{Heard, Numbers, Shown, dns::DnsKind, hidden::hidden, resolved::ResolvedNames},
     packet::{Transport, View},
     time::Timestamp,
 };
@@ -65,14 +65,25 @@ impl Waiting {
     }
 
     /// Takes over what a payload said of its flow.
-    fn take(&mut self, of: &mut State, heard: Heard, frame: FrameRef) {
+    fn take(&mut self, flow: &mut Flow, heard: Heard, frame: FrameRef, known: Known<'_>) {
+        let of = &mut flow.user;
         match heard {
             Heard::Protocol(protocol) => of.protocol = Some(protocol),
             Heard::Name(name, source) => {
+                let source = if known.covers(of, &name, source) {
+                    NameSource::EchOuter
+                } else {
+                    source
+                };
                 self.unnamed += u64::from(!names::push(&mut of.names, &name, source, frame));
             }
             Heard::Proxied => of.through_proxy = true,
-            Heard::Hello(hello) => of.tls.hello = Some(hello),
+            Heard::Hello(hello) => {
+                let quic = of.protocol == Some(AppProtocol::Quic);
+                let port = flow.tuple.remote.port.unwrap_or(0);
+                of.hidden = hidden(&hello, quic, port).or(of.hidden);
+                of.tls.hello = Some(hello);
+            }
             Heard::Server(server) => of.tls.server = Some(server),
             Heard::Request(_) | Heard::Dns(..) => {}
         }
@@ -163,13 +174,13 @@ impl Core {
                     self.resolved.learn(&message, at, asked_by, packet);
                     self.paths.learn_translators(&message);
                 }
-                Heard::Name(name, NameSource::Tls | NameSource::Quic)
-                    if covers(flow, &name, &self.resolved, at) =>
-                {
-                    let heard = Heard::Name(name, NameSource::EchOuter);
-                    self.waiting_bytes.take(&mut flow.user, heard, frame);
+                heard => {
+                    let known = Known {
+                        resolved: &self.resolved,
+                        at,
+                    };
+                    self.waiting_bytes.take(flow, heard, frame, known);
                 }
-                heard => self.waiting_bytes.take(&mut flow.user, heard, frame),
             }
         }
         if self.counts_only {
@@ -232,18 +243,32 @@ impl Core {
         let port = flow.tuple.remote.port.unwrap_or(0);
         flow.user.reading.conclude(port, &mut self.heard);
         let frame = flow.user.held.last();
+        let known = Known {
+            resolved: &self.resolved,
+            at: flow.end,
+        };
         for heard in self.heard.drain(..) {
-            self.waiting_bytes.take(&mut flow.user, heard, frame);
+            self.waiting_bytes.take(flow, heard, frame, known);
             flow.user.ready = true;
         }
     }
 }
 
-/// Whether a name in a flow's hello covers another one: the hello has the extension for that, and an
-/// answer had offered it under this name.
-fn covers(flow: &Flow, name: &str, resolved: &ResolvedNames, at: Timestamp) -> bool {
-    let hello = flow.user.tls.hello.as_ref();
-    hello.is_some_and(|hello| hello.ech) && resolved.covers(name, at)
+/// What answers had said by the time of a packet.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    resolved: &'a ResolvedNames,
+    at: Timestamp,
+}
+
+impl Known<'_> {
+    /// Whether a name in a flow's hello covers another one: the hello has the extension for that, and
+    /// an answer had offered it under this name.
+    fn covers(self, of: &State, name: &str, source: NameSource) -> bool {
+        matches!(source, NameSource::Tls | NameSource::Quic)
+            && of.tls.hello.as_ref().is_some_and(|hello| hello.ech)
+            && self.resolved.covers(name, self.at)
+    }
 }
 
 /// A packet's payload as a reading is shown it; none where it has no ports.

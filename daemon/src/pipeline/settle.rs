@@ -261,6 +261,7 @@ impl<'a> Desk<'a> {
             app_protocol: flow.user.protocol.unwrap_or(AppProtocol::Unknown),
             name,
             names,
+            names_hidden: names::names_hidden(flow),
             via: flow.user.way.via(),
             payload: flow.payload_out,
             probe: self.probes.sent(flow),

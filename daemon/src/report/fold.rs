@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use sakshi_rules::contact::{Place, Proto};
+use sakshi_rules::contact::{Name, NameSource, Place, Proto, said_besides};
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -41,7 +41,9 @@ pub struct ContactRow {
     /// Name beyond a choice between candidates.
     pub name: Option<String>,
     /// Every name seen.
-    pub names: Vec<sakshi_rules::contact::Name>,
+    pub names: Vec<Name>,
+    /// Names are hidden in it; null: nothing says so.
+    pub names_hidden: Option<body::NamesHidden>,
     /// By which way it left; null: not known.
     pub via: Option<body::Via>,
     /// Phase of the examination.
@@ -88,6 +90,8 @@ pub struct FindingRow {
     pub endpoint: body::Endpoint,
     /// Where, and what that rests on.
     pub place: Place,
+    /// Names are hidden in it; null: nothing says so.
+    pub names_hidden: Option<body::NamesHidden>,
     /// By which way it left; null: not known.
     pub via: Option<body::Via>,
     /// Phase of the examination.
@@ -212,8 +216,8 @@ impl Fold {
                 row.port,
                 row.proto,
                 row.app_protocol,
-                &row.name,
-                (row.via, &row.phase),
+                (&row.name, said(&row.names, row.name.as_deref())),
+                (row.names_hidden, row.via, &row.phase),
                 &row.place,
             );
             rows.add(to_canonical(&identity)?, row, |seen, row| {
@@ -301,12 +305,13 @@ impl Fold {
             let identity = (
                 (&row.set, &row.set_version, &row.rule, &row.outcome),
                 (&row.owner, &row.packages, &row.charged_to),
-                (&row.phase, &row.place, row.via),
+                (&row.phase, &row.place, row.via, row.names_hidden),
                 (
                     (&endpoint.addr, endpoint.embedded_ipv4),
                     endpoint.port,
                     endpoint.proto,
                     &endpoint.name,
+                    said(&endpoint.names, endpoint.name.as_deref()),
                     endpoint.app_protocol,
                 ),
             );
@@ -371,6 +376,11 @@ fn counted(contact: &body::Contact, total: Option<&body::Total>) -> Option<body:
     }
 }
 
+/// What flows said beside the endpoint's name, without the packets, which differ by session.
+fn said<'a>(names: &'a [Name], name: Option<&'a str>) -> Vec<(&'a str, NameSource)> {
+    said_besides(names, name).collect()
+}
+
 fn contact_row(contact: &body::Contact, total: &body::Total) -> ContactRow {
     let endpoint = contact.endpoint.clone();
     ContactRow {
@@ -384,6 +394,7 @@ fn contact_row(contact: &body::Contact, total: &body::Total) -> ContactRow {
         app_protocol: endpoint.app_protocol,
         name: endpoint.name,
         names: endpoint.names,
+        names_hidden: contact.names_hidden,
         via: contact.via,
         phase: contact.phase.clone(),
         place: contact.place.clone(),
@@ -414,6 +425,7 @@ fn finding_row(
         charged_to: contact.charged_to.clone(),
         endpoint: contact.endpoint.clone(),
         place: contact.place.clone(),
+        names_hidden: contact.names_hidden,
         via: contact.via,
         phase: contact.phase.clone(),
         flows: total.flows,

@@ -96,8 +96,8 @@ impl Form {
         match key {
             "packets" if what == What::Gaps => Self::Integer,
             "basis" if column == "place.basis" => Self::Json,
-            "apps" | "packages" | "charged_to" | "names" | "interfaces" | "packets" | "kept"
-            | "reference" | "body" | "tls" => Self::Json,
+            "apps" | "packages" | "charged_to" | "names" | "names_hidden" | "interfaces"
+            | "packets" | "kept" | "reference" | "body" | "tls" => Self::Json,
             "uid" | "user" | "creator_uid" | "disputed_uid" | "sport" | "dport" | "port"
             | "protocol" | "packets_out" | "bytes_out" | "packets_in" | "bytes_in" | "rtt_us"
             | "socket_cookie" | "bytes_acked" | "bytes_received" | "pid" | "carried_packets"

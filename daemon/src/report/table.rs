@@ -231,6 +231,9 @@ fn reached(row: &FindingRow) -> String {
         Some(body::Via::VpnOuter) => text.push_str("\noutside of a VPN that this app holds"),
         _ => {}
     }
+    if let Some(hidden) = row.names_hidden {
+        text.extend(["\n", &hidden.text()]);
+    }
     text
 }
 

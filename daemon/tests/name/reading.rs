@@ -115,7 +115,9 @@ fn streams() -> Vec<Stream> {
     let requests = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n\
         POST /x HTTP/1.1\r\nHost: b.example\r\nContent-Length: 34\r\n\r\n\
         GET / HTTP/1.1\r\nHost: no.example\r\n\
-        GET / HTTP/1.1\r\nHost: c.example\r\n\r\n";
+        PUT / HTTP/1.1\r\nHost: c.example\r\nTransfer-Encoding: chunked\r\n\r\n\
+        1a;x=y\r\nGET / HTTP/1.1\r\nHost: no.a\r\n0\r\nDigest: z\r\n\r\n\
+        GET / HTTP/1.1\r\nHost: d.example\r\n\r\n";
     let behind = |head: &[u8]| [head, &hello("tls.example")].concat();
     vec![
         (443, hello("tls.example"), vec![tls("tls.example")]),
@@ -127,7 +129,12 @@ fn streams() -> Vec<Stream> {
         (
             80,
             requests.to_vec(),
-            vec![http("a.example"), http("b.example"), http("c.example")],
+            vec![
+                http("a.example"),
+                http("b.example"),
+                http("c.example"),
+                http("d.example"),
+            ],
         ),
         (
             8_080,

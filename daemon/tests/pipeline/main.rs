@@ -19,7 +19,7 @@ use sakshi::{
     pipeline::Keep,
 };
 
-use stream::{Kind, Witness, at, core, core_with, dns, get, tcp, udp};
+use stream::{Kind, Witness, at, core, core_with, dns, get, tcp, tcp_behind, udp};
 
 /// A preloaded app (`@system`), one that a user installed, and a shared UID.
 const PACKAGES: &str = "\
@@ -245,6 +245,63 @@ fn a_proxy_is_not_called_by_what_is_asked_of_it() {
     witness.finish();
     assert_eq!(witness.contacts(), [(APP, None)]);
 }
+
+#[test]
+fn a_further_host_of_a_connection_is_a_name_of_its_contact() {
+    let mut witness = Witness::new(core_with(PACKAGES, &[RULE_ON_B]));
+    let to = "13.228.10.20:80";
+    let first = b"POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n\
+        5\r\nGET /\r\n0\r\nDigest: x\r\n\r\n";
+    witness.see(&tcp(0, APP, 40_000, to, Kind::Syn, b""));
+    witness.see(&tcp(1, APP, 40_000, to, Kind::Ack, first));
+    witness.tick(6_000);
+    assert_eq!(witness.contacts(), [(APP, Some("a.example".to_owned()))]);
+    let further = tcp_behind(7_000, APP, 40_000, to, first.len(), &get("b.example"));
+    witness.see(&further);
+    witness.finish();
+    let contacts: Vec<(String, Vec<String>)> = witness
+        .records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Contact(contact) => Some((
+                contact.contact.clone(),
+                contact
+                    .endpoint
+                    .names
+                    .iter()
+                    .map(|name| name.name.clone())
+                    .collect(),
+            )),
+            _ => None,
+        })
+        .collect();
+    let hosts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(
+        contacts,
+        [
+            ("1-1".to_owned(), hosts(&["a.example"])),
+            ("1-2".to_owned(), hosts(&["a.example", "b.example"]))
+        ]
+    );
+    let totals = witness.totals();
+    assert_eq!((totals["1-1"].0, totals["1-2"].0), (0, 1), "it has moved");
+    assert!(witness.findings().contains(&finding("B-001", "finding")));
+}
+
+const RULE_ON_B: &str = r#"
+schema = 1
+id = "b"
+version = "1"
+title = "B"
+home = ["IN"]
+
+[[rule]]
+id = "B-001"
+title = "b.example was asked for"
+kind = "destination"
+severity = "low"
+when = { name = ["b.example"] }
+"#;
 
 #[test]
 fn each_phase_has_totals_of_its_own() {

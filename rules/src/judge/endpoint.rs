@@ -41,12 +41,22 @@ pub(super) fn cleartext(contact: &Contact, wanted: bool) -> Answer {
     }
 }
 
+/// How many of several names that a connection said have to fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fitting {
+    /// One: what a rule looks for was said.
+    One,
+    /// Each: an exception excuses no name that nobody approved.
+    Each,
+}
+
 /// Asks the endpoint's names. Without `sources`, a question to a resolver does not count: it is
 /// not the endpoint's own name.
 pub(super) fn name(
     endpoint: &Endpoint,
     patterns: Option<&BTreeSet<Glob>>,
     sources: Option<&BTreeSet<NameSource>>,
+    fitting: Fitting,
 ) -> Answer {
     let counts = |source: NameSource| match sources {
         Some(sources) => sources.contains(&source),
@@ -62,7 +72,7 @@ pub(super) fn name(
         }
     }
     if let (Some(name), None) = (&endpoint.name, sources) {
-        names = BTreeSet::from([name.as_str()]);
+        names = called(endpoint, name);
         certain.clone_from(&names);
     }
     let one_of = |names: &BTreeSet<&str>| shown("the name may be one of", names, sources);
@@ -81,17 +91,34 @@ pub(super) fn name(
         };
     }
     let fits = |name: &&str| patterns.iter().any(|glob| glob.matches(name));
-    let fitting: BTreeSet<&str> = names.iter().copied().filter(fits).collect();
     let said: BTreeSet<&str> = certain.iter().copied().filter(fits).collect();
-    if fitting.is_empty() {
+    if !names.iter().any(fits) {
         Answer::No
-    } else if said.is_empty() || (said.len() < names.len() && sources.is_none()) {
+    } else if said.is_empty() || (certain.len() < names.len() && sources.is_none()) {
         // However many candidates fit, another name may have been meant: an answer from a cache is
         // not seen.
         Answer::NotKnown(one_of(&names))
+    } else if fitting == Fitting::Each && said.len() < names.len() {
+        Answer::NotKnown(shown("not each fits of", &names, sources))
     } else {
         // Names of a given source were all seen, so one that fits is enough.
         Answer::Yes(shown("name", &said, sources))
+    }
+}
+
+/// The endpoint's name; with it, where a flow said it, what else was said: several hosts of one
+/// connection are each asked for at that endpoint.
+fn called<'a>(endpoint: &'a Endpoint, name: &'a str) -> BTreeSet<&'a str> {
+    let said: BTreeSet<&str> = endpoint
+        .names
+        .iter()
+        .filter(|said| said.source.is_said() && said.source.is_own())
+        .map(|said| said.name.as_str())
+        .collect();
+    if said.contains(name) {
+        said
+    } else {
+        BTreeSet::from([name])
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::circumstance::{screen_text, status};
 use super::owner::who;
 use super::place::{grade_text, located, place_text};
-use super::{Answer, Verdict, ask, judge_rule, too_low};
+use super::{Answer, Ask, Verdict, ask, ask_of_exception, judge_rule, too_low};
 use crate::contact::Contact;
 use crate::day::Day;
 use crate::glob::Glob;
@@ -89,7 +89,7 @@ pub fn explain(set: &RuleSet, contact: &Contact) -> Vec<Explanation> {
         rule: rule.id.clone(),
         title: rule.title.clone(),
         verdict: judge_rule(set, rule, contact, day),
-        asked: asked(set, &rule.when, contact, day),
+        asked: asked(set, &rule.when, contact, day, ask),
         grade_too_low: too_low(rule, contact),
         exceptions: set
             .exceptions()
@@ -111,11 +111,11 @@ fn exception_asked(
         id: exception.id.clone(),
         expires: exception.expires,
         expired: day.map(|day| day > exception.expires),
-        asked: asked(set, &exception.when, contact, day),
+        asked: asked(set, &exception.when, contact, day, ask_of_exception),
     }
 }
 
-fn asked(set: &RuleSet, when: &When, contact: &Contact, day: Option<Day>) -> Vec<Asked> {
+fn asked(set: &RuleSet, when: &When, contact: &Contact, day: Option<Day>, ask: Ask) -> Vec<Asked> {
     let one = |condition: &Condition| {
         let (said, found) = match ask(set, condition, contact, day) {
             Answer::Yes(value) => (Said::Yes, value),
@@ -179,7 +179,6 @@ fn wanted(condition: &Condition) -> String {
         Condition::Port(ports) => list(ports),
         Condition::TimeOfDay(hours) => list(hours),
         Condition::Signer(texts)
-        | Condition::Vendor(texts)
         | Condition::Phase(texts)
         | Condition::Country(texts)
         | Condition::CountryNot(texts)
@@ -201,7 +200,11 @@ fn wanted(condition: &Condition) -> String {
             parts.extend(sources.iter().map(|s| format!("known from {}", words(s))));
             parts.join(", ")
         }
-        Condition::OutsideDeclaration(id) => id.clone(),
+        Condition::Vendor(vendors) => {
+            let brands: Vec<&str> = vendors.iter().map(|of| of.brand.as_str()).collect();
+            brands.join(", ")
+        }
+        Condition::OutsideDeclaration(said) => said.id.clone(),
     }
 }
 

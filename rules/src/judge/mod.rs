@@ -17,6 +17,8 @@ mod place;
 
 use serde::{Deserialize, Serialize};
 
+use self::endpoint::Fitting;
+
 pub(crate) use self::declaration::is_at;
 pub(crate) use self::owner::{signed_by, who};
 pub(crate) use self::place::{located, place_text};
@@ -88,7 +90,7 @@ pub fn judge(sets: &[RuleSet], contact: &Contact) -> Vec<Verdict> {
 }
 
 fn judge_rule(set: &RuleSet, rule: &Rule, contact: &Contact, day: Option<Day>) -> Option<Verdict> {
-    let answers = ask_all(set, &rule.when, contact, day)?;
+    let answers = ask_all(set, &rule.when, contact, day, ask)?;
     if !answers.not_known.is_empty() && rule.undeterminable == Undeterminable::Ignore {
         return None;
     }
@@ -148,8 +150,17 @@ struct Answers {
     not_known: Vec<String>,
 }
 
+/// Asks a condition of a contact.
+type Ask = fn(&RuleSet, &Condition, &Contact, Option<Day>) -> Answer;
+
 /// Asks every condition; none when one does not hold.
-fn ask_all(set: &RuleSet, when: &When, contact: &Contact, day: Option<Day>) -> Option<Answers> {
+fn ask_all(
+    set: &RuleSet,
+    when: &When,
+    contact: &Contact,
+    day: Option<Day>,
+    ask: Ask,
+) -> Option<Answers> {
     let mut answers = Answers {
         yes: Vec::new(),
         not_known: Vec::new(),
@@ -175,7 +186,7 @@ fn ask(set: &RuleSet, condition: &Condition, contact: &Contact, day: Option<Day>
         Condition::User(users) => owner::user(&contact.owner, users),
         Condition::Package(globs) => owner::package(&contact.owner, globs),
         Condition::Signer(signers) => owner::signer(&contact.owner, signers),
-        Condition::Vendor(vendors) => declaration::vendor(&contact.owner, vendors, set),
+        Condition::Vendor(vendors) => declaration::vendor(&contact.owner, vendors),
         Condition::TimeOfDay(hours) => circumstance::hours(contact, hours, set.utc_offset),
         Condition::ScreenOn(wanted) => circumstance::screen(contact, *wanted),
         Condition::Category(globs) => circumstance::category(contact, globs),
@@ -203,7 +214,8 @@ fn ask(set: &RuleSet, condition: &Condition, contact: &Contact, day: Option<Day>
         Condition::AppProtocol(protocols) => endpoint::app_protocol(&contact.endpoint, protocols),
         Condition::Cleartext(wanted) => endpoint::cleartext(contact, *wanted),
         Condition::Name { patterns, sources } => {
-            endpoint::name(&contact.endpoint, patterns.as_ref(), sources.as_ref())
+            let (patterns, sources) = (patterns.as_ref(), sources.as_ref());
+            endpoint::name(&contact.endpoint, patterns, sources, Fitting::One)
         }
         Condition::Country(countries) => place::country(contact, countries),
         Condition::CountryNot(countries) => place::country_not(contact, countries, set.home()),
@@ -218,15 +230,23 @@ fn ask(set: &RuleSet, condition: &Condition, contact: &Contact, day: Option<Day>
             })
         }
         Condition::PlaceKnown(wanted) => place::known(contact, *wanted),
-        Condition::OutsideDeclaration(id) => {
-            // The parser has checked that it exists.
-            set.declarations()
-                .iter()
-                .find(|declaration| declaration.id == *id)
-                .map_or(Answer::No, |found| {
-                    declaration::outside(contact, found, day)
-                })
+        Condition::OutsideDeclaration(said) => declaration::outside(contact, said, day),
+    }
+}
+
+/// Asks a condition of an exception: of several names each has to fit.
+fn ask_of_exception(
+    set: &RuleSet,
+    condition: &Condition,
+    contact: &Contact,
+    day: Option<Day>,
+) -> Answer {
+    match condition {
+        Condition::Name { patterns, sources } => {
+            let (patterns, sources) = (patterns.as_ref(), sources.as_ref());
+            endpoint::name(&contact.endpoint, patterns, sources, Fitting::Each)
         }
+        _ => ask(set, condition, contact, day),
     }
 }
 
@@ -255,7 +275,7 @@ fn exception_for<'s>(
     set.exceptions().iter().find(|exception| {
         exception.rules.contains(&rule.id)
             && day <= exception.expires
-            && ask_all(set, &exception.when, contact, Some(day))
+            && ask_all(set, &exception.when, contact, Some(day), ask_of_exception)
                 .is_some_and(|answers| answers.not_known.is_empty())
     })
 }

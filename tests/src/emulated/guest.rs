@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Rule sets, as they are pushed beside the programs.
-const RULES: [&str; 2] = ["in-lab.toml", "demo.toml"];
+const RULES: [&str; 3] = ["in-lab.toml", "demo.toml", "sample-vendor.toml"];
 /// How long the daemon is watched while nobody sends: several checks of its rules and commits.
 const IDLE: Duration = Duration::from_secs(12);
 /// What the daemon does at its start is over after this time.

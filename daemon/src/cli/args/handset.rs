@@ -166,7 +166,7 @@ pub enum HandsetCommand {
         /// What `baseline` kept; what differs now is recorded.
         #[arg(long, value_name = "FILE")]
         baseline: Option<PathBuf>,
-        /// Rule set to judge by; may be repeated.
+        /// Rule set to judge by, or a brand's file that one asks; may be repeated.
         #[arg(long, value_name = "FILE")]
         rules: Vec<PathBuf>,
         /// More for `sakshi run` on the handset.

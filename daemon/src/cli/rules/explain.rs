@@ -8,17 +8,18 @@ use std::path::PathBuf;
 use clap::Args;
 use sakshi_rules::{
     Outcome as Says, RuleSet,
+    contact::said_besides,
     judge::explain::{Asked, Explanation, Said},
     vocabulary::Word,
 };
 
 use crate::{
-    cli::{Failure, Outcome, judge::load, output::Stdout},
+    cli::{Failure, Outcome, output::Stdout},
     evidence::body::{Contact, Finding, Total},
     paper::source::Source,
     posthoc::{HEADING, explain_contact},
     report::{export::fold, fold::Fold, table::owner},
-    session::rules_of_session,
+    session::{rules::Rules, rules_of_session},
 };
 
 /// `sakshi rules explain`.
@@ -31,7 +32,8 @@ pub struct ExplainArgs {
     /// explain all rules of it. Without it the findings are listed.
     #[arg(value_name = "FINDING")]
     pub finding: Option<String>,
-    /// Other rules than those that the case was judged by; may be repeated.
+    /// Other rules than those that the case was judged by, and brands' files that they ask; may be
+    /// repeated.
     #[arg(long, value_name = "FILE")]
     pub rules: Vec<PathBuf>,
 }
@@ -50,10 +52,7 @@ pub fn explain(args: &ExplainArgs) -> Result<Outcome, Failure> {
     let sets: Vec<RuleSet> = if args.rules.is_empty() {
         rules_of_session(source.dir(), session_of(&label)?)?
     } else {
-        load(&args.rules)?
-            .into_iter()
-            .map(|given| given.set)
-            .collect()
+        Rules::read(&args.rules)?.into_sets()
     };
     let explained = explain_contact(&stored, &label, &sets)
         .ok_or_else(|| format!("the case has no contact {label}"))?;
@@ -145,7 +144,7 @@ fn session_of(label: &str) -> Result<u64, Failure> {
 fn contact_text(contact: &Contact, total: &Total) -> String {
     let endpoint = &contact.endpoint;
     let port = endpoint.port.map(|port| format!(" port {port}"));
-    format!(
+    let mut text = format!(
         "contact {}: {} reached {}{} {}{}, {} bytes sent in {} flows, from {}\n",
         contact.contact,
         owner(&contact.owner),
@@ -160,7 +159,17 @@ fn contact_text(contact: &Contact, total: &Total) -> String {
         total.bytes_out,
         total.flows,
         total.first,
-    )
+    );
+    let besides: Vec<&str> = said_besides(&endpoint.names, endpoint.name.as_deref())
+        .map(|(name, _)| name)
+        .collect();
+    if !besides.is_empty() {
+        text.extend(["said besides: ", &besides.join(", "), "\n"]);
+    }
+    if let Some(hidden) = contact.names_hidden {
+        text.extend([&hidden.text(), "\n"]);
+    }
+    text
 }
 
 fn rule_text(set: &str, explanation: &Explanation) -> String {

@@ -10,13 +10,16 @@ use super::{Heard, Reader, hear_dns};
 use crate::name::{
     Probe,
     dns::{self, DnsKind},
-    http, lines, socks,
+    http::{self, Chunk},
+    lines, socks,
     stream::Front,
     tls, xmpp,
 };
 
 /// Requests of one stream that are read.
 pub const REQUESTS_MAX: u16 = 1_024;
+/// Chunks of the bodies of one stream that are passed over; behind them no request is read.
+pub const CHUNKS_MAX: u16 = 4_096;
 
 /// What is awaited at the front.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,6 +33,10 @@ pub(super) enum Stage {
     Glance,
     /// A further HTTP request.
     Request,
+    /// A chunk of a request's body.
+    Chunk,
+    /// What follows the last chunk.
+    Trailers,
     /// Commands, line by line, of one of the protocols that may change to TLS.
     Lines,
     /// What follows the head of an XMPP stream.
@@ -47,6 +54,7 @@ pub(super) enum Stage {
 pub(super) struct Client {
     stage: Stage,
     requests: u16,
+    chunks: u16,
     commands: u8,
     /// A hello was read and nobody has asked yet.
     hello: bool,
@@ -95,7 +103,12 @@ impl Client {
     pub(super) const fn is_answered(&self) -> bool {
         matches!(
             self.stage,
-            Stage::Done | Stage::Glance | Stage::Request | Stage::Dns(_)
+            Stage::Done
+                | Stage::Glance
+                | Stage::Request
+                | Stage::Chunk
+                | Stage::Trailers
+                | Stage::Dns(_)
         )
     }
 
@@ -103,6 +116,8 @@ impl Client {
         match self.stage {
             Stage::Start => self.start(front, port, heard),
             Stage::Request => self.request(front, heard),
+            Stage::Chunk => self.chunk(front),
+            Stage::Trailers => self.trailers(front),
             Stage::Lines => self.line(front),
             Stage::Xmpp => self.starttls(front),
             Stage::Socks => self.socks(socks::further(front.bytes), front, heard),
@@ -186,6 +201,8 @@ impl Client {
         self.stage = if request.method == "CONNECT" {
             self.behind = Behind::Proxy;
             Stage::Start
+        } else if request.chunked {
+            Stage::Chunk
         } else {
             Stage::Request
         };
@@ -198,6 +215,34 @@ impl Client {
         } else {
             self.stage = Stage::Done;
             Step::Stop
+        }
+    }
+
+    /// A chunk of a body: the next request stands behind the last one.
+    fn chunk(&mut self, front: Front<'_>) -> Step {
+        match http::chunk(front.bytes) {
+            Probe::Yes(_) if self.chunks >= CHUNKS_MAX => Step::Stop,
+            Probe::Yes(Chunk::Data(len)) => {
+                self.chunks += 1;
+                Step::Take(len)
+            }
+            Probe::Yes(Chunk::Last(len)) => {
+                self.stage = Stage::Trailers;
+                Step::Take(len)
+            }
+            Probe::NotYet if !front.is_last() => Step::Wait,
+            Probe::NotYet | Probe::No => Step::Stop,
+        }
+    }
+
+    fn trailers(&mut self, front: Front<'_>) -> Step {
+        match http::trailers(front.bytes) {
+            Probe::Yes(len) => {
+                self.stage = Stage::Request;
+                Step::Take(len)
+            }
+            Probe::NotYet if !front.is_last() => Step::Wait,
+            Probe::NotYet | Probe::No => Step::Stop,
         }
     }
 
