@@ -88,6 +88,9 @@ fn library() -> PathBuf {
     program("libsakshi_android_shim.so")
 }
 
+/// A UID of which the shim tells who holds it, and one of which it does not.
+const HELD: u32 = 99_001;
+const NOT_TOLD: u32 = 99_002;
 /// Upper bound for the shim to look, tell, or end: it looks every five seconds.
 const SHIM_MAX: Duration = Duration::from_mins(1);
 
@@ -318,8 +321,6 @@ fn send(handset: &Handset, uid: u32) {
 
 #[test]
 fn what_only_android_knows_is_told_as_it_happens_and_names_isolated_processes() {
-    const HELD: u32 = 99_001;
-    const NOT_TOLD: u32 = 99_002;
     if !jvm_possible("what_only_android_knows_is_told_as_it_happens") {
         return;
     }
@@ -364,7 +365,14 @@ fn what_only_android_knows_is_told_as_it_happens_and_names_isolated_processes() 
     let status = ended.expect("it ends when no daemon listens").expect("it");
     assert!(status.success(), "{status}");
     what_android_told(&case);
-    let flows = daemon::export_unredacted(&case, "flows").expect("flows");
+    whose_the_flows_are(&case);
+    daemon::verify(&case).expect("intact evidence");
+    daemon::output(["verify", "--replay", daemon::text(&case)]).expect("the same");
+}
+
+/// The held UID's flow is its app's; after its holder has gone, and where nobody told, nobody's.
+fn whose_the_flows_are(case: &Path) {
+    let flows = daemon::export_unredacted(case, "flows").expect("flows");
     let owners: Vec<_> = flows
         .iter()
         .filter(|flow| flow["dst"] == places::SINGAPORE.v4(places::ECHO).ip().to_string())
@@ -393,8 +401,6 @@ fn what_only_android_knows_is_told_as_it_happens_and_names_isolated_processes() 
     unknown.sort_unstable();
     // What was not told, and what was sent after the process had ended.
     assert_eq!(unknown, [held, Some(u64::from(NOT_TOLD))], "{owners:?}");
-    daemon::verify(&case).expect("intact evidence");
-    daemon::output(["verify", "--replay", daemon::text(&case)]).expect("the same");
 }
 
 fn refusal(name: &str) -> String {

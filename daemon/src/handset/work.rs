@@ -18,10 +18,7 @@ use super::{
     phone::{Answer, Phone, quoted},
     pull,
 };
-use crate::{
-    evidence::Hash,
-    input::{CONFOUNDER, TRANSPORT},
-};
+use crate::evidence::Hash;
 
 /// Exchanges by which the clocks are compared.
 const CLOCK_EXCHANGES: usize = 5;
@@ -280,7 +277,7 @@ pub fn record_transport(phone: &Phone<'_>, device: &Device) -> Result<(), Handse
     let network = device.is_over_network();
     let mut facts = BTreeMap::from([
         ("over", if network { "network" } else { "usb" }.to_owned()),
-        (CONFOUNDER, network.to_string()),
+        ("confounder", network.to_string()),
         ("serial", device.serial.clone()),
     ]);
     // Over a cable too, adbd may listen on the network.
@@ -298,7 +295,7 @@ pub fn record_transport(phone: &Phone<'_>, device: &Device) -> Result<(), Handse
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
-    observe(phone, TRANSPORT, &facts).map(drop)
+    observe(phone, "transport", &facts).map(drop)
 }
 
 /// Has the watch record what differs from before the handset was rooted.

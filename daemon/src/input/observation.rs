@@ -22,8 +22,6 @@ pub const VERSION_CODE: &str = "version_code";
 
 /// The fact that is `true` where the lab's own work is among what is watched.
 pub const CONFOUNDER: &str = "confounder";
-/// How the PC reaches the handset.
-pub const TRANSPORT: &str = "transport";
 
 /// Somebody beside the packets told something: an open form, so that what is told next year needs
 /// no new one.
