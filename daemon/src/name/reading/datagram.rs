@@ -17,7 +17,7 @@ pub const DATAGRAMS_MAX: u8 = 8;
 
 /// The state of a datagram flow.
 #[derive(Debug, Default)]
-pub(super) enum Datagrams {
+pub enum Datagrams {
     /// Nothing known yet; so many of the handset's were looked at.
     #[default]
     Fresh,
