@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use sakshi_tests::{
@@ -13,6 +14,7 @@ use sakshi_tests::{
     handset::{Handset, bpffs::Bpffs, places, script::Action},
     program,
     traces::{Places, Traces},
+    wait,
 };
 use serde_json::Value;
 
@@ -81,6 +83,8 @@ fn shim_runs(pid: &str) -> bool {
     String::from_utf8_lossy(&line).contains("org.sakshi.Main")
 }
 
+/// Upper bound for the stand-in for the shim to begin or end.
+const SHIM_MAX: Duration = Duration::from_secs(20);
 /// Devices as adb lists them.
 type States = &'static [(&'static str, &'static str)];
 
@@ -304,7 +308,9 @@ fn after_a_crash_a_clean_handset_is_as_before() {
     let inventory = phone.handset.inventory();
     well(&phone, &start_words(text(&inventory), "crashed", &bpffs));
     let shim = fs::read_to_string(phone.path("sakshi/shim.pid")).expect("its number");
-    assert!(shim_runs(shim.trim()), "{shim}");
+    // It may be about to become that program.
+    let runs = wait::until(SHIM_MAX, || shim_runs(shim.trim()).then_some(()));
+    assert!(runs.is_some(), "{shim}");
     let status = well(&phone, &["status", "--format", "json"]);
     let status = daemon::json(status.trim()).expect("JSON");
     let pid = status["pid"].as_u64().expect("a process").to_string();
@@ -327,7 +333,8 @@ fn after_a_crash_a_clean_handset_is_as_before() {
         assert_ne!(left(&crashed, what), 0, "a crash leaves {what}");
     }
     well(&phone, &clean(&["--keep-cases"], &bpffs));
-    assert!(!shim_runs(shim.trim()), "{shim}");
+    let ended = wait::until(SHIM_MAX, || (!shim_runs(shim.trim())).then_some(()));
+    assert!(ended.is_some(), "{shim}");
     let case = phone.path("cases/crashed");
     daemon::not_damaged(Path::new(&case)).expect("its evidence");
     // The case itself is evidence; it stays until somebody has it.
