@@ -215,7 +215,7 @@ impl Reading {
         if self.server.stream.is_waiting() {
             self.server.conclude(port, heard);
         }
-        self.datagrams.conclude();
+        self.datagrams.conclude(heard);
     }
 
     fn segment(&mut self, shown: &Shown<'_>, heard: &mut Vec<Heard>) -> Took {

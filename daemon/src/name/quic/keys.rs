@@ -1,4 +1,4 @@
-//! The keys of a client's Initials, and what they open (RFC 9001 section 5, RFC 9369 section 3.3).
+//! The keys of Initials, and what they open (RFC 9001 section 5, RFC 9369 section 3.3).
 
 use aes::cipher::{BlockCipherEncrypt as _, KeyInit as _};
 use aes_gcm::{Aes128Gcm, aead::AeadInOut as _, aead::inout::InOutBuf};
@@ -56,7 +56,14 @@ const LABELS_V2: Labels = Labels {
     header: b"tls13 quicv2 hp",
 };
 
-/// What opens a client's Initials of one connection.
+/// Whose Initials are to be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Client,
+    Server,
+}
+
+/// What opens one side's Initials of one connection.
 pub(super) struct Keys {
     payload: Aes128Gcm,
     iv: [u8; IV_BYTES],
@@ -72,7 +79,7 @@ impl std::fmt::Debug for Keys {
 
 impl Keys {
     /// The keys that follow from the connection ID of a client's first Initial.
-    pub(super) fn derive(version: Version, id: Id) -> Self {
+    pub(super) fn derive(version: Version, id: Id, side: Side) -> Self {
         let (salt, labels) = match version {
             Version::V1 | Version::Draft(33..) => (&SALT_V1, &LABELS),
             Version::V2 => (&SALT_V2, &LABELS_V2),
@@ -80,14 +87,18 @@ impl Keys {
             Version::Draft(..29) => (&SALT_DRAFT_23, &LABELS),
         };
         let initial = Hkdf::<Sha256>::new(Some(salt), id.bytes());
-        let client: [u8; SECRET_BYTES] = expand(&initial, b"tls13 client in");
+        let label: &[u8] = match side {
+            Side::Client => b"tls13 client in",
+            Side::Server => b"tls13 server in",
+        };
+        let secret: [u8; SECRET_BYTES] = expand(&initial, label);
         // A secret as long as the hash is never refused.
-        let client = Hkdf::<Sha256>::from_prk(&client).unwrap_or(initial);
-        let key: [u8; KEY_BYTES] = expand(&client, labels.key);
-        let header: [u8; KEY_BYTES] = expand(&client, labels.header);
+        let secret = Hkdf::<Sha256>::from_prk(&secret).unwrap_or(initial);
+        let key: [u8; KEY_BYTES] = expand(&secret, labels.key);
+        let header: [u8; KEY_BYTES] = expand(&secret, labels.header);
         Self {
             payload: Aes128Gcm::new(&key.into()),
-            iv: expand(&client, labels.iv),
+            iv: expand(&secret, labels.iv),
             header: aes::Aes128Enc::new(&header.into()),
         }
     }
