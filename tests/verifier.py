@@ -368,6 +368,8 @@ class Chain:
         if kind in ("case", "files"):
             for entry in body["files"]:
                 self.name(entry)
+        elif kind == "exhibit":
+            self.name(body)
         elif kind == "segment":
             need(body["path"] not in self.files, "a segment is named twice")
             self.name(body)

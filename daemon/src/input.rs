@@ -22,7 +22,9 @@ use crate::{
 };
 
 pub use gap::{Gap, GapCause};
-pub use observation::{Observation, ObservationRefused, checked_observation};
+pub use observation::{
+    CONSENT, Observation, ObservationRefused, PACKAGE, VERSION_CODE, checked_observation,
+};
 pub use probe::{ProbeFlow, ProbeMark, ProbeOrder, ProbeSent};
 pub use surroundings::{
     Interface, InterfaceAddress, InterfaceChange, InterfaceCount, InterfaceCounters,

@@ -41,17 +41,6 @@ impl From<CanonicalError> for PostHocError {
     }
 }
 
-/// A rule set that judges.
-#[derive(Debug, Clone)]
-pub struct Given {
-    /// The file as it was named.
-    pub file: String,
-    /// SHA-256 of its bytes.
-    pub sha256: Hash,
-    /// What it says.
-    pub set: RuleSet,
-}
-
 /// What the list is of and by: it stands before the rows.
 #[derive(Debug, Clone, Serialize)]
 pub struct Heading {
@@ -65,6 +54,8 @@ pub struct Heading {
     pub tool: String,
     /// By which sets, in order.
     pub sets: Vec<SetHeading>,
+    /// Files of brands that were given, or that a set asks.
+    pub declarations: Vec<BrandHeading>,
     /// Contacts that were judged.
     pub judged: u64,
     /// Contacts that were not: a probe's own, or their counts are not in the case.
@@ -86,6 +77,17 @@ pub struct SetHeading {
     pub sha256: Hash,
 }
 
+/// A brand's file as the list names it.
+#[derive(Debug, Clone, Serialize)]
+pub struct BrandHeading {
+    /// The file as it was named.
+    pub file: String,
+    /// The brand.
+    pub brand: String,
+    /// SHA-256 of the file.
+    pub sha256: Hash,
+}
+
 /// A case, judged anew.
 #[derive(Debug)]
 pub struct PostHoc {
@@ -97,8 +99,11 @@ pub struct PostHoc {
 
 /// Judges every contact of a case. The place of each stands as it was graded when it was reached:
 /// no list of places is asked again.
-pub fn judge_anew(reader: &Reader, given: &[Given]) -> Result<PostHoc, PostHocError> {
-    let sets: Vec<RuleSet> = given.iter().map(|given| given.set.clone()).collect();
+pub fn judge_anew(
+    reader: &Reader,
+    sets: &[RuleSet],
+    by: (Vec<SetHeading>, Vec<BrandHeading>),
+) -> Result<PostHoc, PostHocError> {
     let stored = fold(reader)?;
     let standing = stored.findings().len();
     let (mut judged, mut not_judged) = (0, 0);
@@ -108,24 +113,20 @@ pub fn judge_anew(reader: &Reader, given: &[Given]) -> Result<PostHoc, PostHocEr
             return Vec::new();
         };
         judged += 1;
-        judge(&sets, &input)
+        judge(sets, &input)
             .iter()
             .map(|verdict| finding_body(&contact.contact, verdict, packets, contact.at))
             .collect()
     });
-    let set = |given: &Given| SetHeading {
-        file: given.file.clone(),
-        id: given.set.id().to_owned(),
-        version: given.set.version().to_owned(),
-        sha256: given.sha256,
-    };
+    let (sets, declarations) = by;
     Ok(PostHoc {
         heading: Heading {
             list: "post_hoc",
             case: reader.case().meta().id.clone(),
             head: reader.head()?,
             tool: format!("sakshi {}", env!("CARGO_PKG_VERSION")),
-            sets: given.iter().map(set).collect(),
+            sets,
+            declarations,
             judged,
             not_judged,
             standing: u64::try_from(standing).unwrap_or(u64::MAX),

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 
 use crate::day::Day;
 use crate::glob::Glob;
-use crate::rule_set::{AllowedPlace, ClaimKind, Status};
+use crate::problem::TomlError;
+use crate::rule_set::{AllowedPlace, ClaimKind, Declaration, Status, Vendor};
 
 /// How a claim is tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -122,6 +123,56 @@ impl BrandFile {
             .map(|later| later.said_on)
             .min()
     }
+
+    /// The brand's apps.
+    pub(crate) fn vendor(&self) -> Vendor {
+        Vendor {
+            brand: self.brand.clone(),
+            packages: self.packages.clone(),
+            signers: self.signers.clone(),
+        }
+    }
+
+    /// Its claims that name places, as rules ask them.
+    pub(crate) fn on_places(&self) -> impl Iterator<Item = Declaration> {
+        let claims = self
+            .statements
+            .iter()
+            .flat_map(|said| said.claims.iter().map(move |claim| (said, claim)));
+        claims
+            .filter(|(_, claim)| !claim.allow.is_empty())
+            .map(|(said, claim)| Declaration {
+                id: format!("{}/{}/{}", self.brand, said.id, claim.id),
+                of: Vendor {
+                    packages: if claim.packages.is_empty() {
+                        self.packages.clone()
+                    } else {
+                        claim.packages.clone()
+                    },
+                    ..self.vendor()
+                },
+                said_on: said.said_on,
+                superseded_on: self.superseded_on(said),
+                words: said.words.clone(),
+                allow: claim.allow.clone(),
+            })
+    }
+}
+
+/// The files that the built-in rule sets ask, by name.
+pub fn asked_by_built_in() -> &'static [(&'static str, &'static str)] {
+    &[("oppo.toml", include_str!("../declarations/oppo.toml"))]
+}
+
+/// What [`embedded`] holds, read.
+///
+/// # Errors
+/// A built-in file is broken.
+pub fn read_embedded() -> Result<Vec<BrandFile>, TomlError> {
+    let files = embedded().iter();
+    files
+        .map(|(name, text)| BrandFile::parse(name, text))
+        .collect()
 }
 
 /// The files of the matter's brands that are built in, by name.

@@ -22,6 +22,7 @@ pub mod token;
 pub mod vocabulary;
 
 pub use judge::{Outcome, Verdict, judge};
+pub use parse::declaration::is_declaration;
 pub use problem::{Problem, TomlError};
 pub use rule_set::RuleSet;
 

@@ -140,29 +140,32 @@ pub struct AllowedPlace {
     pub country: Option<String>,
 }
 
-/// What a vendor said.
+/// Whose apps are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Declaration {
-    /// Id within the set.
-    pub id: String,
-    /// Who said it.
-    pub vendor: String,
-    /// When.
-    pub said_on: Day,
-    /// In its own words.
-    pub claim: String,
-    /// What it is about.
-    pub kind: ClaimKind,
-    /// Whether it stands.
-    pub status: Status,
-    /// Where it can be read.
-    pub source: String,
-    /// The places that it names.
-    pub allow: BTreeSet<AllowedPlace>,
-    /// Packages that it covers.
+pub(crate) struct Vendor {
+    /// The brand.
+    pub(crate) brand: String,
+    /// Their packages.
     pub(crate) packages: BTreeSet<Glob>,
-    /// SHA-256 of the signer certificates of the vendor's own apps, lower-case hex.
-    pub signers: BTreeSet<String>,
+    /// SHA-256 of the certificates that sign them, lower-case hex; empty: not known.
+    pub(crate) signers: BTreeSet<String>,
+}
+
+/// A claim about places in a brand's file, as a rule asks it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Declaration {
+    /// `BRAND/STATEMENT/CLAIM`.
+    pub(crate) id: String,
+    /// Whose apps it is about.
+    pub(crate) of: Vendor,
+    /// When it was said.
+    pub(crate) said_on: Day,
+    /// First day on which another statement takes its place.
+    pub(crate) superseded_on: Option<Day>,
+    /// In the brand's own words.
+    pub(crate) words: String,
+    /// The places that it names.
+    pub(crate) allow: BTreeSet<AllowedPlace>,
 }
 
 /// A provision that may be relevant to a contact on some days.
@@ -191,8 +194,8 @@ pub(crate) enum Condition {
     User(BTreeSet<u32>),
     Package(BTreeSet<Glob>),
     Signer(BTreeSet<String>),
-    /// Vendors of declarations of the set.
-    Vendor(BTreeSet<String>),
+    /// Vendors, as their brands' files say whose apps are theirs.
+    Vendor(Vec<Vendor>),
     Phase(BTreeSet<String>),
     TimeOfDay(BTreeSet<Hours>),
     ScreenOn(bool),
@@ -217,8 +220,8 @@ pub(crate) enum Condition {
     Grade(BTreeSet<Grade>),
     PlaceKnown(bool),
     PlaceStatus(BTreeSet<PlaceStatus>),
-    /// Id of a declaration of the set.
-    OutsideDeclaration(String),
+    /// A claim of a brand's file.
+    OutsideDeclaration(Box<Declaration>),
 }
 
 /// Conditions that must all hold, in the order of
@@ -275,7 +278,6 @@ pub struct RuleSet {
     pub(crate) home: BTreeSet<String>,
     pub(crate) max_place_age_days: u32,
     pub(crate) utc_offset: Offset,
-    pub(crate) declarations: Vec<Declaration>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) exceptions: Vec<Exception>,
 }
@@ -307,9 +309,21 @@ impl RuleSet {
         self.max_place_age_days
     }
 
-    /// Statements of vendors, in the order of the file.
-    pub fn declarations(&self) -> &[Declaration] {
-        &self.declarations
+    /// Brands whose files it asks: without those files it cannot be read.
+    pub fn brands(&self) -> BTreeSet<&str> {
+        self.conditions()
+            .flat_map(|condition| match condition {
+                Condition::Vendor(vendors) => vendors.iter().map(|of| of.brand.as_str()).collect(),
+                Condition::OutsideDeclaration(said) => vec![said.of.brand.as_str()],
+                _ => Vec::new(),
+            })
+            .collect()
+    }
+
+    fn conditions(&self) -> impl Iterator<Item = &Condition> {
+        let rules = self.rules.iter().map(|rule| &rule.when);
+        let exceptions = self.exceptions.iter().map(|exception| &exception.when);
+        rules.chain(exceptions).flat_map(|when| &when.0)
     }
 
     /// Rules, in the order of the file.
@@ -325,11 +339,8 @@ impl RuleSet {
     /// Byte counts that change a verdict when they are passed, sorted: a contact has to be judged
     /// again when [`bytes_out`](crate::contact::Contact::bytes_out) first exceeds one.
     pub fn byte_bounds(&self) -> Vec<u64> {
-        let rules = self.rules.iter().map(|rule| &rule.when);
-        let exceptions = self.exceptions.iter().map(|exception| &exception.when);
-        let bounds: BTreeSet<u64> = rules
-            .chain(exceptions)
-            .flat_map(|when| &when.0)
+        let bounds: BTreeSet<u64> = self
+            .conditions()
             .filter_map(|condition| match condition {
                 Condition::BytesOutOver(bound) => Some(*bound),
                 _ => None,

@@ -5,11 +5,8 @@
 
 use crate::contact::{AppClass, AppProtocol, Grade, NameSource, PlaceStatus, Proto};
 use crate::judge::Outcome;
-use crate::parse::{
-    ALLOW_KEYS, DECLARATION_KEYS, EXCEPTION_KEYS, LIST_ENTRIES_MAX, REFERENCE_KEYS, RULE_KEYS,
-    SCHEMA, SET_KEYS,
-};
-use crate::rule_set::{ClaimKind, OwnerState, RuleKind, Severity, Status, Undeterminable};
+use crate::parse::{EXCEPTION_KEYS, LIST_ENTRIES_MAX, REFERENCE_KEYS, RULE_KEYS, SCHEMA, SET_KEYS};
+use crate::rule_set::{OwnerState, RuleKind, Severity, Undeterminable};
 use crate::vocabulary::{WHEN_KEYS, Word};
 
 /// Longest list of a rule file.
@@ -67,18 +64,6 @@ pub const SET: Table = Table {
     keys: SET_KEYS,
     required: &["schema", "id", "version", "title", "home", "rule"],
 };
-const DECLARATION: Table = Table {
-    name: "declaration",
-    keys: DECLARATION_KEYS,
-    required: &[
-        "id", "vendor", "said_on", "claim", "kind", "status", "source", "allow", "packages",
-    ],
-};
-const ALLOW: Table = Table {
-    name: "allow",
-    keys: ALLOW_KEYS,
-    required: &[],
-};
 const RULE: Table = Table {
     name: "rule",
     keys: RULE_KEYS,
@@ -107,17 +92,10 @@ pub fn shape(table: &Table, key: &str) -> Shape {
         ("set", "home") => Shape::Countries,
         ("set", "max_place_age_days") => Shape::Number(u64::from(u32::MAX)),
         ("set", "groups") => Shape::Groups,
-        ("set", "declaration") => Shape::Tables(&DECLARATION),
         ("set", "rule") => Shape::Tables(&RULE),
         ("set", "exception") => Shape::Tables(&EXCEPTION),
-        ("declaration", "said_on") | ("reference", "from" | "to") | ("exception", "expires") => {
-            Shape::Day
-        }
-        ("declaration", "kind") => word::<ClaimKind>(),
-        ("declaration", "status") => word::<Status>(),
-        ("declaration", "allow") => Shape::Tables(&ALLOW),
-        ("declaration", "packages") | ("exception", "rules") => Shape::Texts,
-        ("declaration", "signers") => Shape::Digests,
+        ("reference", "from" | "to") | ("exception", "expires") => Shape::Day,
+        ("exception", "rules") => Shape::Texts,
         ("rule", "kind") => word::<RuleKind>(),
         ("rule", "severity") => word::<Severity>(),
         ("rule", "outcome") => {

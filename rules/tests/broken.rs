@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sakshi_rules::RuleSet;
-use sakshi_rules::declare::BrandFile;
+use sakshi_rules::declare::{BrandFile, asked_by_built_in};
 
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broken");
@@ -26,6 +26,10 @@ fn every_message_says_where_and_what_to_do() {
     let files = files();
     assert!(files.len() >= 40, "{} files", files.len());
     let bless = std::env::var_os("SAKSHI_BLESS").is_some();
+    let asked = asked_by_built_in().iter();
+    let brands: Vec<BrandFile> = asked
+        .map(|(name, text)| BrandFile::parse(name, text).expect("a sound file"))
+        .collect();
     let mut wrong = Vec::new();
     for path in files {
         let name = path
@@ -38,7 +42,7 @@ fn every_message_says_where_and_what_to_do() {
         let broken = if name.starts_with("declaration-") {
             BrandFile::parse(&name, &text).err()
         } else {
-            RuleSet::parse(&name, &text).err()
+            RuleSet::parse(&name, &text, &brands).err()
         };
         let Some(error) = broken else {
             panic!("{name} is not broken");
@@ -64,7 +68,7 @@ fn line_and_column_are_exact() {
     let text = "schema = 1\nid = \"i\"\nversion = \"1\"\ntitle = \"t\"\nhome = [\"IN\"]\n\
                 [[rule]]\nid = \"R\"\ntitle = \"t\"\nkind = \"owner\"\nseverity = \"low\"\n\
                 when = { payload = true, contry = [\"IN\"] }\n";
-    let error = RuleSet::parse("f.toml", text).expect_err("a bad key");
+    let error = RuleSet::parse("f.toml", text, &[]).expect_err("a bad key");
     let at: Vec<(usize, usize)> = error.problems.iter().map(|p| (p.line, p.column)).collect();
     assert_eq!(at, [(11, 26)]);
 }
@@ -73,7 +77,7 @@ fn line_and_column_are_exact() {
 fn a_flood_of_problems_is_cut_and_counted() {
     let keys: Vec<String> = (0..200).map(|index| format!("k{index} = 1\n")).collect();
     let text = format!("schema = 1\n{}", keys.concat());
-    let error = RuleSet::parse("f.toml", &text).expect_err("bad keys");
+    let error = RuleSet::parse("f.toml", &text, &[]).expect_err("bad keys");
     assert_eq!(error.problems.len(), sakshi_rules::problem::PROBLEMS_MAX);
     assert!(error.more > 100, "{}", error.more);
     assert!(
@@ -86,6 +90,6 @@ fn a_flood_of_problems_is_cut_and_counted() {
 #[test]
 fn a_file_that_is_too_large_is_not_read() {
     let text = "#".repeat(sakshi_rules::parse::SET_BYTES_MAX + 1);
-    let error = RuleSet::parse("f.toml", &text).expect_err("too large");
+    let error = RuleSet::parse("f.toml", &text, &[]).expect_err("too large");
     assert!(error.to_string().contains("too large"), "{error}");
 }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use sakshi_rules::contact::{
     AppClass, AppProtocol, Contact, Grade, Name, NameSource, NameStrength, Package, Proto,
 };
+use sakshi_rules::declare::{BrandFile, asked_by_built_in};
 use sakshi_rules::judge::explain::{Asked, Said, explain};
 use sakshi_rules::{Outcome, RuleSet, judge};
 
@@ -14,7 +15,15 @@ use crate::contacts::{any_contact, ordinary_contact};
 const HEAD: &str = "schema = 1\nid = \"s\"\nversion = \"1\"\ntitle = \"t\"\nhome = [\"IN\"]\n";
 
 fn parse(text: &str) -> RuleSet {
-    RuleSet::parse("test.toml", text).unwrap_or_else(|error| panic!("{error}"))
+    let demo = (
+        "sample-vendor.toml",
+        include_str!("../sets/demo/sample-vendor.toml"),
+    );
+    let asked = asked_by_built_in().iter().chain([&demo]);
+    let brands: Vec<BrandFile> = asked
+        .map(|(name, text)| BrandFile::parse(name, text).expect("a sound file"))
+        .collect();
+    RuleSet::parse("test.toml", text, &brands).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A set of one rule with these conditions.
@@ -266,12 +275,41 @@ fn the_status_of_a_place_is_told_apart() {
 
 /// A set that knows the sample vendor's apps, by these signers.
 fn of_vendor(signers: &str) -> RuleSet {
-    parse(&format!(
-        "{HEAD}[[declaration]]\nid = \"d\"\nvendor = \"Sample\"\nsaid_on = 2026-01-01\n\
-         claim = \"c\"\nkind = \"path\"\nstatus = \"current\"\nsource = \"s\"\n\
-         allow = [{{ country = \"SG\" }}]\npackages = [\"com.sample.*\"]\nsigners = [{signers}]\n{}",
-        rule_text("R", "vendor = [\"Sample\"]")
-    ))
+    asking(signers, "vendor = [\"Sample\"]")
+}
+
+/// A set that asks the sample vendor's file.
+fn asking(signers: &str, when: &str) -> RuleSet {
+    let file = format!(
+        "schema = 1\nbrand = \"Sample\"\ndated = 2026-01-01\npackages = [\"com.sample.*\"]\n\
+         signers = [{signers}]\n[[statement]]\nid = \"a\"\nsaid_on = 2026-01-01\nwords = \"w\"\n\
+         source = \"s\"\nstatus = \"historic\"\n[[statement.claim]]\nid = \"c\"\nkind = \"path\"\n\
+         test = \"traffic\"\nabout = \"a\"\nallow = [{{ country = \"JP\" }}]\n\
+         [[statement]]\nid = \"b\"\nsaid_on = 2026-11-25\nwords = \"w\"\nsource = \"s\"\n\
+         status = \"current\"\nsupersedes = [\"a\"]\n[[statement.claim]]\nid = \"c\"\n\
+         kind = \"procedure\"\ntest = \"document\"\nabout = \"a\"\n"
+    );
+    let brand = BrandFile::parse("sample.toml", &file).unwrap_or_else(|error| panic!("{error}"));
+    let text = format!("{HEAD}{}", rule_text("R", when));
+    RuleSet::parse("test.toml", &text, &[brand]).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn a_statement_is_asked_until_another_takes_its_place() {
+    let signed = format!("\"{}\"", "ab".repeat(32));
+    let set = [asking(&signed, "outside_declaration = \"Sample/a/c\"")];
+    assert_eq!(set[0].brands().into_iter().collect::<Vec<_>>(), ["Sample"]);
+    let said = |day: &str| {
+        let contact = Contact {
+            day: day.to_owned(),
+            ..ordinary_contact()
+        };
+        judge(&set, &contact).pop().map(|verdict| verdict.outcome)
+    };
+    assert_eq!(said("2025-12-31"), NO);
+    assert_eq!(said("2026-01-01"), YES);
+    assert_eq!(said("2026-11-24"), YES);
+    assert_eq!(said("2026-11-25"), NO);
 }
 
 #[test]

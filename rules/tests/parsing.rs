@@ -3,13 +3,14 @@
 use proptest::prelude::*;
 use sakshi_rules::RuleSet;
 use sakshi_rules::cases::parse_cases;
+use sakshi_rules::declare::read_embedded;
 
 const SET: &str = include_str!("../sets/in-lab/set.toml");
 const CASES: &str = include_str!("../sets/in-lab/cases.toml");
 
 /// Reads it as both kinds of file and shows what was wrong.
 fn check(text: &str) {
-    let set = RuleSet::parse("f.toml", text).err();
+    let set = RuleSet::parse("f.toml", text, &[]).err();
     let cases = parse_cases("f.toml", text).err();
     for error in set.into_iter().chain(cases) {
         assert!(!error.problems.is_empty());
@@ -71,6 +72,8 @@ fn the_seeds_of_the_fuzzer_are_read() {
     check(include_str!("../../tests/corpus/rule_set/broken.toml"));
     check(include_str!("../../tests/corpus/rule_set/cut.toml"));
     let whole = include_str!("../../tests/corpus/rule_set/whole.toml");
-    let set = RuleSet::parse("whole.toml", whole).unwrap_or_else(|error| panic!("{error}"));
+    let brands = read_embedded().expect("sound files");
+    let set =
+        RuleSet::parse("whole.toml", whole, &brands).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!((set.max_place_age_days(), set.byte_bounds()), (30, vec![1]));
 }

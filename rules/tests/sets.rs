@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sakshi_rules::RuleSet;
 use sakshi_rules::cases::{CaseFailure, check_cases, parse_cases};
-use sakshi_rules::declare::BrandFile;
+use sakshi_rules::declare::{BrandFile, asked_by_built_in, read_embedded};
 use sakshi_rules::form;
 use sakshi_rules::rule_set::RuleKind;
+use sakshi_rules::{RuleSet, is_declaration};
 
 fn folders() -> Vec<PathBuf> {
     let sets = Path::new(env!("CARGO_MANIFEST_DIR")).join("sets");
@@ -25,7 +25,16 @@ fn read(folder: &Path, file: &str) -> (String, String) {
 
 fn set_of(folder: &Path) -> RuleSet {
     let (file, text) = read(folder, "set.toml");
-    RuleSet::parse(&file, &text).unwrap_or_else(|error| panic!("{error}"))
+    let mut brands = read_embedded().unwrap_or_else(|error| panic!("{error}"));
+    for entry in fs::read_dir(folder).expect("the set's folder") {
+        let path = entry.expect("an entry").path();
+        let text = fs::read_to_string(&path).expect("a text");
+        if is_declaration(&text) {
+            let file = path.display().to_string();
+            brands.push(BrandFile::parse(&file, &text).unwrap_or_else(|error| panic!("{error}")));
+        }
+    }
+    RuleSet::parse(&file, &text, &brands).unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[test]
@@ -102,8 +111,13 @@ fn a_bad_case_file_says_where() {
 fn the_embedded_sets_parse_and_cite_no_provision_out_of_place() {
     let embedded = sakshi_rules::embedded();
     assert!(embedded.iter().any(|(name, _)| *name == "in-lab"));
+    // The phone has these files only.
+    let asked = asked_by_built_in().iter();
+    let brands: Vec<BrandFile> = asked
+        .map(|(name, text)| BrandFile::parse(name, text).expect("a sound file"))
+        .collect();
     for (name, text) in embedded {
-        let set = RuleSet::parse(name, text).unwrap_or_else(|error| panic!("{error}"));
+        let set = RuleSet::parse(name, text, &brands).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(set.id(), *name);
         assert_eq!(set.max_place_age_days(), 180);
         assert!(set.byte_bounds().is_empty());

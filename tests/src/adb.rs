@@ -286,7 +286,7 @@ fn text(client: &mut TcpStream, length: u32) -> io::Result<String> {
 }
 
 /// Android's programs as far as the way over adb needs them, as scripts.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 6] = [
     (
         "su",
         "[ -e \"$(dirname \"$0\")/no-root\" ] && { echo 'Permission denied'; exit 1; }\nexec sh -c \"$2\"",
@@ -296,6 +296,9 @@ const PROGRAMS: [(&str, &str); 4] = [
         "if [ -z \"$1\" ]; then cat \"$(dirname \"$0\")/properties\"; else\nsed -n \"s/^\\[$1\\]: \\[\\(.*\\)\\]$/\\1/p\" \"$(dirname \"$0\")/properties\"; fi",
     ),
     ("pm", "cat \"$(dirname \"$0\")/packages\""),
+    // Where the shim would run; it hears nothing and tells nothing.
+    ("app_process", "while :; do sleep 0.2; done"),
+    ("screencap", "printf '\\211PNG a screen' >\"$2\""),
     ("settings", "echo \"$2_test=1\""),
 ];
 

@@ -21,6 +21,7 @@ pub mod sample;
 pub mod scenes;
 pub mod seed;
 pub mod statements;
+pub mod traces;
 pub mod wait;
 
 use std::path::{Path, PathBuf};

@@ -26,6 +26,8 @@ use crate::{
 
 /// The rules.
 pub const RULES: &str = include_str!("../cases/golden/rules.toml");
+/// What the made-up vendor says.
+pub const BRAND: &str = include_str!("../cases/golden/sample-vendor.toml");
 /// The package whose name a spreadsheet would take for a formula.
 pub const FORMULA: &str = "=cmd|calc!A0";
 
@@ -45,6 +47,8 @@ pub struct Sample {
     pub inventory: PathBuf,
     /// The rule file.
     pub rules: PathBuf,
+    /// The brand's file that it asks.
+    pub brand: PathBuf,
 }
 
 impl Sample {
@@ -54,6 +58,7 @@ impl Sample {
             captures: [dir.join("phone.pcapng"), dir.join("gateway.pcap")],
             inventory: dir.join("inventory"),
             rules: dir.join("rules.toml"),
+            brand: dir.join("sample-vendor.toml"),
         }
     }
 
@@ -71,6 +76,8 @@ impl Sample {
             text(&self.inventory),
             "--rules".to_owned(),
             text(&self.rules),
+            "--rules".to_owned(),
+            text(&self.brand),
             "--handset".to_owned(),
             GATEWAY_HANDSET.to_owned(),
             "--format".to_owned(),
@@ -88,6 +95,7 @@ pub fn write(dir: &Path) -> io::Result<Sample> {
     fs::write(&sample.captures[0], phone())?;
     fs::write(&sample.captures[1], gateway())?;
     fs::write(&sample.rules, RULES)?;
+    fs::write(&sample.brand, BRAND)?;
     inventory_writer::write_folder(&apps(), Encoding::Text, &sample.inventory)?;
     let list = sample.inventory.join("packages.list");
     // One line that cannot be read: the inventory is used as far as it goes, and a gap says so.

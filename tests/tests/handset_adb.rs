@@ -10,8 +10,9 @@ use std::{
 use sakshi_tests::{
     adb::{SERIAL, Tethered, adb_possible},
     daemon::{self, text},
-    handset::{Handset, Result, places, script::Action},
+    handset::{Handset, bpffs::Bpffs, places, script::Action},
     program,
+    traces::{Places, Traces},
 };
 use serde_json::Value;
 
@@ -39,43 +40,16 @@ fn well(phone: &Tethered, words: &[&str]) -> String {
     out
 }
 
-/// What a watch may leave: packet rules, pins, files, processes of ours.
-fn traces(phone: &Tethered) -> Result<String> {
+/// What a watch may leave on the handset; its folder is all of its data partition here.
+fn traces(phone: &Tethered, bpffs: &Bpffs) -> Traces {
     let handset: &Handset = &phone.handset;
-    let mut all = String::new();
-    for program in ["iptables", "ip6tables"] {
-        for table in ["filter", "mangle", "raw"] {
-            all += &handset.output(Command::new(program).args(["-w", "-t", table, "-S"]))?;
-        }
-    }
-    for entry in walk(Path::new(&phone.path("."))) {
-        all.extend([&entry.to_string_lossy(), "\n"]);
-    }
-    let program = phone.path("sakshi/sakshi");
-    for process in fs::read_dir("/proc").expect("/proc").flatten() {
-        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
-        if String::from_utf8_lossy(&line).contains(&program) {
-            all.extend(["process ", &String::from_utf8_lossy(&line), "\n"]);
-        }
-        let runs = fs::read_link(process.path().join("exe")).unwrap_or_default();
-        if runs.to_string_lossy().starts_with(&program) {
-            all.extend(["process of ", &runs.to_string_lossy(), "\n"]);
-        }
-    }
-    Ok(all)
-}
-
-fn walk(dir: &Path) -> Vec<PathBuf> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            all.extend(walk(&path));
-        }
-        all.push(path);
-    }
-    all.sort();
-    all
+    let places = Places {
+        files: vec![phone.path("").into()],
+        except: Vec::new(),
+        bpffs: bpffs.path().into(),
+        programs: phone.path("").into(),
+    };
+    Traces::look(&|command| handset.output(command), &places).expect("what is there")
 }
 
 /// Whether the kernel lets a process of ours be spared when memory is short (`CAP_SYS_RESOURCE`).
@@ -85,17 +59,26 @@ fn may_be_spared() -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-fn start_words<'a>(inventory: &'a str, case: &'a str) -> Vec<&'a str> {
-    vec![
-        "start",
-        "--case",
-        case,
-        "--",
-        "--inventory",
-        inventory,
-        "--capture",
-        "nflog",
-    ]
+fn start_words<'a>(inventory: &'a str, case: &'a str, bpffs: &'a Bpffs) -> Vec<&'a str> {
+    let run = ["--", "--inventory", inventory, "--capture", "nflog"];
+    let mut words = vec!["start", "--case", case];
+    words.extend(run);
+    words.extend(["--bpffs", text(bpffs.path())]);
+    words
+}
+
+/// `clean` with what `start` was given for its packet filter.
+fn clean<'a>(words: &[&'a str], bpffs: &'a Bpffs) -> Vec<&'a str> {
+    let mut all = vec!["clean"];
+    all.extend(words);
+    all.extend(["--", "--bpffs", text(bpffs.path())]);
+    all
+}
+
+/// Whether the stand-in for the shim runs, by the number that was kept of it.
+fn shim_runs(pid: &str) -> bool {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&line).contains("org.sakshi.Main")
 }
 
 /// Devices as adb lists them.
@@ -111,12 +94,12 @@ fn observed<'a>(records: &'a [Value], topic: &str) -> Vec<&'a Value> {
 }
 
 /// From the start of a watch to an app that has sent.
-fn watch(phone: &Tethered, baseline: &str) {
+fn watch(phone: &Tethered, baseline: &str, bpffs: &Bpffs) {
     // The answer to the start is lost; the watch goes on, and is found again.
     phone.server.cut("'run'", 20);
     let inventory = phone.handset.inventory();
     let authority = authority();
-    let mut words = start_words(text(&inventory), "case-17");
+    let mut words = start_words(text(&inventory), "case-17", bpffs);
     words.splice(
         1..1,
         ["--baseline", baseline, "--authority", text(&authority)],
@@ -126,6 +109,14 @@ fn watch(phone: &Tethered, baseline: &str) {
     assert_eq!(phone.server.broken(), 1);
     well(phone, &["phase", "idle"]);
     well(phone, &["note", "an app's notice was refused"]);
+    well(
+        phone,
+        &["consent", "com.sample.weather", "notice 4.2; refused"],
+    );
+    let photo = phone.handset.dir().join("photo of the screen.jpg");
+    fs::write(&photo, "a photograph").expect("written");
+    let words = ["consent", "--photo", text(&photo), "com.sample.weather"];
+    well(phone, &[&words[..], &["notice 4.2; accepted"]].concat());
     let to = places::SINGAPORE.v4(places::ECHO);
     let action = Action::Udp {
         to,
@@ -174,6 +165,10 @@ fn what_is_on_record(records: &[Value]) {
             .as_str()
             .is_some_and(|text| text.contains("com.root.manager"))
     );
+    let steps = observed(records, "consent");
+    let pictures = steps.iter().map(|facts| &facts["screen_from"]);
+    assert_eq!(pictures.collect::<Vec<_>>(), ["screencap", "a file"]);
+    assert!(steps.iter().all(|facts| facts["version_code"] == "1001"));
     let session = records.iter().find(|record| record["kind"] == "session");
     let session = &session.expect("a session")["body"];
     let spared = session["oom_score_adj"].as_i64();
@@ -190,7 +185,8 @@ fn from_push_to_a_verified_bundle_with_a_cable_that_breaks() {
     let phone = Tethered::start().expect("a tethered handset");
     let here = tempfile::tempdir().expect("a folder");
     let file = |name: &str| here.path().join(name).to_string_lossy().into_owned();
-    let untouched = traces(&phone).expect("traces");
+    let bpffs = Bpffs::mount(&phone.handset).expect("a BPF file system");
+    let untouched = traces(&phone, &bpffs);
 
     let baseline = file("baseline.json");
     well(&phone, &["baseline", "-o", &baseline]);
@@ -204,9 +200,16 @@ fn from_push_to_a_verified_bundle_with_a_cable_that_breaks() {
     );
     assert_eq!(said(&phone, &["status"]).2, Some(1), "none runs yet");
 
-    watch(&phone, &baseline);
+    let pushed = traces(&phone, &bpffs);
+    watch(&phone, &baseline, &bpffs);
     phone.server.cut("'stop'", 10);
     well(&phone, &["stop"]);
+    let (cases, log) = (phone.path("cases"), phone.path("sakshi/log"));
+    let stopped = traces(&phone, &bpffs).since(&pushed);
+    let more = stopped
+        .iter()
+        .filter(|line| !line.contains(&cases) && !line.contains(&log));
+    assert_eq!(more.collect::<Vec<_>>(), [""; 0], "after stop");
     // Within the opening line, and twice within the bundle.
     for after in [5, 9_000, 30_000] {
         phone.server.cut("'seal'", after);
@@ -216,14 +219,20 @@ fn from_push_to_a_verified_bundle_with_a_cable_that_breaks() {
     assert!(pulled.contains("broke 3 times"), "{pulled}");
     assert_eq!(phone.server.broken(), 5);
     daemon::verify(Path::new(&bundle)).expect("an intact bundle");
+    let listed = Command::new("tar").args(["-tf", &bundle]).output();
+    let listed = String::from_utf8_lossy(&listed.expect("tar").stdout).into_owned();
+    let exhibits = listed
+        .lines()
+        .filter(|name| name.starts_with("case/exhibits/"));
+    assert_eq!(exhibits.count(), 2, "{listed}");
 
     let (_, err, code) = said(&phone, &["clean"]);
     assert_eq!(code, Some(3), "a case without a copy stays: {err}");
     assert!(err.contains("case-17"), "{err}");
     let copy = phone.path("cases/case-17");
     let records = daemon::export(Path::new(&copy), "records").expect("records");
-    well(&phone, &["clean", "--pulled", &bundle]);
-    assert_eq!(traces(&phone).expect("traces"), untouched);
+    well(&phone, &clean(&["--pulled", &bundle], &bpffs));
+    assert_eq!(traces(&phone, &bpffs).since(&untouched), [""; 0]);
 
     what_is_on_record(&records);
 }
@@ -284,24 +293,44 @@ fn after_a_crash_a_clean_handset_is_as_before() {
         return;
     }
     let phone = Tethered::start().expect("a tethered handset");
-    let untouched = traces(&phone).expect("traces");
-    well(&phone, &["push", "--program", text(&program("sakshi"))]);
+    let bpffs = Bpffs::mount(&phone.handset).expect("a BPF file system");
+    let untouched = traces(&phone, &bpffs);
+    let here = tempfile::tempdir().expect("a folder");
+    let shim = here.path().join("shim.jar");
+    fs::write(&shim, "a stand-in").expect("written");
+    let (shim, sakshi) = (text(&shim), program("sakshi"));
+    let words = ["push", "--program", text(&sakshi), "--shim", shim];
+    well(&phone, &[&words[..], &["--library", shim]].concat());
     let inventory = phone.handset.inventory();
-    well(&phone, &start_words(text(&inventory), "crashed"));
+    well(&phone, &start_words(text(&inventory), "crashed", &bpffs));
+    let shim = fs::read_to_string(phone.path("sakshi/shim.pid")).expect("its number");
+    assert!(shim_runs(shim.trim()), "{shim}");
     let status = well(&phone, &["status", "--format", "json"]);
     let status = daemon::json(status.trim()).expect("JSON");
     let pid = status["pid"].as_u64().expect("a process").to_string();
-    assert_ne!(traces(&phone).expect("traces"), untouched);
+    let left = |traces: &Traces, what: &str| {
+        let since = traces.since(&untouched);
+        since.iter().filter(|line| line.starts_with(what)).count()
+    };
+    let watching = traces(&phone, &bpffs);
+    for what in ["rules", "pins", "files", "processes", "sockets"] {
+        assert_ne!(left(&watching, what), 0, "the look is blind for {what}");
+    }
     let (_, err, code) = said(&phone, &["clean", "--keep-cases"]);
     assert_eq!(code, Some(3), "not while it watches: {err}");
     phone
         .handset
         .output(Command::new("kill").args(["-9", &pid]))
         .expect("killed");
-    well(&phone, &["clean", "--keep-cases"]);
+    let crashed = traces(&phone, &bpffs);
+    for what in ["rules", "pins", "files"] {
+        assert_ne!(left(&crashed, what), 0, "a crash leaves {what}");
+    }
+    well(&phone, &clean(&["--keep-cases"], &bpffs));
+    assert!(!shim_runs(shim.trim()), "{shim}");
     let case = phone.path("cases/crashed");
     daemon::not_damaged(Path::new(&case)).expect("its evidence");
     // The case itself is evidence; it stays until somebody has it.
     fs::remove_dir_all(phone.path("cases")).expect("removed");
-    assert_eq!(traces(&phone).expect("traces"), untouched);
+    assert_eq!(traces(&phone, &bpffs).since(&untouched), [""; 0]);
 }

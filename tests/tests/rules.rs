@@ -68,8 +68,10 @@ fn check_says_everything_that_is_wrong_with_every_file() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let (good, bad) = (dir.path().join("good.toml"), dir.path().join("bad.toml"));
     fs::write(&good, sample::RULES).expect("written");
+    let brand = dir.path().join("sample-vendor.toml");
+    fs::write(&brand, sample::BRAND).expect("written");
     fs::write(&bad, "schema = 2\nid = 7\nwhat = 1\n").expect("written");
-    let output = run(["rules", "check", text(&bad), text(&good)]);
+    let output = run(["rules", "check", text(&bad), text(&brand), text(&good)]);
     assert_eq!(output.status.code(), Some(1));
     let said = said(&output);
     for part in [
@@ -77,11 +79,13 @@ fn check_says_everything_that_is_wrong_with_every_file() {
         "bad.toml:2:6: ",
         "bad.toml:3:1: unknown key `what`",
         "`home` is missing",
+        "sample-vendor.toml: sound. Sample Vendor: 1 statements, 1 claims",
         "good.toml: sound. golden version 1",
+        "asks the files of Sample Vendor",
     ] {
         assert!(said.contains(part), "{part} is not in:\n{said}");
     }
-    let output = run(["rules", "check", text(&good), text(&good)]);
+    let output = run(["rules", "check", text(&brand), text(&good), text(&good)]);
     assert_eq!(output.status.code(), Some(1), "two sets of one id");
     let output = run(["rules", "check", text(&dir.path().join("none.toml"))]);
     assert_eq!(output.status.code(), Some(3));
@@ -149,7 +153,7 @@ fn the_schema_takes_what_is_shipped_and_refuses_what_has_another_shape() {
         "not-a-day",
         "text-for-list",
         "empty-list",
-        "bad-signer",
+        "set-holds-declaration",
         "port-too-large",
         "unknown-top-key",
         "no-span-of-the-day",
@@ -171,11 +175,14 @@ fn judging_by_the_same_rules_finds_the_same_and_changes_no_byte() {
     let (dir, case) = inspected();
     let before = daemon::state(&case);
     let rules = dir.path().join("rules.toml");
+    let brand = dir.path().join("sample-vendor.toml");
     let output = run([
         "judge",
         text(&case),
         "--rules",
         text(&rules),
+        "--rules",
+        text(&brand),
         "--format",
         "jsonl",
     ]);
@@ -189,6 +196,10 @@ fn judging_by_the_same_rules_finds_the_same_and_changes_no_byte() {
     assert_eq!(
         heading["sets"][0]["sha256"],
         bundle_writer::sha256(sample::RULES.as_bytes())
+    );
+    assert_eq!(
+        heading["declarations"][0]["sha256"],
+        bundle_writer::sha256(sample::BRAND.as_bytes())
     );
     let sorted = |rows: &[Value]| {
         let mut rows: Vec<String> = rows.iter().map(ToString::to_string).collect();
@@ -206,11 +217,69 @@ fn judging_by_the_same_rules_finds_the_same_and_changes_no_byte() {
         text(&case),
         "--rules",
         text(&rules),
+        "--rules",
+        text(&brand),
         "-o",
         text(&within),
     ]);
     assert_eq!(output.status.code(), Some(3));
     assert!(!within.exists());
+}
+
+#[test]
+fn rules_ask_files_of_brands_and_hold_none_themselves() {
+    let (dir, case) = inspected();
+    let kept = fs::read_to_string(case.join("rules/02-sample-vendor.toml")).expect("it is kept");
+    assert_eq!(kept, sample::BRAND);
+    let rules = dir.path().join("rules.toml");
+    let without = run(["judge", text(&case), "--rules", text(&rules)]);
+    assert_eq!(without.status.code(), Some(3));
+    let told = String::from_utf8_lossy(&without.stderr).into_owned();
+    assert!(
+        told.contains("no claim about places has the id \"Sample Vendor/2026/path\""),
+        "{told}"
+    );
+    let old = dir.path().join("old.toml");
+    let text_of_old = sample::RULES.to_owned() + "[[declaration]]\nid = \"d\"\n";
+    fs::write(&old, text_of_old).expect("written");
+    let told = said(&run(["rules", "check", text(&old)]));
+    assert!(
+        told.contains("a rule set holds no declaration any more"),
+        "{told}"
+    );
+    assert!(told.contains("sakshi declaration new BRAND"), "{told}");
+    // The set that is built in, with the file of a brand that it asks.
+    let other = dir.path().join("case-of-built-in");
+    let [phone, _] = &sample::Sample::in_dir(dir.path()).captures;
+    assert!(
+        run(["inspect", text(phone), "--case", text(&other)])
+            .status
+            .success()
+    );
+    for file in ["in-lab.toml", "oppo.toml"] {
+        assert!(other.join("rules").join(file).is_file(), "{file}");
+    }
+    assert!(!other.join("rules/vivo.toml").exists());
+    assert!(run(["verify", text(&other), "--replay"]).status.success());
+    let twice = [
+        "--rules",
+        text(&rules),
+        "--rules",
+        text(&dir.path().join("sample-vendor.toml")),
+    ]
+    .map(str::to_owned);
+    let again = dir.path().join("again.toml");
+    fs::write(&again, sample::BRAND).expect("written");
+    let mut asked = vec!["judge".to_owned(), text(&case).to_owned()];
+    asked.extend(twice);
+    asked.extend(["--rules".to_owned(), text(&again).to_owned()]);
+    let told = run(asked.iter().map(String::as_str));
+    assert_eq!(told.status.code(), Some(3));
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(
+        told.contains("are both the file of Sample Vendor"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -358,6 +427,7 @@ fn ten_thousand_contacts_are_judged_and_the_time_is_told() {
         "owner = [\"known\", \"unknown\"]",
     );
     fs::write(&rules, all).expect("written");
+    fs::write(dir.path().join("sample-vendor.toml"), sample::BRAND).expect("written");
     let list = dir.path().join("list.jsonl");
     let begin = Instant::now();
     let output = run([
@@ -365,6 +435,8 @@ fn ten_thousand_contacts_are_judged_and_the_time_is_told() {
         text(&case),
         "--rules",
         text(&rules),
+        "--rules",
+        text(&dir.path().join("sample-vendor.toml")),
         "-o",
         text(&list),
     ]);

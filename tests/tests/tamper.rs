@@ -15,8 +15,8 @@ use std::{
 use rusqlite::{Connection, params, types::Value as Sql};
 use sakshi::{
     evidence::{
-        self, Case, CaseFiles, CaseMeta, Draft, Hash, Kind, Reader, Record, Signing, Store,
-        StoreOptions, StoreThread, Verification,
+        self, Case, CaseFiles, CaseMeta, Draft, ExhibitBody, Hash, Kind, Reader, Record, Signing,
+        Store, StoreOptions, StoreThread, Verification,
         bundle::{SealedBody, Tool},
         record_hash, schema,
         verify::Subject,
@@ -414,8 +414,17 @@ fn sample_case(dir: &Path) -> PathBuf {
     options.roll_bytes = 1;
     let thread = StoreThread::spawn(store, options).expect("a thread");
     let mut store = thread.stop().expect("rolled");
+    let picture = dir.join("screen.png");
+    fs::write(&picture, "a screen").expect("a picture");
+    let file = store.case().keep_exhibit(&picture).expect("kept");
+    let exhibit = ExhibitBody {
+        at: Timestamp::default(),
+        file,
+    };
+    let exhibit = serde_json::to_value(&exhibit).expect("JSON");
     let drafts: Vec<Draft> = kinds_of_a_live_watch()
         .into_iter()
+        .chain([(Kind::EXHIBIT, exhibit)])
         .chain(kinds_of_packets())
         .map(|(kind, body)| {
             // Attachments are part of what is changed.

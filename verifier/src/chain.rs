@@ -380,6 +380,10 @@ impl Chain {
                 Ok(body) => self.name_files(record.seq, &body.files),
                 Err(flaw) => Some(flaw),
             },
+            "exhibit" => match parse::<FileEntry>(record.body) {
+                Ok(entry) => self.name_file(record.seq, &entry, false),
+                Err(flaw) => Some(flaw),
+            },
             "segment" => match parse::<FileEntry>(record.body) {
                 Ok(entry) => self.name_file(record.seq, &entry, true),
                 Err(flaw) => Some(flaw),

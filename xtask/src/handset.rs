@@ -55,16 +55,18 @@ const PACKAGES: [&str; 19] = [
 const GUEST_PROGRAMS: [&str; 2] = ["vh-guest", "vh-app"];
 /// The profile that they are built with.
 const GUEST_PROFILE: &str = "guest";
-/// Rule sets that are pushed, and the names that they have there.
-const RULES: [(&str, &str); 2] = [
+/// Rule files that are pushed, and the names that they have there.
+const RULES: [(&str, &str); 3] = [
     ("rules/sets/in-lab/set.toml", "in-lab.toml"),
     ("rules/sets/demo/set.toml", "demo.toml"),
+    ("rules/sets/demo/sample-vendor.toml", "sample-vendor.toml"),
 ];
 
-/// Power cuts of the test command; more are a command of their own.
-const POWER_CUTS: &str = "1";
+/// Power cuts of the test command: after the first it is cleaned up, after the second the next watch
+/// begins as it is. More are a command of their own.
+const POWER_CUTS: &str = "2";
 
-/// Everything, and a power cut, as a part of the test command. Where the emulator is missing and
+/// Everything, and power cuts, as a part of the test command. Where the emulator is missing and
 /// cannot be installed, a line says so; in CI that is a failure.
 pub fn test() -> Outcome {
     if let Err(reason) = emulator::install() {

@@ -13,14 +13,14 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use handset::{ControlArgs, ObserveArgs};
+pub use handset::{ConsentArgs, ControlArgs, ObserveArgs};
 #[cfg(feature = "lab")]
 pub use handset::{HandsetArgs, HandsetCommand, HandsetTarget};
 pub use talk::{NoteArgs, PhaseArgs, StatusArgs, Target};
 
 use crate::{
-    evidence::segments::QUOTA_MIN, report::filter::UNKNOWN_COUNTRY, session::probe::TARGETS_MAX,
-    time::Timestamp, validate::plan,
+    evidence::segments::QUOTA_MIN, platform::logcat, report::filter::UNKNOWN_COUNTRY,
+    session::probe::TARGETS_MAX, time::Timestamp, validate::plan,
 };
 
 /// A witness of what a handset's apps send, and where.
@@ -190,6 +190,11 @@ pub enum Command {
     /// Tell a running daemon that a phase of the examination begins. Exit code 3: it is not on record.
     #[command(after_help = "Example:\n  sakshi phase idle-without-sim")]
     Phase(PhaseArgs),
+    /// Keep a consent step: the screen, the notice's version, the app's. Exit code 3: it is not on record.
+    #[command(
+        after_help = "Example:\n  sakshi consent com.example.app 'notice of 1 March; refused'"
+    )]
+    Consent(ConsentArgs),
     /// Remove what a daemon that crashed has left behind: packet rules, sockets.
     #[command(after_help = "Example:\n  sakshi clean")]
     Clean(CleanArgs),
@@ -372,7 +377,8 @@ pub struct RunArgs {
     /// Folder of the case: a new one, or one to be continued.
     #[arg(long, value_name = "DIR")]
     pub case: PathBuf,
-    /// Rule set to judge by; may be repeated. Without it, the built-in set for an Indian lab.
+    /// Rule set to judge by, or a brand's file that one asks; may be repeated. Without a set, the
+    /// built-in one for an Indian lab.
     #[arg(long, value_name = "FILE")]
     pub rules: Vec<PathBuf>,
     /// Location data made by `sakshi data add`; without it, what is built in.
@@ -406,6 +412,9 @@ pub struct RunArgs {
     /// Folder of a BPF file system that every process sees, instead of /sys/fs/bpf.
     #[arg(long, value_name = "DIR", hide = true)]
     pub bpffs: Option<PathBuf>,
+    /// Socket of Android's log.
+    #[arg(long, hide = true, value_name = "SOCKET", default_value = logcat::SOCKET)]
+    pub logcat: PathBuf,
     /// Have a probe of our own send a few known flows to the lab's own host at start and stop: each
     /// must be found, or the case says that the watch did not work properly. Addresses, no names.
     #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',', num_args = 1..=TARGETS_MAX)]
@@ -444,7 +453,8 @@ pub struct InspectArgs {
     /// Folder with the handset's packages.list and packages.xml.
     #[arg(long, value_name = "DIR")]
     pub inventory: Option<PathBuf>,
-    /// Rule set to judge by; may be repeated. Without it, the built-in set for an Indian lab.
+    /// Rule set to judge by, or a brand's file that one asks; may be repeated. Without a set, the
+    /// built-in one for an Indian lab.
     #[arg(long, value_name = "FILE")]
     pub rules: Vec<PathBuf>,
     /// Location data made by `sakshi data add`; without it, what is built in.

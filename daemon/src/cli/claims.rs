@@ -158,12 +158,7 @@ fn check(files: &[PathBuf]) -> Result<Outcome, Failure> {
         let file = path.display().to_string();
         match BrandFile::parse(&file, &read(path)?) {
             Ok(brand) => {
-                let claims: usize = brand.statements.iter().map(|said| said.claims.len()).sum();
-                out.line(format_args!(
-                    "{file}: sound. {}: {} statements, {claims} claims",
-                    plain(&brand.brand),
-                    brand.statements.len()
-                ))?;
+                out.line(sound(path, &brand))?;
             }
             Err(wrong) => {
                 outcome = Outcome::No;
@@ -173,6 +168,17 @@ fn check(files: &[PathBuf]) -> Result<Outcome, Failure> {
     }
     out.close()?;
     Ok(outcome)
+}
+
+/// What is said of a file with which nothing is wrong.
+pub(super) fn sound(path: &Path, brand: &BrandFile) -> String {
+    let claims: usize = brand.statements.iter().map(|said| said.claims.len()).sum();
+    format!(
+        "{}: sound. {}: {} statements, {claims} claims",
+        path.display(),
+        plain(&brand.brand),
+        brand.statements.len()
+    )
 }
 
 /// The files that were named, those in the folders that were named, or the built-in ones.
@@ -200,7 +206,8 @@ fn source(file: String, text: &str) -> Result<Source, Failure> {
     })
 }
 
-fn files_in(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+/// A file itself, or the TOML files of a folder, sorted.
+pub(super) fn files_in(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }

@@ -66,6 +66,24 @@ fn step(
         HandsetCommand::Status { format } => shown(phone, &["status", "--format", word(format)]),
         HandsetCommand::Note { text } => shown(phone, &["note", "--", &text]),
         HandsetCommand::Phase { name } => shown(phone, &["phase", "--", &name]),
+        HandsetCommand::Consent {
+            package,
+            notice,
+            photo,
+        } => {
+            let lent = photo.map(|photo| work::lend_photo(phone, &photo));
+            let lent = lent.transpose()?;
+            let mut words = vec!["consent"];
+            if let Some(lent) = &lent {
+                words.extend(["--screenshot", lent]);
+            }
+            words.extend(["--", &package, &notice]);
+            let outcome = shown(phone, &words);
+            if lent.is_some() {
+                work::take_back(phone)?;
+            }
+            outcome
+        }
         HandsetCommand::Start {
             case,
             authority,
@@ -84,20 +102,30 @@ fn step(
             }
             words.extend(run);
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            let status = work::start(phone, &case, &words)?;
+            let status = work::start(phone, &case, &words);
+            work::take_back(phone)?;
+            let status = status?;
             let told = after_start(phone, device, baseline.as_deref(), &status);
             told.map_err(|error| format!("the watch has begun, but: {error}").into())
         }
         HandsetCommand::Stop => {
             work::compare_clocks(phone, "stop")?;
             work::stop(phone)?;
+            work::end_shim(phone)?;
             tell(["stopped".to_owned()])
         }
         HandsetCommand::Pull { case, output } => {
             pulled(phone, &work::case_dir(&target.cases, &case)?, &output)
         }
-        HandsetCommand::Clean { pulled, keep_cases } => {
-            tell(work::clean(phone, &target.cases, &pulled, keep_cases)?)
+        HandsetCommand::Clean {
+            pulled,
+            keep_cases,
+            clean,
+        } => {
+            let mut words = vec!["clean"];
+            words.extend(clean.iter().map(String::as_str));
+            let cases = (target.cases.as_str(), keep_cases);
+            tell(work::clean(phone, cases, &pulled, &words)?)
         }
     }
 }

@@ -7,7 +7,6 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use sakshi_rules::RuleSet;
 
 use super::{
     Failure, Outcome,
@@ -18,9 +17,9 @@ use super::{
 use crate::{
     evidence::{Hash, Kind, canonical::to_canonical},
     paper::source::Source,
-    posthoc::{Given, HEADING, Heading, PostHoc, judge_anew},
-    report::{redact::Redactor, table},
-    session::load_rules,
+    posthoc::{BrandHeading, HEADING, Heading, PostHoc, SetHeading, judge_anew},
+    report::{redact::Redactor, table, table::plain},
+    session::rules::Rules,
 };
 
 /// `sakshi judge`.
@@ -36,7 +35,7 @@ pub struct JudgeArgs {
     /// Folder of the case, or a bundle.
     #[arg(value_name = "CASE")]
     pub case: PathBuf,
-    /// Rule files that judge; may be repeated.
+    /// Rule files that judge, and brands' files that they ask; may be repeated.
     #[arg(long, value_name = "FILE", required = true)]
     pub rules: Vec<PathBuf>,
     /// File for the list as JSON Lines instead of standard output; not in the case.
@@ -58,10 +57,11 @@ pub enum Form {
 
 /// Judges.
 pub fn judge(args: &JudgeArgs) -> Result<Outcome, Failure> {
-    let given = load(&args.rules)?;
+    let rules = Rules::read(&args.rules)?;
+    let by = headings(&rules);
     let source = Source::open(&args.case)?;
     let reader = source.reader();
-    let anew = judge_anew(reader, &given)?;
+    let anew = judge_anew(reader, &rules.into_sets(), by)?;
     let redactor = Redactor::of(reader)?;
     let Some(path) = &args.output else {
         let mut out = Stdout::open();
@@ -96,20 +96,20 @@ pub fn judge(args: &JudgeArgs) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-/// Reads rule files, with the hash of each.
-pub fn load(paths: &[PathBuf]) -> Result<Vec<Given>, Failure> {
-    let mut texts = Vec::new();
-    let mut hashes = Vec::new();
-    for path in paths {
-        let text = read_text(path)?;
-        hashes.push(Hash::of(text.as_bytes()));
-        texts.push((path.display().to_string(), text));
-    }
-    let sets: Vec<RuleSet> = load_rules(&texts)?;
-    let given = sets.into_iter().zip(hashes).zip(texts);
-    Ok(given
-        .map(|((set, sha256), (file, _))| Given { file, sha256, set })
-        .collect())
+/// What the heading says of the rules.
+fn headings(rules: &Rules) -> (Vec<SetHeading>, Vec<BrandHeading>) {
+    let sets = rules.sets.iter().map(|(given, set)| SetHeading {
+        file: given.file.clone(),
+        id: set.id().to_owned(),
+        version: set.version().to_owned(),
+        sha256: Hash::of(given.text.as_bytes()),
+    });
+    let brands = rules.brands.iter().map(|(given, of)| BrandHeading {
+        file: given.file.clone(),
+        brand: of.brand.clone(),
+        sha256: Hash::of(given.text.as_bytes()),
+    });
+    (sets.collect(), brands.collect())
 }
 
 /// Reads a text file.
@@ -166,6 +166,14 @@ fn heading_text(heading: &Heading) -> String {
         lines.push(format!(
             "rules    {} version {} ({}, SHA-256 {})",
             set.id, set.version, set.file, set.sha256
+        ));
+    }
+    for of in &heading.declarations {
+        lines.push(format!(
+            "asked    what {} said ({}, SHA-256 {})",
+            plain(&of.brand),
+            of.file,
+            of.sha256
         ));
     }
     lines.push(format!(

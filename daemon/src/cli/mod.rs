@@ -122,6 +122,7 @@ fn dispatch(command: Command) -> Result<Outcome, Failure> {
         Command::Handset(args) => handset::handset(args),
         Command::Control(args) => control::control(&args),
         Command::Observe(args) => control::observe(args),
+        Command::Consent(args) => control::consent(args),
         Command::ProbeSend { targets } => {
             probe::send_and_tell(&targets)?;
             Ok(Outcome::Done)

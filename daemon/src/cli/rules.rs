@@ -15,10 +15,12 @@ use clap::{Args, Subcommand};
 use sakshi_rules::{
     RuleSet,
     cases::{check_cases, parse_cases},
+    declare::{self, BrandFile},
+    is_declaration,
 };
 
 use super::{
-    Failure, Outcome,
+    Failure, Outcome, claims,
     judge::read_text,
     output::{Stdout, say},
 };
@@ -61,7 +63,7 @@ pub enum RulesCommand {
 /// `sakshi rules check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// Rule files.
+    /// Rule files, and brands' files that they ask.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
 }
@@ -69,7 +71,7 @@ pub struct CheckArgs {
 /// `sakshi rules test`.
 #[derive(Debug, Args)]
 pub struct TestArgs {
-    /// Folders, each with a set.toml and a cases.toml.
+    /// Folders, each with a set.toml and a cases.toml; brands' files beside them are asked.
     #[arg(value_name = "DIR", required = true)]
     pub dirs: Vec<PathBuf>,
 }
@@ -102,9 +104,28 @@ fn check(files: &[PathBuf]) -> Result<Outcome, Failure> {
     let mut out = Stdout::open();
     let mut outcome = Outcome::Done;
     let mut ids: Vec<(String, &Path)> = Vec::new();
-    for path in files {
-        let text = read_text(path)?;
-        match RuleSet::parse(&path.display().to_string(), &text) {
+    let (named, sets): (Vec<_>, Vec<_>) = files
+        .iter()
+        .map(|path| Ok((path, read_text(path)?)))
+        .collect::<Result<Vec<_>, Failure>>()?
+        .into_iter()
+        .partition(|(_, text)| is_declaration(text));
+    let mut brands = Vec::new();
+    for (path, text) in named {
+        match BrandFile::parse(&path.display().to_string(), &text) {
+            Ok(brand) => {
+                out.line(claims::sound(path, &brand))?;
+                brands.push(brand);
+            }
+            Err(wrong) => {
+                outcome = Outcome::No;
+                out.line(wrong)?;
+            }
+        }
+    }
+    let brands = with_built_in(brands)?;
+    for (path, text) in sets {
+        match RuleSet::parse(&path.display().to_string(), &text, &brands) {
             Ok(set) => {
                 out.line(sound(path, &set, &text))?;
                 if let Some((id, other)) = ids.iter().find(|(id, _)| id == set.id()) {
@@ -127,15 +148,30 @@ fn check(files: &[PathBuf]) -> Result<Outcome, Failure> {
     Ok(outcome)
 }
 
+/// The given files of brands, and those built in of other brands.
+fn with_built_in(mut brands: Vec<BrandFile>) -> Result<Vec<BrandFile>, Failure> {
+    for brand in declare::read_embedded()? {
+        if !brands.iter().any(|given| given.brand == brand.brand) {
+            brands.push(brand);
+        }
+    }
+    Ok(brands)
+}
+
 fn sound(path: &Path, set: &RuleSet, text: &str) -> String {
     format!(
-        "{}: sound. {} version {}: {} rules, {} exceptions, {} declarations; SHA-256 {}",
+        "{}: sound. {} version {}: {} rules, {} exceptions, {}; SHA-256 {}",
         path.display(),
         set.id(),
         set.version(),
         set.rules().len(),
         set.exceptions().len(),
-        set.declarations().len(),
+        if set.brands().is_empty() {
+            "asks no brand's file".to_owned()
+        } else {
+            let brands: Vec<&str> = set.brands().into_iter().collect();
+            format!("asks the files of {}", brands.join(", "))
+        },
         Hash::of(text.as_bytes()),
     )
 }
@@ -157,7 +193,15 @@ fn test(dirs: &[PathBuf]) -> Result<Outcome, Failure> {
 fn test_one(dir: &Path, out: &mut Stdout) -> Result<bool, Failure> {
     let (set_path, cases_path) = (dir.join(SET_FILE), dir.join(CASES_FILE));
     let (set_text, cases_text) = (read_text(&set_path)?, read_text(&cases_path)?);
-    let set = RuleSet::parse(&set_path.display().to_string(), &set_text);
+    let mut brands = Vec::new();
+    for path in claims::files_in(dir)? {
+        let text = read_text(&path)?;
+        if is_declaration(&text) {
+            brands.push(BrandFile::parse(&path.display().to_string(), &text)?);
+        }
+    }
+    let brands = with_built_in(brands)?;
+    let set = RuleSet::parse(&set_path.display().to_string(), &set_text, &brands);
     let cases = parse_cases(&cases_path.display().to_string(), &cases_text);
     let (set, cases) = match (set, cases) {
         (Ok(set), Ok(cases)) => (set, cases),

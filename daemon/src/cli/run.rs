@@ -1,6 +1,6 @@
 //! Commands that change the machine: `run` and `clean`.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use super::{
     Failure, Outcome,
@@ -19,12 +19,40 @@ use crate::{
         socket,
     },
     evidence::ROLL_BYTES,
-    platform::{clock::SystemClock, command, machine},
+    platform::{
+        clock::{Clock as _, SystemClock},
+        command,
+        logcat::{Logcat, Priority},
+        machine,
+    },
     session::{RunConfig, SessionError, run as watch},
 };
 
+/// Says something on standard error and in Android's log.
+struct Voice(Logcat);
+
+impl Voice {
+    fn say(&self, priority: Priority, line: fmt::Arguments<'_>) {
+        self.log(priority, line);
+        say(line);
+    }
+
+    fn log(&self, priority: Priority, line: fmt::Arguments<'_>) {
+        self.0.write(SystemClock.now(), priority, &line.to_string());
+    }
+}
+
 /// Watches live until told to stop.
 pub fn run(args: RunArgs) -> Result<Outcome, Failure> {
+    let voice = Voice(Logcat::at(&args.logcat));
+    let outcome = run_aloud(args, &voice);
+    if let Err(error) = &outcome {
+        voice.log(Priority::Error, format_args!("{error}"));
+    }
+    outcome
+}
+
+fn run_aloud(args: RunArgs, voice: &Voice) -> Result<Outcome, Failure> {
     must_be_root("run")?;
     if args.end_with_parent {
         command::end_with_parent(rustix::process::Signal::TERM);
@@ -55,15 +83,25 @@ pub fn run(args: RunArgs) -> Result<Outcome, Failure> {
         validation: args.validation,
     };
     let summary = watch(&config, &(Arc::new(SystemClock) as _), &mut |status| {
-        say(format_args!(
-            "watching with {}; case {}, session {}",
-            status.capture, status.case, status.session
-        ));
+        voice.say(
+            Priority::Info,
+            format_args!(
+                "watching with {}; case {}, session {}",
+                status.capture, status.case, status.session
+            ),
+        );
         for degraded in &status.degraded {
-            say(format_args!("degraded: {degraded}"));
+            voice.say(Priority::Warning, format_args!("degraded: {degraded}"));
         }
         say("end with `sakshi stop` or Ctrl-C");
     })?;
+    voice.log(
+        Priority::Info,
+        format_args!(
+            "stopped; {} packets, {} findings",
+            summary.packets, summary.findings
+        ),
+    );
     output::summary(&summary, args.format)?;
     say_standing(&config.case)?;
     Ok(Outcome::Done)

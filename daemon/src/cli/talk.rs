@@ -84,7 +84,19 @@ pub(super) fn committed(
     request: &Request,
     what: &str,
 ) -> Result<Outcome, Failure> {
-    match Connection::open(target.case.as_deref())?.ask(request)? {
+    committed_by(
+        &mut Connection::open(target.case.as_deref())?,
+        request,
+        what,
+    )
+}
+
+pub(super) fn committed_by(
+    connection: &mut Connection,
+    request: &Request,
+    what: &str,
+) -> Result<Outcome, Failure> {
+    match connection.ask(request)? {
         Answer::Committed { seq, hash } => answer(&format!("{what}: record {seq}, hash {hash}")),
         other => Err(unexpected(&other)),
     }

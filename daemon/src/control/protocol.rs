@@ -2,7 +2,7 @@
 //!
 //! In and out: one JSON object a line, UTF-8, at most [`LINE_MAX`] bytes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,9 @@ pub enum Request {
         topic: String,
         /// What is told.
         facts: BTreeMap<String, String>,
+        /// A file that belongs to it; the case keeps a copy.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<PathBuf>,
     },
     /// A phase begins.
     Phase {

@@ -25,7 +25,7 @@ use super::{
     socket,
 };
 use crate::{
-    evidence::Head,
+    evidence::{Case, FileEntry, Head},
     input::{Observation, ProbeSent, checked_observation},
     platform::machine,
     time::Timestamp,
@@ -41,8 +41,13 @@ pub enum Order {
     Note(String, oneshot::Sender<Result<Head, String>>),
     /// A phase; likewise.
     Phase(String, oneshot::Sender<Result<Head, String>>),
-    /// What the PC or Android told; likewise.
-    Observe(Observation, oneshot::Sender<Result<Head, String>>),
+    /// What the PC, Android or the technician told, and the case's copy of a file that belongs to
+    /// it; likewise.
+    Observe(
+        Observation,
+        Option<FileEntry>,
+        oneshot::Sender<Result<Head, String>>,
+    ),
     /// What our own probe sent.
     Probe(ProbeSent),
 }
@@ -52,6 +57,8 @@ pub enum Order {
 pub struct Shared {
     /// How it is going; the engine writes it at every commit.
     pub status: Arc<Mutex<Status>>,
+    /// The case that is written.
+    pub case: Case,
     /// The last durable record.
     pub head: watch::Receiver<Head>,
     /// Orders to the engine.
@@ -227,21 +234,49 @@ async fn answer(request: Request, shared: &Shared) -> Answer {
             source,
             topic,
             facts,
-        } => match checked_observation(&source, &topic, &facts) {
-            Ok(()) => {
-                let at = Timestamp::default(); // Whoever takes it says when.
-                let told = Observation {
-                    at,
-                    source,
-                    topic,
-                    facts,
-                };
-                hand_over(shared, |reply| Order::Observe(told, reply)).await
+            file,
+        } => {
+            let told = Observation {
+                at: Timestamp::default(), // Whoever takes it says when.
+                source,
+                topic,
+                facts,
+            };
+            match with_file(told, file.as_deref(), &shared.case) {
+                Ok((told, kept)) => {
+                    hand_over(shared, |reply| Order::Observe(told, kept, reply)).await
+                }
+                Err(refused) => failed(refused),
             }
-            Err(refused) => failed(refused.to_string()),
-        },
+        }
         Request::Stop | Request::Follow => failed("not answered here".to_owned()),
     }
+}
+
+/// Keeps a copy of the file that belongs to an observation and says so in it. A failure is the
+/// asker's alone: the watch goes on.
+fn with_file(
+    mut told: Observation,
+    file: Option<&Path>,
+    case: &Case,
+) -> Result<(Observation, Option<FileEntry>), String> {
+    let check = |told: &Observation| {
+        checked_observation(&told.source, &told.topic, &told.facts).map_err(|no| no.to_string())
+    };
+    check(&told)?;
+    let Some(file) = file else {
+        return Ok((told, None));
+    };
+    let kept = case.keep_exhibit(file).map_err(|no| no.to_string())?;
+    let facts = [
+        ("file", kept.path.clone()),
+        ("file_bytes", kept.bytes.to_string()),
+        ("file_sha256", kept.sha256.to_string()),
+    ];
+    let facts = facts.map(|(name, value)| (name.to_owned(), value));
+    told.facts.extend(facts);
+    check(&told)?;
+    Ok((told, Some(kept)))
 }
 
 async fn order(

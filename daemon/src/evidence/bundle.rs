@@ -283,6 +283,7 @@ pub fn named_files(reader: &Reader) -> Result<BTreeMap<String, FileEntry>, Store
         Kind::SEGMENT,
         Kind::SEGMENT_DROPPED,
         Kind::ROLLED,
+        Kind::EXHIBIT,
     ];
     for record in reader.records(&kinds) {
         let record = record?;
@@ -294,7 +295,7 @@ pub fn named_files(reader: &Reader) -> Result<BTreeMap<String, FileEntry>, Store
         let files = match record.kind.as_str() {
             "case" => serde_json::from_str::<CaseBody>(body).map(|body| body.files),
             "files" => serde_json::from_str::<FilesBody>(body).map(|body| body.files),
-            "segment" | "rolled" => {
+            "segment" | "rolled" | "exhibit" => {
                 serde_json::from_str::<FileEntry>(body).map(|entry| vec![entry])
             }
             _ => {

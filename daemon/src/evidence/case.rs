@@ -39,6 +39,12 @@ pub const FILE_NAME_MAX: usize = 100;
 pub const DATA_FILE: &str = "data.json";
 /// The location data of a session that was given some.
 pub const PLACES_FILE: &str = "places.bin";
+/// Folder of files that were taken or given during a watch, with its slash.
+const EXHIBIT_FOLDER: &str = "exhibits/";
+/// Longest such file, in bytes: more than a screen's picture has; a longer one is refused.
+pub const EXHIBIT_MAX: u64 = 32 * 1024 * 1024;
+/// Longest ending of such a file's name that is kept, in bytes.
+const ENDING_MAX: usize = 5;
 /// Folder of the inventory's files, with its slash.
 const INVENTORY_FOLDER: &str = "inventory/";
 /// Longest `case.json` that is read, in bytes.
@@ -168,6 +174,16 @@ pub struct FilesBody {
     pub session: u64,
     /// Every file in use; an unchanged one keeps its earlier path.
     pub files: Vec<FileEntry>,
+}
+
+/// Body of an `exhibit` record: a file that was taken or given during a watch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExhibitBody {
+    /// When it was taken into the case.
+    pub at: Timestamp,
+    /// The copy in the case.
+    #[serde(flatten)]
+    pub file: FileEntry,
 }
 
 /// A case that exists.
@@ -324,6 +340,32 @@ impl Case {
         }
         sync_folder(&self.dir)?;
         Ok(named)
+    }
+
+    /// Copies a file into the case, durably, under its hash; no record names it yet. The same file
+    /// twice is kept once.
+    pub fn keep_exhibit(&self, from: &Path) -> Result<FileEntry, StoreError> {
+        let bytes =
+            read_bounded(from, EXHIBIT_MAX + 1).map_err(|error| StoreError::io(from, error))?;
+        if bytes.is_empty() || bytes.len() as u64 > EXHIBIT_MAX {
+            return Err(StoreError::Exhibit(from.to_owned()));
+        }
+        let ending = from.extension().and_then(|ending| ending.to_str());
+        let ending = ending.filter(|ending| {
+            ending.len() <= ENDING_MAX && ending.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        });
+        let ending = ending.map_or_else(String::new, |ending| format!(".{ending}"));
+        let path = format!("{EXHIBIT_FOLDER}{}{ending}", Hash::of(&bytes));
+        let to = self.dir.join(&path);
+        // One that is there and whole may be named by a record: it is not written again.
+        let is_kept = read_bounded(&to, EXHIBIT_MAX).is_ok_and(|kept| kept == bytes);
+        if !is_kept && let Err(error) = write_file(&self.dir, &path, &bytes) {
+            // What came of it would only take room.
+            let _ = fs::remove_file(&to);
+            return Err(error);
+        }
+        sync_folder(&self.dir)?;
+        Ok(FileEntry::of(&path, &bytes))
     }
 
     /// Checks that nobody else can get at the folder: before writing.

@@ -15,6 +15,9 @@ use super::{canonical::CanonicalError, reserve::RESERVE_BYTES, schema};
 /// Why a case cannot be created, opened, written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// A file that is not taken.
+    #[error("{} is empty, or longer than {} MiB: give a smaller picture", .0.display(), super::case::EXHIBIT_MAX >> 20)]
+    Exhibit(PathBuf),
     /// There is no such folder or file.
     #[error("{path} does not exist: check the path of the case", path = .0.display())]
     Missing(PathBuf),

@@ -28,7 +28,8 @@ pub mod thread;
 mod ustar;
 
 pub use case::{
-    Case, CaseBody, CaseFiles, CaseMeta, DATA_FILE, FileEntry, FilesBody, PLACES_FILE, name_of,
+    Case, CaseBody, CaseFiles, CaseMeta, DATA_FILE, EXHIBIT_MAX, ExhibitBody, FileEntry, FilesBody,
+    PLACES_FILE, name_of,
 };
 pub use error::StoreError;
 pub use parts::{ROLL_BYTES, RolledBody, database_bytes};

@@ -100,6 +100,8 @@ kinds! {
     ROLLED = "rolled";
     /// The case was closed for good; the last checkpoint follows.
     SEALED = "sealed";
+    /// A file that was taken or given during a watch.
+    EXHIBIT = "exhibit";
     /// The report of a validation that belongs to the case.
     VALIDATION = "validation";
     /// Known flows of our own were sent, and each was found or not.

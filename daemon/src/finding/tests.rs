@@ -76,7 +76,7 @@ fn singapore() -> Place {
 
 /// Outcomes and reasons of the watch, and of judging what it recorded by the same rules.
 fn watched_and_anew(via: Via) -> [Vec<(String, String)>; 2] {
-    let set = RuleSet::parse("abroad.toml", RULES).expect("sound rules");
+    let set = RuleSet::parse("abroad.toml", RULES, &[]).expect("sound rules");
     let mut book = ContactBook::new(1, vec![set.clone()]);
     let mut records = Vec::new();
     book.settle(claim(via), singapore, None, &mut records)

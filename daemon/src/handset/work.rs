@@ -25,6 +25,8 @@ const CLOCK_EXCHANGES: usize = 5;
 /// The shim's Java part, and its library, as they are called on the handset.
 const SHIM: &str = "shim.jar";
 const SHIM_LIBRARY: &str = "libsakshi_android_shim.so";
+/// The number of its process there.
+const SHIM_PID: &str = "shim.pid";
 /// Longest name of a case, in bytes.
 const NAME_MAX: usize = 64;
 
@@ -153,6 +155,21 @@ pub fn lend(phone: &Phone<'_>, files: &[PathBuf]) -> Result<Vec<String>, Handset
     Ok(names)
 }
 
+/// Puts a photograph beside our program, and gives its name there.
+pub fn lend_photo(phone: &Phone<'_>, photo: &Path) -> Result<String, HandsetError> {
+    let ending = photo.extension().and_then(|ending| ending.to_str());
+    let to = format!("{}/photo.{}", phone.dir, ending.unwrap_or("picture"));
+    again(phone, || phone.adb.push(&photo.to_string_lossy(), &to))?;
+    Ok(to)
+}
+
+/// Removes what was lent: the case has copies of its own, and an order names people.
+pub fn take_back(phone: &Phone<'_>) -> Result<(), HandsetError> {
+    let dir = quoted(&phone.dir);
+    let line = format!("rm -f {dir}/authority.toml {dir}/rules-*.toml {dir}/photo.*");
+    again(phone, || phone.root_shell(&line).map(drop))
+}
+
 /// Starts a watch that stays when the cable goes; its status as JSON.
 pub fn start(phone: &Phone<'_>, case: &str, more: &[&str]) -> Result<String, HandsetError> {
     let log = format!("{}/log", phone.dir);
@@ -192,10 +209,11 @@ pub fn push_shim(phone: &Phone<'_>, dex: &Path, library: &Path) -> Result<(), Ha
 pub fn start_shim(phone: &Phone<'_>) -> Result<bool, HandsetError> {
     let file = |name: &str| quoted(&format!("{}/{name}", phone.dir));
     let (dex, library, log) = (file(SHIM), file(SHIM_LIBRARY), file("shim.log"));
+    let pid = file(SHIM_PID);
     let line = format!(
         "[ -e {dex} ] || exit 0; CLASSPATH={dex} setsid app_process / org.sakshi.Main \
          \"${{SAKSHI_RUNTIME_DIR:-/data/local/tmp/sakshi.run}}\" {library} >{log} 2>&1 </dev/null & \
-         echo started"
+         echo $! >{pid}; echo started"
     );
     let started = phone.root_shell(&line)?.contains("started");
     if !started {
@@ -203,6 +221,17 @@ pub fn start_shim(phone: &Phone<'_>) -> Result<bool, HandsetError> {
         observe(phone, "shim", &missing)?;
     }
     Ok(started)
+}
+
+/// Ends it: by itself it would do so half a minute after the watch.
+pub fn end_shim(phone: &Phone<'_>) -> Result<(), HandsetError> {
+    let pid = quoted(&format!("{}/{SHIM_PID}", phone.dir));
+    // A number may be another process's by now.
+    let line = format!(
+        "pid=$(cat {pid} 2>/dev/null) || exit 0; \
+         grep -q org.sakshi.Main /proc/$pid/cmdline && kill $pid; rm -f {pid}"
+    );
+    phone.root_shell(&line).map(drop)
 }
 
 /// Tells the running watch something, for its record.
@@ -300,12 +329,13 @@ pub fn stop(phone: &Phone<'_>) -> Result<(), HandsetError> {
     }
 }
 
-/// Takes everything of ours off the handset; a case only where a bundle of this PC is its copy.
+/// Takes everything of ours off the handset; a case only where a bundle of this PC is its copy, and
+/// nothing where another case is there that may not stay. `words` is the program's own `clean`.
 pub fn clean(
     phone: &Phone<'_>,
-    cases: &str,
+    (cases, keep_cases): (&str, bool),
     bundles: &[PathBuf],
-    keep_cases: bool,
+    words: &[&str],
 ) -> Result<Vec<String>, HandsetError> {
     let mut said = Vec::new();
     let copies: Vec<Hash> = bundles
@@ -327,7 +357,8 @@ pub fn clean(
     if !others.is_empty() && !keep_cases {
         return Err(HandsetError::NotPulled(others));
     }
-    said.push(phone.done(&["clean"])?.out.trim().to_owned());
+    said.push(phone.done(words)?.out.trim().to_owned());
+    end_shim(phone)?;
     for name in &pulled {
         let case = case_dir(cases, name)?;
         phone.root_shell(&format!("rm -rf {}", quoted(&case)))?;

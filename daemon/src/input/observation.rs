@@ -13,13 +13,21 @@ pub const WORD_MAX: usize = 32;
 /// Longest value of a fact, in bytes.
 pub const VALUE_MAX: usize = 2_000;
 
+/// What a consent step is about.
+pub const CONSENT: &str = "consent";
+/// The fact that names an app.
+pub const PACKAGE: &str = "package";
+/// The fact that tells its version as Android counts them.
+pub const VERSION_CODE: &str = "version_code";
+
 /// Somebody beside the packets told something: an open form, so that what is told next year needs
 /// no new one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observation {
     /// When we were told.
     pub at: Timestamp,
-    /// Who told it (open): `pc` the lab's PC, `shim` the part that runs in Android's Java.
+    /// Who told it (open): `pc` the lab's PC, `shim` the part that runs in Android's Java,
+    /// `technician` the person at the handset.
     pub source: String,
     /// What it is about (open): `clock`, `transport`, `baseline`, `screen`, `foreground`, …
     pub topic: String,

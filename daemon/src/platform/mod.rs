@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod command;
+pub mod logcat;
 pub mod machine;
 pub mod random;
 pub mod tunnel;

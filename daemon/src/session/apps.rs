@@ -15,7 +15,10 @@ use super::{
 use crate::{
     attribute::inventory::{Inventory, InventoryProblem, Stamps},
     evidence::StoreSender,
-    input::{Apk, Event, Gap, GapCause, Input, InventoryChange},
+    input::{
+        Apk, CONSENT, Event, Gap, GapCause, Input, InventoryChange, Observation, PACKAGE,
+        VERSION_CODE,
+    },
     platform::clock::Clock,
     time::Timestamp,
 };
@@ -92,6 +95,18 @@ impl Apps {
             engine.feed(&Input::Event(&Event::Apk(apk)))?;
         }
         Ok(())
+    }
+
+    /// A consent step with the version that its app has now; absent where it is not known.
+    pub fn with_version(&self, mut told: Observation) -> Observation {
+        if told.topic == CONSENT
+            && let Some(package) = told.facts.get(PACKAGE)
+            && let Some(app) = self.inventory.app(package)
+            && let Some(code) = app.version_code
+        {
+            told.facts.insert(VERSION_CODE.to_owned(), code.to_string());
+        }
+        told
     }
 
     fn take(

@@ -35,6 +35,19 @@ pub enum SessionError {
         /// The file that has it again.
         second: String,
     },
+    /// Two files are of one brand.
+    #[error(
+        "{first} and {second} are both the file of {brand}: give one of them, in which the brand's \
+         statements stand together"
+    )]
+    BrandTwice {
+        /// The brand.
+        brand: String,
+        /// The file that is first.
+        first: String,
+        /// The other one.
+        second: String,
+    },
     /// A file could not be read.
     #[error("{path} cannot be read: {source}; check the path and its permissions", path = .path.display())]
     Read {

@@ -209,6 +209,7 @@ impl Threads {
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, SessionError> {
         let (head_sender, head) = watch::channel(store.head());
+        let case = store.case().clone();
         let on_commit = Arc::new(move |head| {
             head_sender.send_replace(head);
         });
@@ -243,6 +244,7 @@ impl Threads {
         let status = Arc::clone(status);
         let shared = Shared {
             status,
+            case,
             head,
             orders,
             ended,

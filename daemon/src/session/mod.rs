@@ -17,6 +17,7 @@ mod packets;
 pub mod probe;
 mod recover;
 mod replay;
+pub mod rules;
 mod seal;
 mod setup;
 pub mod taken_out;
@@ -31,4 +32,3 @@ pub use live::{RunConfig, run};
 #[cfg(feature = "lab")]
 pub use replay::rules_of_session;
 pub use seal::seal;
-pub use setup::load_rules;

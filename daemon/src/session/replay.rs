@@ -11,7 +11,7 @@ use super::{
     SessionError,
     engine::Engine,
     inspect::{InspectConfig, Inspected, Output, Progress, session_record},
-    load_rules,
+    rules::Rules,
     setup::{InventoryFrom, Materials},
 };
 use crate::{
@@ -302,7 +302,7 @@ fn recorded_rules(dir: &Path, files: &[FileEntry]) -> Result<Vec<RuleSet>, Sessi
     let texts = folder(dir, files, "rules/")?
         .into_iter()
         .map(|(name, bytes)| (name, String::from_utf8_lossy(&bytes).into_owned()));
-    load_rules(&texts.collect::<Vec<_>>())
+    Rules::recorded(texts.collect()).map(Rules::into_sets)
 }
 
 /// The location data that the case keeps, or what is built in.

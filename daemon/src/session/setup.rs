@@ -11,7 +11,7 @@ use std::{
 
 use sakshi_rules::RuleSet;
 
-use super::SessionError;
+use super::{SessionError, rules::Rules};
 use crate::{
     attribute::inventory::{Inventory, InventoryError, InventoryProblem},
     evidence::{CaseFiles, Hash, PLACES_FILE, canonical::to_canonical},
@@ -88,22 +88,17 @@ impl Materials {
         inventory: &InventoryFrom,
         data: Option<&Path>,
     ) -> Result<Self, SessionError> {
-        let (names, texts): (Vec<String>, Vec<(String, String)>) =
-            rule_texts(rules)?.into_iter().unzip();
+        let rules = Rules::read(rules)?;
         let data = data.map_or_else(Data::built_in, Data::read)?;
         let (inventory, problems) = read_inventory(inventory)?;
         let files = CaseFiles {
-            rules: names
-                .into_iter()
-                .zip(&texts)
-                .map(|(name, (_, text))| (name, text.clone().into_bytes()))
-                .collect(),
+            rules: rules.kept(),
             inventory: inventory_files(&inventory)?,
             data: to_canonical(&data.manifest)?.into_bytes(),
             places: data.kept,
         };
         Ok(Self {
-            rules: load_rules(&texts)?,
+            rules: rules.into_sets(),
             inventory,
             problems,
             atlas: Arc::new(data.atlas),
@@ -203,65 +198,8 @@ pub fn problem_gap(problem: &InventoryProblem, at: Timestamp) -> Gap {
     }
 }
 
-/// Parses rule sets; the error names file, line and column. Findings name a set by its id, so that
-/// no two may have the same.
-pub fn load_rules(texts: &[(String, String)]) -> Result<Vec<RuleSet>, SessionError> {
-    let mut sets: Vec<RuleSet> = Vec::with_capacity(texts.len());
-    for (name, text) in texts {
-        let set =
-            RuleSet::parse(name, text).map_err(|error| SessionError::Rules(error.to_string()))?;
-        let earlier = sets
-            .iter()
-            .zip(texts)
-            .find(|(other, _)| other.id() == set.id());
-        if let Some((_, (first, _))) = earlier {
-            return Err(SessionError::RulesTwice {
-                id: set.id().to_owned(),
-                first: first.clone(),
-                second: name.clone(),
-            });
-        }
-        sets.push(set);
-    }
-    Ok(sets)
-}
-
-/// The name that a rule set has in the case; the file as it was named to us, and its text.
-type RuleText = (String, (String, String));
-
-/// The rule sets' texts: of the given files, or the embedded default.
-fn rule_texts(paths: &[PathBuf]) -> Result<Vec<RuleText>, SessionError> {
-    if paths.is_empty() {
-        return Ok(sakshi_rules::embedded()
-            .iter()
-            .map(|(name, text)| (format!("{name}.toml"), (*text).to_owned()))
-            .map(|(name, text)| (name.clone(), (name, text)))
-            .collect());
-    }
-    paths
-        .iter()
-        .enumerate()
-        .map(|(at, path)| {
-            let text = fs::read_to_string(path).map_err(|source| SessionError::Read {
-                path: path.clone(),
-                source,
-            })?;
-            Ok((file_name(at, path), (path.display().to_string(), text)))
-        })
-        .collect()
-}
-
-/// The name that a rule file has in the case: its order, and what of its own name is plain.
-fn file_name(at: usize, path: &Path) -> String {
-    let own = path
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    format!("{:02}-{}", at + 1, plain(&own))
-}
-
 /// A name without folders and without letters that a file name should not have.
-fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     let last = name
         .rsplit('/')
         .next()

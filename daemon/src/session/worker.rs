@@ -22,7 +22,7 @@ use super::{
 use crate::{
     capture::live::LiveBatches,
     control::{protocol::Status, server::Order},
-    evidence::{Draft, Head, Receipt, StoreSender, Urgency, body::Summary},
+    evidence::{Draft, ExhibitBody, Head, Kind, Receipt, StoreSender, Urgency, body::Summary},
     input::{Event, Gap, GapCause, Input, Note, Observation, PhaseChange},
     pipeline::Core,
     platform::clock::Clock,
@@ -111,7 +111,7 @@ impl Worker {
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
             }
             while let Ok(order) = orders.try_recv() {
-                self.obey(order)?;
+                self.obey(order, &apps)?;
             }
             apps.look(&mut self.engine, &self.store)?;
             self.look_at_the_clock()?;
@@ -119,7 +119,7 @@ impl Worker {
         }
         // The probe of the stop was sent before the capture ended.
         while let Ok(order) = orders.try_recv() {
-            self.obey(order)?;
+            self.obey(order, &apps)?;
         }
         self.look_at_the_room()?;
         apps.look(&mut self.engine, &self.store)?;
@@ -184,17 +184,25 @@ impl Worker {
         Ok(())
     }
 
-    fn obey(&mut self, order: Order) -> Result<(), SessionError> {
+    fn obey(&mut self, order: Order, apps: &Apps) -> Result<(), SessionError> {
         self.fed = true;
         let at = self.clock.now();
+        let mut exhibit = None;
         let (event, reply) = match order {
             Order::Probe(sent) => return self.engine.feed(&Input::Event(&Event::ProbeSent(sent))),
             Order::Note(text, reply) => (Event::Note(Note { at, text }), reply),
-            Order::Observe(told, reply) => (Event::Observation(Observation { at, ..told }), reply),
+            Order::Observe(told, file, reply) => {
+                exhibit = file.map(|file| ExhibitBody { at, file });
+                let told = apps.with_version(Observation { at, ..told });
+                (Event::Observation(told), reply)
+            }
             Order::Phase(name, reply) => (Event::PhaseChange(PhaseChange { at, name }), reply),
         };
         self.engine.feed(&Input::Event(&event))?;
-        let (drafts, _) = self.engine.take()?;
+        let (mut drafts, _) = self.engine.take()?;
+        if let Some(body) = exhibit {
+            drafts.push(Draft::new(Kind::EXHIBIT, &body)?);
+        }
         let receipt = self.store.append_acknowledged(drafts, Urgency::AtOnce)?;
         // The answer waits for the disk; packets do not wait for the answer.
         let waiting = thread::Builder::new()

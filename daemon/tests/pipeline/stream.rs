@@ -14,7 +14,10 @@ use sakshi::{
     pipeline::{Core, Keep, Setup},
     time::Timestamp,
 };
-use sakshi_rules::RuleSet;
+use sakshi_rules::{
+    RuleSet,
+    declare::{BrandFile, asked_by_built_in},
+};
 
 /// 2026-11-24T00:00:00Z.
 const START_MICROS: i64 = 1_795_478_400_000_000;
@@ -35,10 +38,14 @@ pub fn core(packages_list: &str) -> Core {
 /// The same, with more rules behind the built-in ones.
 pub fn core_with(packages_list: &str, more: &[&str]) -> Core {
     let (inventory, _) = Inventory::from_files(&[("packages.list", packages_list.as_bytes())]);
+    let asked = asked_by_built_in().iter();
+    let brands: Vec<BrandFile> = asked
+        .map(|(name, text)| BrandFile::parse(name, text).expect("a sound file"))
+        .collect();
     let embedded = sakshi_rules::embedded().iter().map(|(_, text)| *text);
     let rules = embedded
         .chain(more.iter().copied())
-        .map(|text| RuleSet::parse("rules.toml", text).unwrap())
+        .map(|text| RuleSet::parse("rules.toml", text, &brands).unwrap())
         .collect();
     Core::new(Setup {
         session: 1,

@@ -3,28 +3,27 @@
 //! Two questions: does the statement cover the sender, and does it name the place? *Outside* needs
 //! a sure yes to the first and a sure no to the second.
 
-use std::collections::BTreeSet;
-
 use super::Answer;
 use super::owner::{names, signed_by, who};
 use super::place::{located, place_text};
 use crate::contact::{AppClass, Contact, Owner, Package, Place};
 use crate::day::Day;
-use crate::rule_set::{AllowedPlace, Declaration, RuleSet};
+use crate::rule_set::{AllowedPlace, Declaration, Vendor};
 
 pub(super) fn outside(contact: &Contact, said: &Declaration, day: Option<Day>) -> Answer {
-    // A statement says nothing of the time before it.
-    if day.is_some_and(|day| day < said.said_on) {
+    // A statement says nothing of the time before it, nor of that after which another stands.
+    let stands = |day| said.said_on <= day && said.superseded_on.is_none_or(|end| day < end);
+    if day.is_some_and(|day| !stands(day)) {
         return Answer::No;
     }
-    let covered = covers(&contact.owner, said);
+    let covered = covers(&contact.owner, &said.of);
     if covered == Answer::No {
         return Answer::No;
     }
     let elsewhere = elsewhere(contact, said);
     let label = format!(
         "{} said on {}: \"{}\"",
-        said.vendor, said.said_on, said.claim
+        said.of.brand, said.said_on, said.words
     );
     match (covered, elsewhere) {
         (_, Answer::No) | (Answer::No, _) => Answer::No,
@@ -43,15 +42,14 @@ pub(super) fn outside(contact: &Contact, said: &Declaration, day: Option<Day>) -
     }
 }
 
-/// Whether the sender is an app of one of these vendors, by the set's declarations.
-pub(super) fn vendor(owner: &Owner, wanted: &BTreeSet<String>, set: &RuleSet) -> Answer {
+/// Whether the sender is an app of one of these vendors, as their files say.
+pub(super) fn vendor(owner: &Owner, wanted: &[Vendor]) -> Answer {
     let mut doubt = Answer::No;
-    let of_vendor = |said: &&Declaration| wanted.contains(&said.vendor);
-    for said in set.declarations().iter().filter(of_vendor) {
-        match covers(owner, said) {
-            Answer::Yes(who) => return Answer::Yes(format!("app of {}: {who}", said.vendor)),
+    for of in wanted {
+        match covers(owner, of) {
+            Answer::Yes(who) => return Answer::Yes(format!("app of {}: {who}", of.brand)),
             Answer::NotKnown(why) if doubt == Answer::No => {
-                doubt = Answer::NotKnown(format!("whether it is an app of {}: {why}", said.vendor));
+                doubt = Answer::NotKnown(format!("whether it is an app of {}: {why}", of.brand));
             }
             _ => {}
         }
@@ -59,8 +57,8 @@ pub(super) fn vendor(owner: &Owner, wanted: &BTreeSet<String>, set: &RuleSet) ->
     doubt
 }
 
-/// Whether the statement covers every package that may have sent.
-fn covers(owner: &Owner, said: &Declaration) -> Answer {
+/// Whether every package that may have sent is of these.
+fn covers(owner: &Owner, of: &Vendor) -> Answer {
     let Some(uid) = owner.uid else {
         return Answer::No;
     };
@@ -73,11 +71,7 @@ fn covers(owner: &Owner, said: &Declaration) -> Answer {
             )),
         };
     }
-    let named: Vec<&Package> = owner
-        .packages
-        .iter()
-        .filter(|p| is_named(p, said))
-        .collect();
+    let named: Vec<&Package> = owner.packages.iter().filter(|p| is_named(p, of)).collect();
     if named.is_empty() {
         return Answer::No;
     }
@@ -91,29 +85,29 @@ fn covers(owner: &Owner, said: &Declaration) -> Answer {
     if owner.may_act_for_app {
         return Answer::NotKnown(format!("UID {uid} may act for an app on this socket"));
     }
-    if said.signers.is_empty() {
+    if of.signers.is_empty() {
         return Answer::NotKnown(format!(
             "the statement covers {} by name only: no signer of {}'s is known, and a name can be \
              imitated",
             who(owner),
-            said.vendor
+            of.brand
         ));
     }
     let doubtful = named
         .iter()
-        .filter(|p| signed_by(p, &said.signers) != Some(true));
+        .filter(|p| signed_by(p, &of.signers) != Some(true));
     let doubtful = names(doubtful.copied());
     if doubtful.is_empty() {
         return Answer::Yes(format!("{} by name and signer", who(owner)));
     }
     Answer::NotKnown(format!(
         "{doubtful} is not known to be signed by {}",
-        said.vendor
+        of.brand
     ))
 }
 
-fn is_named(package: &Package, said: &Declaration) -> bool {
-    said.packages.iter().any(|glob| glob.matches(&package.name))
+fn is_named(package: &Package, of: &Vendor) -> bool {
+    of.packages.iter().any(|glob| glob.matches(&package.name))
 }
 
 /// Whether the place is none of those that the statement names.

@@ -179,7 +179,6 @@ fn wanted(condition: &Condition) -> String {
         Condition::Port(ports) => list(ports),
         Condition::TimeOfDay(hours) => list(hours),
         Condition::Signer(texts)
-        | Condition::Vendor(texts)
         | Condition::Phase(texts)
         | Condition::Country(texts)
         | Condition::CountryNot(texts)
@@ -201,7 +200,11 @@ fn wanted(condition: &Condition) -> String {
             parts.extend(sources.iter().map(|s| format!("known from {}", words(s))));
             parts.join(", ")
         }
-        Condition::OutsideDeclaration(id) => id.clone(),
+        Condition::Vendor(vendors) => {
+            let brands: Vec<&str> = vendors.iter().map(|of| of.brand.as_str()).collect();
+            brands.join(", ")
+        }
+        Condition::OutsideDeclaration(said) => said.id.clone(),
     }
 }
 

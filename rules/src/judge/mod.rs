@@ -186,7 +186,7 @@ fn ask(set: &RuleSet, condition: &Condition, contact: &Contact, day: Option<Day>
         Condition::User(users) => owner::user(&contact.owner, users),
         Condition::Package(globs) => owner::package(&contact.owner, globs),
         Condition::Signer(signers) => owner::signer(&contact.owner, signers),
-        Condition::Vendor(vendors) => declaration::vendor(&contact.owner, vendors, set),
+        Condition::Vendor(vendors) => declaration::vendor(&contact.owner, vendors),
         Condition::TimeOfDay(hours) => circumstance::hours(contact, hours, set.utc_offset),
         Condition::ScreenOn(wanted) => circumstance::screen(contact, *wanted),
         Condition::Category(globs) => circumstance::category(contact, globs),
@@ -230,15 +230,7 @@ fn ask(set: &RuleSet, condition: &Condition, contact: &Contact, day: Option<Day>
             })
         }
         Condition::PlaceKnown(wanted) => place::known(contact, *wanted),
-        Condition::OutsideDeclaration(id) => {
-            // The parser has checked that it exists.
-            set.declarations()
-                .iter()
-                .find(|declaration| declaration.id == *id)
-                .map_or(Answer::No, |found| {
-                    declaration::outside(contact, found, day)
-                })
-        }
+        Condition::OutsideDeclaration(said) => declaration::outside(contact, said, day),
     }
 }
 

@@ -9,8 +9,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::fields::{
-    Fields, Groups, Reader, Value, read_array, read_globs, read_sha256, read_text, read_texts,
-    read_word,
+    Fields, Groups, Reader, Value, read_globs, read_sha256, read_text, read_texts, read_word,
 };
 use super::{Ids, SET_BYTES_MAX, document, read_allowed_place, read_schema};
 use crate::declare::{BrandFile, Claim, ClaimTest, ExternalResult, ResultSays, Statement};
@@ -324,12 +323,4 @@ fn hash(reader: &mut Reader<'_>, table: &Fields<'_>, key: &str) -> Option<String
 pub fn is_declaration(text: &str) -> bool {
     let mut reader = Reader::new(text);
     document(&mut reader, text).get_ref().contains_key("brand")
-}
-
-/// Whether a text looks like cases of a rule set: it has some.
-pub fn is_cases(text: &str) -> bool {
-    let mut reader = Reader::new(text);
-    let document = document(&mut reader, text);
-    let cases = document.get_ref().get("case");
-    cases.is_some_and(|value| read_array(&mut reader, value, "`case`", "a list", "").is_some())
 }

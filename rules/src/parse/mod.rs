@@ -14,17 +14,18 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use self::fields::{
-    Fields, Groups, Reader, Value, check_country, read_countries, read_globs, read_number,
-    read_sha256, read_text, read_texts,
+    Fields, Groups, Reader, Value, check_country, read_countries, read_number, read_text,
+    read_texts,
 };
 use self::when::{Scope, read_when};
 use crate::contact::Grade;
+use crate::declare::BrandFile;
 use crate::hours::Offset;
 use crate::judge::Outcome;
 use crate::problem::{Problem, TomlError};
 use crate::rule_set::{
-    AllowedPlace, Declaration, Exception, PLACE_AGE_DAYS_DEFAULT, Reference, Rule, RuleKind,
-    RuleSet, Undeterminable, When,
+    AllowedPlace, Exception, PLACE_AGE_DAYS_DEFAULT, Reference, Rule, RuleKind, RuleSet,
+    Undeterminable, When,
 };
 use crate::vocabulary::{PLACE_KEYS, Word, help_for};
 
@@ -45,13 +46,11 @@ pub(crate) const SET_KEYS: &[&str] = &[
     "max_place_age_days",
     "utc_offset",
     "groups",
-    "declaration",
     "rule",
     "exception",
 ];
-pub(crate) const DECLARATION_KEYS: &[&str] = &[
-    "id", "vendor", "said_on", "claim", "kind", "status", "source", "allow", "packages", "signers",
-];
+/// What sets once held themselves.
+const OLD_DECLARATION: &str = "declaration";
 pub(crate) const ALLOW_KEYS: &[&str] = &["provider", "region", "country"];
 pub(crate) const RULE_KEYS: &[&str] = &[
     "id",
@@ -86,8 +85,9 @@ const DEVICE_WORDS: &[&str] = &[
 const PRELOADS: &[&str] = &["preloaded", "updated_preload", "deletable_preload"];
 
 impl RuleSet {
-    /// Reads a rule set; `file` is its name in messages.
-    pub fn parse(file: &str, text: &str) -> Result<Self, TomlError> {
+    /// Reads a rule set; `file` is its name in messages. What its rules ask of vendors and of their
+    /// statements is looked up in `brands`.
+    pub fn parse(file: &str, text: &str, brands: &[BrandFile]) -> Result<Self, TomlError> {
         let mut reader = Reader::new(text);
         if text.len() > SET_BYTES_MAX {
             reader.report(
@@ -99,7 +99,7 @@ impl RuleSet {
         }
         let document = document(&mut reader, text);
         let mut reader = reader.sound(file)?;
-        let set = read_set(&mut reader, &document);
+        let set = read_set(&mut reader, &document, brands);
         reader.sound(file)?;
         // Each absent part has been reported above, so this is not reached without a set.
         set.ok_or_else(|| {
@@ -124,9 +124,20 @@ pub fn document<'a>(reader: &mut Reader<'_>, text: &'a str) -> Spanned<DeTable<'
     document
 }
 
-fn read_set<'a>(reader: &mut Reader<'_>, document: &'a Spanned<DeTable<'a>>) -> Option<RuleSet> {
+fn read_set<'a>(
+    reader: &mut Reader<'_>,
+    document: &'a Spanned<DeTable<'a>>,
+    brands: &[BrandFile],
+) -> Option<RuleSet> {
+    check_no_declaration(reader, document.get_ref());
+    let keys = [SET_KEYS, &[OLD_DECLARATION]].concat();
+    let allowed = if document.get_ref().contains_key(OLD_DECLARATION) {
+        keys.as_slice()
+    } else {
+        SET_KEYS
+    };
     // The whole document's range would underline everything: point at its start.
-    let table = Fields::of(reader, document.get_ref(), 0..0, "the rule set", SET_KEYS);
+    let table = Fields::of(reader, document.get_ref(), 0..0, "the rule set", allowed);
     read_schema(reader, &table);
     let id = table.text(reader, "id");
     let version = table.text(reader, "version");
@@ -143,17 +154,7 @@ fn read_set<'a>(reader: &mut Reader<'_>, document: &'a Spanned<DeTable<'a>>) -> 
 
     let mut ids = Ids::default();
     let groups = read_groups(reader, &table, home.as_ref());
-    let declarations: Vec<Option<Declaration>> = table
-        .tables(reader, "declaration")
-        .iter()
-        .map(|value| read_declaration(reader, value, &groups, &mut ids))
-        .collect();
-    // An id counts as defined even where the rest of its table is wrong.
-    let scope = Scope {
-        groups,
-        declarations: std::mem::take(&mut ids.seen),
-        vendors: vendors(&table),
-    };
+    let scope = Scope { groups, brands };
     let rules: Vec<Option<Rule>> = table
         .tables(reader, "rule")
         .iter()
@@ -175,7 +176,6 @@ fn read_set<'a>(reader: &mut Reader<'_>, document: &'a Spanned<DeTable<'a>>) -> 
         home: home?,
         max_place_age_days,
         utc_offset,
-        declarations: declarations.into_iter().collect::<Option<_>>()?,
         rules: rules.into_iter().collect::<Option<_>>()?,
         exceptions: exceptions.into_iter().collect::<Option<_>>()?,
     })
@@ -207,17 +207,17 @@ fn read_offset(reader: &mut Reader<'_>, table: &Fields<'_>) -> Offset {
     })
 }
 
-/// Vendors of the set's declarations, each once, even where the rest of a declaration is wrong.
-fn vendors(table: &Fields<'_>) -> Vec<String> {
-    let declarations = table
-        .get("declaration")
-        .and_then(|value| value.get_ref().as_array());
-    let names = declarations
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.get_ref().get("vendor")?.get_ref().as_str());
-    let names: BTreeSet<&str> = names.collect();
-    names.into_iter().map(str::to_owned).collect()
+/// Says where declarations have gone, if the set still holds some.
+fn check_no_declaration(reader: &mut Reader<'_>, document: &DeTable<'_>) {
+    for key in document
+        .keys()
+        .filter(|key| key.get_ref() == OLD_DECLARATION)
+    {
+        let help = "move it to a file of the brand (`sakshi declaration new BRAND` makes one), give \
+             that file with --rules as well, and ask outside_declaration = \
+             \"BRAND/STATEMENT/CLAIM\"";
+        reader.report(key.span(), "a rule set holds no declaration any more", help);
+    }
 }
 
 /// Named lists: those of the set, `@home` and `@preloads`.
@@ -281,59 +281,6 @@ impl Ids {
     }
 }
 
-fn read_declaration(
-    reader: &mut Reader<'_>,
-    value: &Value<'_>,
-    groups: &Groups,
-    ids: &mut Ids,
-) -> Option<Declaration> {
-    let table = Fields::open(reader, value, "`[[declaration]]`", DECLARATION_KEYS)?;
-    let id = ids.read(reader, &table);
-    let vendor = table.text(reader, "vendor");
-    let said_on = table.day(reader, "said_on");
-    let claim = table.text(reader, "claim");
-    let kind = table.word(reader, "kind");
-    let status = table.word(reader, "status");
-    let source = table.text(reader, "source");
-    let places = table.tables(reader, "allow");
-    let allow: BTreeSet<AllowedPlace> = places
-        .iter()
-        .filter_map(|value| read_allowed_place(reader, value))
-        .collect();
-    if places.is_empty() {
-        let help = "add `allow = [{ provider = \"aws\", region = \"…\", country = \"…\" }]`";
-        reader.report(table.span(), "the declaration names no place", help);
-    }
-    let packages = table
-        .required(reader, "packages")
-        .and_then(|value| read_globs(reader, value, "packages", groups));
-    let signers = match table.get("signers") {
-        // No signer is known: an honest and frequent state.
-        Some(value)
-            if value
-                .get_ref()
-                .as_array()
-                .is_some_and(|list| list.is_empty()) =>
-        {
-            Some(BTreeSet::new())
-        }
-        Some(value) => read_sha256(reader, value, "signers", groups),
-        None => Some(BTreeSet::new()),
-    };
-    Some(Declaration {
-        id: id?,
-        vendor: vendor?,
-        said_on: said_on?,
-        claim: claim?,
-        kind: kind?,
-        status: status?,
-        source: source?,
-        allow,
-        packages: packages?,
-        signers: signers?,
-    })
-}
-
 fn read_allowed_place(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<AllowedPlace> {
     let table = Fields::open(reader, value, "`allow`", ALLOW_KEYS)?;
     let provider = table
@@ -364,7 +311,7 @@ fn read_allowed_place(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Allo
 fn read_rule(
     reader: &mut Reader<'_>,
     value: &Value<'_>,
-    scope: &Scope,
+    scope: &Scope<'_>,
     ids: &mut Ids,
 ) -> Option<Rule> {
     let table = Fields::open(reader, value, "`[[rule]]`", RULE_KEYS)?;
@@ -520,7 +467,7 @@ fn cites_43a(text: &str) -> bool {
 fn read_exception(
     reader: &mut Reader<'_>,
     value: &Value<'_>,
-    scope: &Scope,
+    scope: &Scope<'_>,
     rule_ids: &[String],
     ids: &mut Ids,
 ) -> Option<Exception> {

@@ -9,17 +9,16 @@ use super::fields::{
     Fields, Groups, Reader, Value, read_bool, read_countries, read_globs, read_number,
     read_numbers, read_sha256, read_text, read_texts, read_words,
 };
-use crate::rule_set::{Condition, When};
+use crate::declare::BrandFile;
+use crate::rule_set::{Condition, Vendor, When};
 use crate::vocabulary::{WHEN_KEYS, help_for};
 
 /// What a condition may refer to.
-pub(super) struct Scope {
+pub(super) struct Scope<'b> {
     /// Named lists.
     pub(super) groups: Groups,
-    /// Ids of the set's declarations, in the order of the file.
-    pub(super) declarations: Vec<String>,
-    /// Vendors of the set's declarations, sorted.
-    pub(super) vendors: Vec<String>,
+    /// Files of brands.
+    pub(super) brands: &'b [BrandFile],
 }
 
 /// Reads the conditions. At least one is needed: a rule that always holds says nothing.
@@ -27,7 +26,7 @@ pub(super) fn read_when(
     reader: &mut Reader<'_>,
     value: &Value<'_>,
     what: &'static str,
-    scope: &Scope,
+    scope: &Scope<'_>,
 ) -> Option<When> {
     let table = Fields::open(reader, value, what, WHEN_KEYS)?;
     let mut conditions = Vec::new();
@@ -54,7 +53,7 @@ fn read_condition(
     reader: &mut Reader<'_>,
     key: &str,
     value: &Value<'_>,
-    scope: &Scope,
+    scope: &Scope<'_>,
 ) -> Option<Condition> {
     let groups = &scope.groups;
     match key {
@@ -104,7 +103,7 @@ fn read_condition(
     }
 }
 
-fn read_name(reader: &mut Reader<'_>, table: &Fields<'_>, scope: &Scope) -> Option<Condition> {
+fn read_name(reader: &mut Reader<'_>, table: &Fields<'_>, scope: &Scope<'_>) -> Option<Condition> {
     let sources = table.get("name_source")?;
     let sources = read_words(reader, sources, "name_source", &scope.groups);
     let patterns = match table.get("name") {
@@ -121,39 +120,43 @@ fn read_declaration_id(
     reader: &mut Reader<'_>,
     value: &Value<'_>,
     key: &str,
-    scope: &Scope,
+    scope: &Scope<'_>,
 ) -> Option<Condition> {
     let id = read_text(reader, value, key)?;
-    if scope.declarations.contains(&id) {
-        return Some(Condition::OutsideDeclaration(id));
+    let mut known: Vec<String> = Vec::new();
+    for said in scope.brands.iter().flat_map(BrandFile::on_places) {
+        if said.id == id {
+            return Some(Condition::OutsideDeclaration(Box::new(said)));
+        }
+        known.push(said.id);
     }
-    let ids = scope.declarations.iter().map(String::as_str);
-    let help = help_for(&id, ids, "declarations of this set");
-    reader.report(
-        value.span(),
-        format!("no declaration has the id \"{id}\""),
-        help,
-    );
+    let ids = known.iter().map(String::as_str);
+    let help = help_for(&id, ids, "claims about places in the brands' files");
+    let message = format!("no claim about places has the id \"{id}\"");
+    reader.report(value.span(), message, help);
     None
 }
 
-/// Vendors, each of which a declaration of the set must name: it says which apps are a vendor's.
+/// Vendors, each of which must have a file: it says which apps are a vendor's.
 fn read_vendors(
     reader: &mut Reader<'_>,
     value: &Value<'_>,
     key: &str,
-    scope: &Scope,
+    scope: &Scope<'_>,
 ) -> Option<Condition> {
     let texts = read_texts(reader, value, key, &scope.groups)?;
-    let mut vendors = BTreeSet::new();
+    let mut vendors: Vec<Vendor> = Vec::new();
     for (span, vendor) in texts {
-        if !scope.vendors.contains(&vendor) {
-            let known = scope.vendors.iter().map(String::as_str);
-            let help = help_for(&vendor, known, "vendors of this set's declarations");
-            let message = format!("no declaration is of the vendor \"{vendor}\"");
+        let Some(file) = scope.brands.iter().find(|file| file.brand == vendor) else {
+            let known = scope.brands.iter().map(|file| file.brand.as_str());
+            let help = help_for(&vendor, known, "brands with a file");
+            let message = format!("no file is of the brand \"{vendor}\"");
             reader.report(span, message, help);
+            continue;
+        };
+        if !vendors.iter().any(|of| of.brand == vendor) {
+            vendors.push(file.vendor());
         }
-        vendors.insert(vendor);
     }
     Some(Condition::Vendor(vendors))
 }

@@ -96,8 +96,11 @@ fn live(options: Options) -> Result<bool> {
     let case = handset.dir().join("case");
     prepare(&case)?;
     steps.done("the case says by whose leave: SAMPLE data, made up");
-    let [lab_rules, demo_rules] = rule_sets();
-    let rules = ["--rules", text(&lab_rules), "--rules", text(&demo_rules)];
+    let rules = rule_sets();
+    let rules: Vec<&str> = rules
+        .iter()
+        .flat_map(|file| ["--rules", text(file)])
+        .collect();
     let daemon = Daemon::start(&handset, &case, &rules)?;
     steps.done("the daemon watches");
     scenes::play_all(&handset, &daemon, &mut |what| steps.done(what))?;
@@ -136,7 +139,7 @@ fn replay(options: Options) -> Result<bool> {
     let (system, case) = (dir.path().join("system"), dir.path().join("case"));
     inventory::write(&system)?;
     prepare(&case)?;
-    let [lab_rules, demo_rules] = rule_sets();
+    let [lab_rules, demo_rules, brand] = rule_sets();
     let summary = daemon::output([
         "inspect",
         text(&capture),
@@ -148,6 +151,8 @@ fn replay(options: Options) -> Result<bool> {
         text(&lab_rules),
         "--rules",
         text(&demo_rules),
+        "--rules",
+        text(&brand),
         "--format",
         "json",
     ])?;
@@ -299,10 +304,15 @@ fn finish_recording(mut recorder: Child) -> Result<()> {
     }
 }
 
-/// The built-in rule set, and the one about the sample vendor.
-fn rule_sets() -> [PathBuf; 2] {
+/// The built-in rule set, the one about the sample vendor, and what that vendor says.
+fn rule_sets() -> [PathBuf; 3] {
     let sets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules/sets");
-    [sets.join("in-lab/set.toml"), sets.join("demo/set.toml")]
+    [
+        "in-lab/set.toml",
+        "demo/set.toml",
+        "demo/sample-vendor.toml",
+    ]
+    .map(|file| sets.join(file))
 }
 
 /// Where the data of this demo lies.

@@ -13,7 +13,7 @@ use std::{
 use sakshi_tests::{
     daemon,
     emulated::{
-        CASES_ON_DISK, Scenario, VALIDATION, disk,
+        CASES_ON_DISK, Scenario, TRACES, VALIDATION, disk,
         judge::{self, Check, Judge},
         machine::Boot,
         power::{self, Series},
@@ -149,6 +149,8 @@ fn power_cuts(options: &Options, times: u64, steps: &Steps) -> Result<bool> {
             holds: all > 0 && missing.is_empty(),
         });
     }
+    let moments = judge::read_moments(&work.join("sakshi").join(TRACES))?;
+    checks.extend(judge::as_before(&moments));
     let unclean = Series::unclean_stops(&case)?;
     checks.push(Check {
         what: format!(

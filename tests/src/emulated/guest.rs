@@ -5,7 +5,8 @@
 //! lines on the console.
 
 use std::{
-    fs,
+    fs::{self, OpenOptions},
+    io::Write as _,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -15,8 +16,8 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    CASES, IdleReport, MARK, PROGRAMS, REPORT, Report, Scenario, StageReport, VALIDATION, stage,
-    usage::Usage,
+    CASES, IdleReport, MARK, PROGRAMS, REPORT, Report, Scenario, StageReport, TRACES, VALIDATION,
+    moment, stage, usage::Usage,
 };
 use crate::{
     daemon::{self, Daemon, sakshi},
@@ -26,11 +27,12 @@ use crate::{
     },
     scenes,
     seed::Seed,
+    traces::{Moment, Places, Traces},
     wait::Stopwatch,
 };
 
 /// Rule sets, as they are pushed beside the programs.
-const RULES: [&str; 2] = ["in-lab.toml", "demo.toml"];
+const RULES: [&str; 3] = ["in-lab.toml", "demo.toml", "sample-vendor.toml"];
 /// How long the daemon is watched while nobody sends: several checks of its rules and commits.
 const IDLE: Duration = Duration::from_secs(12);
 /// What the daemon does at its start is over after this time.
@@ -70,6 +72,7 @@ pub fn run() -> Result<()> {
     match scenario {
         Scenario::Watch => watch(&handset)?,
         Scenario::Load => load(&handset)?,
+        Scenario::Clean => clean_up()?,
         Scenario::Close => close(&handset)?,
         Scenario::Validate => {}
     }
@@ -97,23 +100,25 @@ fn watch(handset: &Handset) -> Result<()> {
         machine: first_line(Command::new("uname").arg("-m"))?,
         ..Report::default()
     };
-    report.rules[0] = rules()?;
-    report
-        .stages
-        .push(small_stage(handset, stage::NO_NFLOG, run_command())?);
+    report.moments.push(look(moment::BEFORE)?);
+    let small = |name: &str, command: Command, report: &mut Report| {
+        report.stages.push(small_stage(handset, name, command)?);
+        let looked = look(&format!("{}{name}", moment::STOPPED))?;
+        report.moments.push(looked);
+        Ok::<_, Error>(())
+    };
+    small(stage::NO_NFLOG, run_command(), &mut report)?;
     load_modules("nflog")?;
     let mut without_iptables = run_command();
     // A folder in which there is no program.
     without_iptables.env("PATH", CASES);
-    report
-        .stages
-        .push(small_stage(handset, stage::NO_IPTABLES, without_iptables)?);
-    report
-        .stages
-        .push(small_stage(handset, stage::NO_BPFFS, run_command())?);
+    small(stage::NO_IPTABLES, without_iptables, &mut report)?;
+    small(stage::NO_BPFFS, run_command(), &mut report)?;
     mount_bpffs()?;
     whole_watch(handset, &mut report)?;
-    report.rules[1] = rules()?;
+    let looked = look(&format!("{}{}", moment::STOPPED, stage::WATCH))?;
+    report.moments.push(looked);
+    crash(handset, &mut report)?;
     let json = serde_json::to_vec_pretty(&report)
         .map_err(|error| Error::Unexpected(format!("writing the report: {error}")))?;
     let path = Path::new(CASES).join(REPORT);
@@ -170,6 +175,17 @@ fn whole_watch(handset: &Handset, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
+/// A watch that is killed where it stands, and what cleans up after it.
+fn crash(handset: &Handset, report: &mut Report) -> Result<()> {
+    say("stage crash");
+    let daemon = Daemon::start_command(handset, &case(stage::CRASH), run_command())?;
+    daemon.kill()?;
+    report.moments.push(look(moment::CRASHED)?);
+    run_checked(&mut sakshi(["clean"]))?;
+    report.moments.push(look(moment::CLEANED)?);
+    daemon::not_damaged(&case(stage::CRASH))
+}
+
 /// Short flows of several apps at once.
 fn busy(handset: &Handset) -> Result<Vec<Sent>> {
     say("short flows of several apps");
@@ -200,8 +216,11 @@ fn flows(count: u64, seed: u64) -> Action {
 
 /// Watches under load and tells what is acknowledged, until somebody cuts the power.
 fn load(handset: &Handset) -> Result<()> {
-    load_modules("nflog")?;
+    as_on_a_phone()?;
     let case = case(stage::POWER);
+    if !case.exists() {
+        write_moment(&look(moment::BEFORE)?)?;
+    }
     let daemon = Daemon::start_command(handset, &case, run_command())?;
     let follower = daemon.follow()?;
     // The moment is part of the seed: a load like another each time.
@@ -221,13 +240,30 @@ fn load(handset: &Handset) -> Result<()> {
     Err(Error::Unexpected("nobody cut the power".to_owned()))
 }
 
+/// Everything that a phone has; control sockets lie on the data partition there, so they outlast a
+/// power cut.
+fn as_on_a_phone() -> Result<()> {
+    load_modules("nflog")?;
+    mount_bpffs()
+}
+
+/// Removes what the power cut has left.
+fn clean_up() -> Result<()> {
+    as_on_a_phone()?;
+    write_moment(&look(moment::POWER_CUT)?)?;
+    run_checked(&mut sakshi(["clean"]))?;
+    write_moment(&look(moment::CUT_CLEANED)?)
+}
+
 /// Goes on with the case of the power cuts and ends in order.
 fn close(handset: &Handset) -> Result<()> {
-    load_modules("nflog")?;
+    as_on_a_phone()?;
+    write_moment(&look(moment::POWER_CUT)?)?;
     let case = case(stage::POWER);
     let daemon = Daemon::start_command(handset, &case, run_command())?;
     say("the daemon goes on with the case");
     daemon.stop()?;
+    write_moment(&look(moment::CUT_STOPPED)?)?;
     daemon::verify(&case)?;
     say("the evidence is intact on the handset");
     Ok(())
@@ -315,15 +351,37 @@ fn mount_bpffs() -> Result<()> {
     run_checked(Command::new("mount").args(["-t", "bpf", "bpf", "/sys/fs/bpf"])).map(drop)
 }
 
-/// The rules of the packet filter, without the chains' counters.
-fn rules() -> Result<String> {
-    let mut all = String::new();
-    for program in ["iptables", "ip6tables"] {
-        for table in ["raw", "mangle", "filter"] {
-            all += &run_checked(Command::new(program).args(["-w", "-t", table, "-S"]))?;
-        }
-    }
-    Ok(all)
+/// What is there now, beside the cases.
+fn look(name: &str) -> Result<Moment> {
+    let places = Places {
+        files: ["/data", "/run", "/tmp"].map(PathBuf::from).to_vec(),
+        // The test's own: namespaces are named after processes.
+        except: vec![CASES.into(), "/run/netns".into()],
+        bpffs: "/sys/fs/bpf".into(),
+        programs: "/".into(),
+    };
+    Ok(Moment {
+        name: name.to_owned(),
+        traces: Traces::look(&run_checked, &places)?,
+    })
+}
+
+/// Writes it so that a later power cut does not take it.
+fn write_moment(moment: &Moment) -> Result<()> {
+    let path = Path::new(CASES).join(TRACES);
+    let line = serde_json::to_string(moment)
+        .map_err(|error| Error::Unexpected(format!("writing what was there: {error}")))?;
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .and_then(|mut file| {
+            writeln!(file, "{line}")?;
+            file.sync_all()
+        })
+        .map_err(Error::io(format!("writing {}", path.display())))?;
+    // The name of a new file as well.
+    run_checked(&mut Command::new("sync")).map(drop)
 }
 
 fn first_line(command: &mut Command) -> Result<String> {

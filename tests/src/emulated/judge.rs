@@ -10,12 +10,13 @@ use std::{
 
 use serde_json::Value;
 
-use super::{REPORT, Report, StageReport, stage, usage::Usage};
+use super::{REPORT, Report, StageReport, moment, stage, usage::Usage};
 use crate::{
     daemon::{self, text},
     expectation::{self, Difference, Row},
     handset::{Error, Result, script::Sent},
     owners,
+    traces::Moment,
 };
 
 /// The exports that a replay of the journal gives again.
@@ -82,10 +83,7 @@ impl Judge {
             format!("packets that the daemon sent: {}", report.idle.sent),
             report.idle.sent == 0,
         );
-        self.check(
-            "the packet filter is as it was before".to_owned(),
-            report.rules[0] == report.rules[1] && !report.rules[0].is_empty(),
-        );
+        self.checks.extend(as_before(&report.moments));
         let resident = report.idle.usage.resident_kib;
         self.check(
             format!("resident memory, idle: {resident} KiB of at most {RESIDENT_KIB_MAX}"),
@@ -258,6 +256,58 @@ impl Judge {
     }
 }
 
+/// What is there at each moment is what was there before the first watch, but where a daemon has just
+/// died: there the look must see something, or it is blind.
+pub fn as_before(moments: &[Moment]) -> Vec<Check> {
+    let before = moments.iter().find(|at| at.name == moment::BEFORE);
+    let Some(before) = before.map(|before| &before.traces) else {
+        return vec![Check {
+            what: "it was not looked at what was there before".to_owned(),
+            holds: false,
+        }];
+    };
+    let looked = ["rules", "files", "processes"].map(|what| before.count(what));
+    let seen = Check {
+        what: format!(
+            "before the first watch: {} rules and chains, {} files, {} processes",
+            looked[0], looked[1], looked[2]
+        ),
+        holds: looked.iter().all(|count| *count > 0),
+    };
+    let others = moments.iter().filter(|at| at.name != moment::BEFORE);
+    let compared = others.map(|at| {
+        let difference = at.traces.since(before);
+        let told = |with: &str| difference.iter().any(|line| line.starts_with(with));
+        let (what, holds) = match at.name.as_str() {
+            moment::CRASHED => (
+                "rules and pins are left",
+                told("rules, more") && told("pins, more"),
+            ),
+            // Rules and pins were in memory only.
+            moment::POWER_CUT => (
+                "the control socket's file is left",
+                told("files, more") && !told("rules") && !told("pins"),
+            ),
+            _ => (
+                "rules, pins, files, processes and sockets are as before",
+                difference.is_empty(),
+            ),
+        };
+        let what = if holds {
+            format!("{}: {what}", at.name)
+        } else {
+            format!("{}, not so: {what}:\n{}", at.name, difference.join("\n"))
+        };
+        Check { what, holds }
+    });
+    std::iter::once(seen).chain(compared).collect()
+}
+
+/// What was there at the moments of the power cuts.
+pub fn read_moments(path: &Path) -> Result<Vec<Moment>> {
+    read_lines(path)
+}
+
 /// What the status called degraded and the case has as a gap, by a word in it.
 fn degraded(case: &Path, found: &StageReport, word: &str) -> Result<Option<String>> {
     let gaps = daemon::export(case, "gaps")?;
@@ -272,6 +322,10 @@ fn degraded(case: &Path, found: &StageReport, word: &str) -> Result<Option<Strin
 
 /// What the apps said that they sent.
 fn read_truth(path: &Path) -> Result<Vec<Sent>> {
+    read_lines(path)
+}
+
+fn read_lines<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     let lines =
         fs::read_to_string(path).map_err(Error::io(format!("reading {}", path.display())))?;
     lines

@@ -15,6 +15,8 @@ pub mod usage;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::traces::Moment;
+
 /// Where the programs lie: where a technician pushes them.
 pub const PROGRAMS: &str = "/data/local/tmp";
 /// Where the cases lie.
@@ -23,6 +25,8 @@ pub const CASES: &str = "/data/sakshi";
 pub const CASES_ON_DISK: &str = "/sakshi";
 /// What the guest says of a whole run, beside the cases.
 pub const REPORT: &str = "report.json";
+/// What was there at the moments of the power cuts, a line each, beside the cases.
+pub const TRACES: &str = "traces.jsonl";
 /// Folder of the validation's report, beside the cases.
 pub const VALIDATION: &str = "validation";
 /// Start of each line on the console that is meant for the other side.
@@ -37,6 +41,8 @@ pub enum Scenario {
     Watch,
     /// Watches under load until the power is cut.
     Load,
+    /// Cleans up after a power cut.
+    Clean,
     /// Goes on with that case, and ends in order.
     Close,
     /// Validates on its kernel.
@@ -49,6 +55,7 @@ impl Scenario {
         match self {
             Self::Watch => "watch",
             Self::Load => "load",
+            Self::Clean => "clean",
             Self::Close => "close",
             Self::Validate => "validate",
         }
@@ -59,9 +66,14 @@ impl Scenario {
         let name = line
             .split_whitespace()
             .find_map(|word| word.strip_prefix(PARAMETER))?;
-        [Self::Watch, Self::Load, Self::Close, Self::Validate]
-            .into_iter()
-            .find(|scenario| scenario.name() == name)
+        let all = [
+            Self::Watch,
+            Self::Load,
+            Self::Clean,
+            Self::Close,
+            Self::Validate,
+        ];
+        all.into_iter().find(|scenario| scenario.name() == name)
     }
 }
 
@@ -75,6 +87,8 @@ pub mod stage {
     pub const NO_BPFFS: &str = "no-bpffs";
     /// Everything that a phone has.
     pub const WATCH: &str = "watch";
+    /// A watch that is killed.
+    pub const CRASH: &str = "crash";
     /// The case of the power cuts.
     pub const POWER: &str = "power";
 }
@@ -103,6 +117,24 @@ pub struct IdleReport {
     pub usage: usage::Usage,
 }
 
+/// Moments at which it is looked what a watch has left.
+pub mod moment {
+    /// Before the first watch.
+    pub const BEFORE: &str = "before";
+    /// A stage has ended in order; its name follows.
+    pub const STOPPED: &str = "stopped: ";
+    /// The daemon was killed.
+    pub const CRASHED: &str = "after a crash";
+    /// It was cleaned up after that.
+    pub const CLEANED: &str = "after a crash and clean";
+    /// Booted after a power cut.
+    pub const POWER_CUT: &str = "after a power cut";
+    /// It was cleaned up after that.
+    pub const CUT_CLEANED: &str = "after a power cut and clean";
+    /// The next watch has begun and ended after that.
+    pub const CUT_STOPPED: &str = "after a power cut, the next start and stop";
+}
+
 /// What the guest says of a run of [`Scenario::Watch`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -116,8 +148,8 @@ pub struct Report {
     pub idle: IdleReport,
     /// Of the last watch, after everybody had sent.
     pub loaded: usage::Usage,
-    /// Rules of the packet filter before the first watch and after the last.
-    pub rules: [String; 2],
+    /// What was there before the first watch, after each, and after one that was killed.
+    pub moments: Vec<Moment>,
 }
 
 #[cfg(test)]

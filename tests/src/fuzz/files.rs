@@ -1,6 +1,6 @@
 //! Targets of files that somebody gives us: the package manager's, rule sets, places.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::LazyLock};
 
 use sakshi::{
     attribute::inventory::{Inventory, PROBLEMS_MAX},
@@ -12,7 +12,12 @@ use sakshi::{
     },
     time::Timestamp,
 };
-use sakshi_rules::{RuleSet, TomlError, cases, declare::BrandFile, problem, register::register};
+use sakshi_rules::{
+    RuleSet, TomlError, cases,
+    declare::{BrandFile, read_embedded},
+    problem,
+    register::register,
+};
 
 /// Addresses that are looked up in whatever places could be read.
 const ADDRESSES: [&str; 5] = [
@@ -78,12 +83,16 @@ fn check_rule_error(error: &TomlError) {
     assert!(error.to_string().contains("fuzz.toml"));
 }
 
+/// What a rule may ask of brands.
+static BRANDS: LazyLock<Vec<BrandFile>> =
+    LazyLock::new(|| read_embedded().expect("the built-in files are sound"));
+
 /// A rule set's file.
 pub(super) fn rule_set(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    match RuleSet::parse("fuzz.toml", text) {
+    match RuleSet::parse("fuzz.toml", text, &BRANDS) {
         Ok(set) => {
             assert!(!set.rules().is_empty());
             let _ = set.byte_bounds();

@@ -16,7 +16,10 @@ use sakshi::{
     locate::{Atlas, format},
     pipeline::{Core, Keep, Setup},
 };
-use sakshi_rules::RuleSet;
+use sakshi_rules::{
+    RuleSet,
+    declare::{BrandFile, asked_by_built_in},
+};
 
 use super::evidence::as_stored;
 
@@ -24,9 +27,15 @@ use super::evidence::as_stored;
 const PLACES: &[u8] = include_bytes!("../../corpus/places/sample.payload");
 
 static RULES: LazyLock<Vec<RuleSet>> = LazyLock::new(|| {
+    let asked = asked_by_built_in().iter();
+    let brands: Vec<BrandFile> = asked
+        .map(|(name, text)| BrandFile::parse(name, text).expect("a sound file"))
+        .collect();
     let sets = sakshi_rules::embedded().iter();
-    sets.map(|(name, text)| RuleSet::parse(name, text).expect("the embedded rules are sound"))
-        .collect()
+    sets.map(|(name, text)| {
+        RuleSet::parse(name, text, &brands).expect("the embedded rules are sound")
+    })
+    .collect()
 });
 
 /// The embedded rules.

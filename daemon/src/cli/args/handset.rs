@@ -44,6 +44,29 @@ pub struct ObserveArgs {
     /// What is told.
     #[arg(value_name = "NAME=VALUE", value_parser = fact)]
     pub facts: Vec<(String, String)>,
+    /// File that belongs to it; the case keeps a copy.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Which daemon.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// `sakshi consent`.
+#[derive(Debug, Args)]
+pub struct ConsentArgs {
+    /// The app that asks.
+    #[arg(value_name = "PACKAGE")]
+    pub package: String,
+    /// What the notice says of its own version, and what was answered.
+    #[arg(value_name = "TEXT")]
+    pub notice: String,
+    /// A picture of the screen; without it, it is taken with Android's `screencap`.
+    #[arg(long, value_name = "FILE")]
+    pub screenshot: Option<PathBuf>,
+    /// The command that takes a picture.
+    #[arg(long, value_name = "NAME", hide = true, default_value = "screencap")]
+    pub screencap: String,
     /// Which daemon.
     #[command(flatten)]
     pub target: Target,
@@ -143,7 +166,7 @@ pub enum HandsetCommand {
         /// What `baseline` kept; what differs now is recorded.
         #[arg(long, value_name = "FILE")]
         baseline: Option<PathBuf>,
-        /// Rule set to judge by; may be repeated.
+        /// Rule set to judge by, or a brand's file that one asks; may be repeated.
         #[arg(long, value_name = "FILE")]
         rules: Vec<PathBuf>,
         /// More for `sakshi run` on the handset.
@@ -161,6 +184,18 @@ pub enum HandsetCommand {
         /// The remark.
         #[arg(value_name = "TEXT")]
         text: String,
+    },
+    /// Keep a consent step: the screen as it is now, the notice's version, the app's.
+    Consent {
+        /// The app that asks.
+        #[arg(value_name = "PACKAGE")]
+        package: String,
+        /// What the notice says of its own version, and what was answered.
+        #[arg(value_name = "TEXT")]
+        notice: String,
+        /// A photograph on this PC, where the screen forbids pictures.
+        #[arg(long, value_name = "FILE")]
+        photo: Option<PathBuf>,
     },
     /// Tell the watch that a phase of the examination begins.
     Phase {
@@ -187,5 +222,8 @@ pub enum HandsetCommand {
         /// Leave the other cases there.
         #[arg(long)]
         keep_cases: bool,
+        /// More for `sakshi clean` on the handset: what `start` was given for its packet filter.
+        #[arg(last = true)]
+        clean: Vec<String>,
     },
 }

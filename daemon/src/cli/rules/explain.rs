@@ -14,12 +14,12 @@ use sakshi_rules::{
 };
 
 use crate::{
-    cli::{Failure, Outcome, judge::load, output::Stdout},
+    cli::{Failure, Outcome, output::Stdout},
     evidence::body::{Contact, Finding, Total},
     paper::source::Source,
     posthoc::{HEADING, explain_contact},
     report::{export::fold, fold::Fold, table::owner},
-    session::rules_of_session,
+    session::{rules::Rules, rules_of_session},
 };
 
 /// `sakshi rules explain`.
@@ -32,7 +32,8 @@ pub struct ExplainArgs {
     /// explain all rules of it. Without it the findings are listed.
     #[arg(value_name = "FINDING")]
     pub finding: Option<String>,
-    /// Other rules than those that the case was judged by; may be repeated.
+    /// Other rules than those that the case was judged by, and brands' files that they ask; may be
+    /// repeated.
     #[arg(long, value_name = "FILE")]
     pub rules: Vec<PathBuf>,
 }
@@ -51,10 +52,7 @@ pub fn explain(args: &ExplainArgs) -> Result<Outcome, Failure> {
     let sets: Vec<RuleSet> = if args.rules.is_empty() {
         rules_of_session(source.dir(), session_of(&label)?)?
     } else {
-        load(&args.rules)?
-            .into_iter()
-            .map(|given| given.set)
-            .collect()
+        Rules::read(&args.rules)?.into_sets()
     };
     let explained = explain_contact(&stored, &label, &sets)
         .ok_or_else(|| format!("the case has no contact {label}"))?;
