@@ -23,7 +23,11 @@ use crate::{
         process::NamedProcess,
         uid,
     },
-    evidence::body::{self, PacketRef, Record},
+    evidence::{
+        Resolver,
+        body::{self, PacketRef, Record},
+    },
+    input::Observation,
     time::Timestamp,
 };
 
@@ -32,6 +36,10 @@ pub const CONTACTS_MAX: usize = 200_000;
 
 /// What the flows of our own probe are called in `owner.role`.
 pub const PROBE: &str = "probe";
+
+/// Who tells of the screen, and in which words.
+const SHIM: &str = "shim";
+const SCREEN: &str = "screen";
 
 /// The role of a UID that resolves names for others: it is no app.
 const RESOLVER: &str = "resolver";
@@ -63,6 +71,7 @@ struct Key {
     names_hidden: Option<body::NamesHidden>,
     app_protocol: AppProtocol,
     via: Option<body::Via>,
+    resolver_abroad: Option<IpAddr>,
     phase: u32,
     /// Version of the inventory in which its flow began: an app that was updated is another
     /// contact.
@@ -92,20 +101,36 @@ pub struct Claim {
     pub app_protocol: AppProtocol,
     /// Name beyond a choice between candidates.
     pub name: Option<String>,
-    /// Every name seen.
-    pub names: Vec<Name>,
+    /// What was said besides: further hosts of one connection, and such names as cover others.
+    pub said: Vec<(String, NameSource)>,
     /// Names are hidden in it.
     pub names_hidden: Option<body::NamesHidden>,
     /// By which way it left.
     pub via: Option<body::Via>,
+    /// One of those who gave its name to its address stands in none of the countries that count as the
+    /// handset's own.
+    pub resolver_abroad: Option<IpAddr>,
     /// Whether payload was sent.
     pub payload: bool,
     /// Whether it is our own probe's, of which no rule is asked.
     pub probe: bool,
-    /// Its first packets.
-    pub packets: Vec<PacketRef>,
     /// When it was settled.
     pub at: Timestamp,
+}
+
+/// What is asked of a flow only where its contact is a new one.
+#[derive(Debug)]
+pub struct Found {
+    /// Where it is.
+    pub place: Place,
+    /// What lists of domains say that its name is for; none without such lists.
+    pub categories: Option<Vec<String>>,
+    /// Who gave its name to its address.
+    pub resolvers: Vec<Resolver>,
+    /// Every name seen.
+    pub names: Vec<Name>,
+    /// Its first packets.
+    pub packets: Vec<PacketRef>,
 }
 
 /// Counts that a flow adds to its contact.
@@ -159,6 +184,10 @@ pub struct ContactBook {
     turned_away: u64,
     /// Verdicts that stand and are not excepted.
     findings: u64,
+    /// Where the lab states that traffic goes out into the internet.
+    egress: Option<String>,
+    /// Whether the screen is on, as far as was told.
+    screen_on: Option<bool>,
 }
 
 impl ContactBook {
@@ -178,6 +207,39 @@ impl ContactBook {
             phase_names: vec![String::new()],
             turned_away: 0,
             findings: 0,
+            egress: None,
+            screen_on: None,
+        }
+    }
+
+    /// The same, where the lab states in which country traffic goes out into the internet.
+    #[must_use]
+    pub fn leaving_in(mut self, egress: Option<String>) -> Self {
+        self.egress = egress;
+        self
+    }
+
+    /// Whether a country is none of those in which the handset is: the one that the lab states, else
+    /// those that a set calls home. Without either nothing is known to be abroad.
+    pub fn is_abroad(&self, country: &str) -> bool {
+        match &self.egress {
+            Some(egress) => egress != country,
+            None => !self.sets.is_empty() && !self.is_home(country),
+        }
+    }
+
+    fn is_home(&self, country: &str) -> bool {
+        self.sets.iter().any(|set| set.home().contains(country))
+    }
+
+    /// Takes what was told of the screen; anything else is left alone.
+    pub fn hear(&mut self, told: &Observation) {
+        if told.source == SHIM && told.topic == SCREEN {
+            self.screen_on = match told.facts.get("value").map(String::as_str) {
+                Some("on") => Some(true),
+                Some("off") => Some(false),
+                _ => None,
+            };
         }
     }
 
@@ -235,11 +297,11 @@ impl ContactBook {
     }
 
     /// Finds or makes the contact of a settled flow and judges a new one; none when the book is
-    /// full.
+    /// full. `found` is asked by its name, of a new one only.
     pub fn settle(
         &mut self,
         claim: Claim,
-        place: impl FnOnce() -> Place,
+        found: impl FnOnce(Option<&str>) -> Found,
         apps: Option<&OwnerApps<'_>>,
         out: &mut Vec<Record>,
     ) -> Option<ContactId> {
@@ -252,12 +314,11 @@ impl ContactBook {
             port: claim.port,
             proto: claim.proto,
             name: claim.name.clone(),
-            said: rules::said_besides(&claim.names, claim.name.as_deref())
-                .map(|(name, source)| (name.to_owned(), source))
-                .collect(),
+            said: claim.said.clone(),
             names_hidden: claim.names_hidden,
             app_protocol: claim.app_protocol,
             via: claim.via,
+            resolver_abroad: claim.resolver_abroad,
             phase: self.phase,
             inventory: claim.inventory,
         };
@@ -271,7 +332,8 @@ impl ContactBook {
         }
         let id = ContactId(u32::try_from(self.entries.len()).ok()?);
         let at = claim.at;
-        let (entry, record) = self.new_entry(id, claim, place(), apps);
+        let found = found(claim.name.as_deref());
+        let (entry, record) = self.new_entry(id, claim, found, apps);
         self.entries.push(entry);
         self.by_key.insert(key, id);
         out.push(Record::Contact(Box::new(record)));
@@ -296,7 +358,7 @@ impl ContactBook {
         &self,
         id: ContactId,
         claim: Claim,
-        place: Place,
+        found: Found,
         apps: Option<&OwnerApps<'_>>,
     ) -> (Entry, body::Contact) {
         let mut owner = owner_body(&claim.owner, apps, claim.process.as_ref());
@@ -311,11 +373,15 @@ impl ContactBook {
             proto: claim.proto,
             app_protocol: claim.app_protocol,
             name: claim.name,
-            names: claim.names,
-            categories: None,
+            names: found.names,
+            categories: found.categories,
         };
+        let place = found.place;
+        let steered = self.steered(claim.via, claim.resolver_abroad, &found.resolvers);
         let input = rules::Contact {
-            steered: steered(claim.via),
+            steered: steered.clone(),
+            tunnelled: claim.via == Some(body::Via::Vpn),
+            screen_on: self.screen_on,
             ..rules_input(
                 &owner,
                 &packages,
@@ -335,13 +401,16 @@ impl ContactBook {
             endpoint,
             place,
             via: claim.via,
+            resolvers: found.resolvers,
+            steered,
+            screen_on: self.screen_on,
             names_hidden: claim.names_hidden,
             phase: self.phase_name().to_owned(),
             at: claim.at,
         };
         let entry = Entry {
             input,
-            packets: claim.packets,
+            packets: found.packets,
             verdicts: Vec::new(),
             flows: 0,
             share: Share::default(),
@@ -352,6 +421,37 @@ impl ContactBook {
             probe: claim.probe,
         };
         (entry, record)
+    }
+
+    /// What may lead names to other servers than those for whoever is in the handset's place: content
+    /// networks answer for a tunnel's far end, and for a resolver's place.
+    fn steered(
+        &self,
+        via: Option<body::Via>,
+        resolver_abroad: Option<IpAddr>,
+        resolvers: &[Resolver],
+    ) -> Option<String> {
+        let mut by: Vec<String> = Vec::new();
+        if via == Some(body::Via::Vpn) {
+            by.push("through a VPN".to_owned());
+        }
+        if let Some(addr) = resolver_abroad {
+            let of = resolvers.iter().find(|resolver| resolver.addr == addr);
+            let country = of.and_then(|resolver| resolver.country.as_deref());
+            by.push(format!(
+                "through the resolver {addr} ({})",
+                country.unwrap_or("abroad")
+            ));
+        }
+        if let Some(egress) = self
+            .egress
+            .as_ref()
+            .filter(|egress| !self.sets.is_empty() && !self.is_home(egress))
+        {
+            by.push(format!("going out in {egress}, as the lab states"));
+        }
+        let by = by.join(" and ");
+        (!by.is_empty()).then(|| format!("{by}, which may lead names to other servers"))
     }
 
     fn judge(&mut self, id: ContactId, at: Timestamp, out: &mut Vec<Record>) {
@@ -542,7 +642,9 @@ pub fn recorded_input(contact: &body::Contact, total: &body::Total) -> Option<ru
         total.payload?,
     );
     Some(rules::Contact {
-        steered: steered(contact.via),
+        steered: contact.steered.clone(),
+        tunnelled: contact.via == Some(body::Via::Vpn),
+        screen_on: contact.screen_on,
         bytes_out: total.bytes_out,
         ..input
     })
@@ -576,6 +678,7 @@ fn rules_input(
         endpoint: endpoint.clone(),
         place: place.clone(),
         steered: None,
+        tunnelled: false,
         phase,
         payload,
         bytes_out: 0,
@@ -583,12 +686,6 @@ fn rules_input(
         minute: minute(at),
         screen_on: None,
     }
-}
-
-/// Names lead elsewhere through a VPN: content networks answer for its far end.
-fn steered(via: Option<body::Via>) -> Option<String> {
-    let through_vpn = via == Some(body::Via::Vpn);
-    through_vpn.then(|| "through a VPN, which may lead names to other servers".to_owned())
 }
 
 /// Minutes after midnight in UTC.

@@ -8,12 +8,14 @@ use sakshi_rules::{
     RuleSet, judge,
     judge::explain::{Explanation, explain},
     register::Seen,
+    rule_set::PLACE_AGE_DAYS_DEFAULT,
 };
 use serde::Serialize;
 
 use crate::{
     evidence::{Hash, Head, Reader, StoreError, body, canonical::CanonicalError},
     finding::{finding_body, recorded_input},
+    locate::{Regraded, regrade},
     report::{
         export::{ExportError, fold},
         fold::{FindingRow, Fold},
@@ -60,6 +62,13 @@ pub struct Heading {
     pub judged: u64,
     /// Contacts that were not: a probe's own, or their counts are not in the case.
     pub not_judged: u64,
+    /// Days that a provider's list may be old for the grade *high*: the fewest that a set allows.
+    pub max_place_age_days: u32,
+    /// Contacts whose place has another grade than in the case, by that bound.
+    pub graded_anew: u64,
+    /// Contacts whose place rests on a provider's list, and the case does not say of what age: they
+    /// are judged by the grade that is recorded.
+    pub graded_as_recorded: u64,
     /// Findings that stand in the case, whatever their outcome; they are left as they are.
     pub standing: u64,
 }
@@ -97,8 +106,14 @@ pub struct PostHoc {
     pub rows: Vec<FindingRow>,
 }
 
-/// Judges every contact of a case. The place of each stands as it was graded when it was reached:
-/// no list of places is asked again.
+/// As in a watch: no set is given a grade that it does not allow.
+fn max_age(sets: &[RuleSet]) -> u32 {
+    let ages = sets.iter().map(RuleSet::max_place_age_days);
+    ages.min().unwrap_or(PLACE_AGE_DAYS_DEFAULT)
+}
+
+/// Judges every contact of a case. No list of places is asked again: the place of each is graded by
+/// what the case keeps of it and by how old a list may be under these sets.
 pub fn judge_anew(
     reader: &Reader,
     sets: &[RuleSet],
@@ -107,12 +122,22 @@ pub fn judge_anew(
     let stored = fold(reader)?;
     let standing = stored.findings().len();
     let (mut judged, mut not_judged) = (0, 0);
+    let (mut graded_anew, mut graded_as_recorded) = (0, 0);
+    let max_place_age_days = max_age(sets);
     let anew = stored.judged_anew(|contact, total, packets| {
-        let Some(input) = recorded_input(contact, total) else {
+        let Some(mut input) = recorded_input(contact, total) else {
             not_judged += 1;
             return Vec::new();
         };
         judged += 1;
+        match regrade(&input.place, max_place_age_days) {
+            Regraded::Same => {}
+            Regraded::Other(place) => {
+                graded_anew += 1;
+                input.place = *place;
+            }
+            Regraded::NotTold => graded_as_recorded += 1,
+        }
         judge(sets, &input)
             .iter()
             .map(|verdict| finding_body(&contact.contact, verdict, packets, contact.at))
@@ -129,6 +154,9 @@ pub fn judge_anew(
             declarations,
             judged,
             not_judged,
+            max_place_age_days,
+            graded_anew,
+            graded_as_recorded,
             standing: u64::try_from(standing).unwrap_or(u64::MAX),
         },
         rows: anew.finding_rows()?,
@@ -173,7 +201,12 @@ pub struct Explained {
 /// Explains what rule sets say of a contact; none when the case has no such contact.
 pub fn explain_contact(stored: &Fold, label: &str, sets: &[RuleSet]) -> Option<Explained> {
     let (contact, total) = stored.contact_of(label)?;
-    let input = recorded_input(contact, &total);
+    let input = recorded_input(contact, &total).map(|mut input| {
+        if let Regraded::Other(place) = regrade(&input.place, max_age(sets)) {
+            input.place = *place;
+        }
+        input
+    });
     Some(Explained {
         sets: input.map(|input| {
             sets.iter()

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use proptest::prelude::*;
 use sakshi::{
-    flow::{Counts, Ended, Flow, FlowState, FlowTable, FlowTimeouts, Observed},
+    flow::{Counts, Ended, Flow, FlowState, FlowTable, FlowTimeouts, Observed, RttBasis},
     input::{LinkType, Packet, TimeBasis, Vantage},
     packet::{Icmp, Tcp, Transport, Udp, View},
     time::Timestamp,
@@ -151,13 +151,10 @@ fn a_connection_from_syn_to_fin_is_one_flow() {
             bytes: 300
         })
     );
-    assert_eq!(flow.handshake_nanos, Some(10_000_000));
+    assert_eq!(flow.rtt(), Some((10_000, RttBasis::File)));
     assert!(flow.payload_out);
     assert_eq!(
-        flow.frames()
-            .iter()
-            .map(|frame| frame.frame)
-            .collect::<Vec<_>>(),
+        flow.frames().map(|frame| frame.frame).collect::<Vec<_>>(),
         [1, 2, 3, 4]
     );
 }
@@ -167,11 +164,11 @@ fn no_handshake_time_after_a_repeated_syn_or_from_times_of_receipt() {
     let mut run = Run::new();
     run.observe(&tcp(true, "S", 1, 0));
     handshake(&mut run, 1);
-    assert_eq!(run.finish()[0].handshake_nanos, None);
+    assert_eq!(run.finish()[0].rtt(), None);
     let mut run = Run::new();
     run.basis = TimeBasis::Receive;
     handshake(&mut run, 1);
-    assert_eq!(run.finish()[0].handshake_nanos, None);
+    assert_eq!(run.finish()[0].rtt(), None);
 }
 
 #[test]

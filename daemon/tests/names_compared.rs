@@ -98,6 +98,7 @@ fn read(path: &Path, atlas: &Arc<Atlas>) -> BTreeMap<Seen, (NameSource, u64)> {
         rules: Vec::new(),
         atlas: Arc::clone(atlas),
         sources: vec!["file".to_owned()],
+        egress: None,
     });
     let mut records = Vec::new();
     if let Ok(mut file) = CaptureFile::open_path(path, 0) {

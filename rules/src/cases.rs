@@ -193,6 +193,7 @@ impl Given {
         };
         Contact {
             steered: None,
+            tunnelled: false,
             owner: self.owner(),
             endpoint,
             place,

@@ -8,7 +8,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 
 pub use crate::token::NameToken;
-use crate::token::country_token;
 
 /// How an app came onto the handset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -272,6 +271,22 @@ pub struct Place {
     pub basis: Vec<PlaceBasis>,
 }
 
+impl Place {
+    /// The place of an address of which nothing is known.
+    pub const fn unknown() -> Self {
+        Self {
+            country: None,
+            provider: None,
+            region: None,
+            asn: None,
+            asn_country: None,
+            organisation: None,
+            grade: Grade::None,
+            basis: Vec::new(),
+        }
+    }
+}
+
 /// One source's word on a place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlaceBasis {
@@ -303,6 +318,10 @@ pub struct Contact {
     /// app goes elsewhere (`through a VPN`); none: nothing is known to.
     #[serde(default)]
     pub steered: Option<String>,
+    /// Whether it went into a tunnel of the handset's, so that what is readable there is not so on the
+    /// way that the tunnel takes.
+    #[serde(default)]
+    pub tunnelled: bool,
     /// Phase of the examination; empty before the first.
     pub phase: String,
     /// Whether the handset sent payload (more than a handshake).
@@ -334,20 +353,4 @@ pub enum PlaceStatus {
     Unknown,
     /// An address of the network that the handset is on.
     Local,
-}
-
-impl Contact {
-    /// What the endpoint's name says by its tokens, where the address is in another country: a fact of
-    /// its own. None where the name says nothing, the two agree, or the place is not known.
-    pub fn name_against_place(&self) -> Option<String> {
-        let name = self.endpoint.name.as_deref()?;
-        let token = country_token(name)?;
-        let country = self.place.country.as_deref()?;
-        (token.country != country).then(|| {
-            format!(
-                "the name {name} says {} ({}), the address says {country}",
-                token.country, token.token
-            )
-        })
-    }
 }

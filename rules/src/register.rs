@@ -13,7 +13,7 @@ mod parties;
 
 use serde::Serialize;
 
-pub use self::parties::ThirdParty;
+pub use self::parties::{KnownBy, ThirdParty};
 use crate::contact::Contact;
 use crate::day::Day;
 use crate::declare::{BrandFile, Statement};

@@ -220,6 +220,7 @@ pub(crate) enum Condition {
     Grade(BTreeSet<Grade>),
     PlaceKnown(bool),
     PlaceStatus(BTreeSet<PlaceStatus>),
+    NameAgainstPlace(bool),
     /// A claim of a brand's file.
     OutsideDeclaration(Box<Declaration>),
 }

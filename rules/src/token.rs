@@ -4,10 +4,76 @@
 //! (`rules/data/name-tokens.csv`); a name is a hint that its owner chose, so that one that disagrees
 //! with the address is a fact to be looked at, and never a place.
 
+use std::sync::LazyLock;
+
 use serde::{Deserialize, Serialize};
 
 /// The tokens: where in a name, the token, the domain it counts below, the country.
 const TOKENS: &str = include_str!("../data/name-tokens.csv");
+
+/// The lines of the table, split once: each new contact's name is held against all of them.
+static LINES: LazyLock<Vec<Line>> =
+    LazyLock::new(|| TOKENS.lines().skip(1).filter_map(Line::parse).collect());
+
+/// Which part of a label a token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// The label alone.
+    Label,
+    /// Its first or last part between hyphens.
+    Part,
+}
+
+/// A line of the table.
+#[derive(Debug)]
+struct Line {
+    place: Place,
+    token: &'static str,
+    below: &'static str,
+    country: &'static str,
+}
+
+impl Line {
+    fn parse(line: &'static str) -> Option<Self> {
+        let mut columns = line.split(',');
+        let place = match columns.next()? {
+            "label" => Place::Label,
+            "part" => Place::Part,
+            _ => return None,
+        };
+        Some(Self {
+            place,
+            token: columns.next()?,
+            below: columns.next()?,
+            country: columns.next()?,
+        })
+    }
+
+    fn fits(&self, label: &str) -> bool {
+        let token = self.token;
+        if self.place == Place::Label || label.len() <= token.len() {
+            return label == token;
+        }
+        let first = label
+            .strip_prefix(token)
+            .is_some_and(|rest| rest.starts_with('-'));
+        let last = label
+            .strip_suffix(token)
+            .and_then(|rest| rest.strip_suffix('-'));
+        first
+            || last.is_some_and(|word| {
+                let word = word.rsplit('-').next().unwrap_or(word);
+                !VERBS.contains(&word)
+            })
+    }
+
+    fn is_above(&self, name: &str) -> bool {
+        self.below.is_empty()
+            || name
+                .strip_suffix(self.below)
+                .is_some_and(|rest| rest.ends_with('.'))
+    }
+}
 
 /// Words whose last part is no region (`sign-in`, `log-in`).
 const VERBS: [&str; 14] = [
@@ -27,46 +93,16 @@ pub struct NameToken {
 /// The country that a name says: of its narrowest label that holds a token. The last two labels are
 /// the owner's own domain, and say nothing (`example.in` may be anywhere).
 pub fn country_token(name: &str) -> Option<NameToken> {
-    let labels: Vec<&str> = name.split('.').collect();
-    let own = labels.len().checked_sub(2)?;
-    labels.iter().take(own).find_map(|label| {
-        TOKENS
-            .lines()
-            .skip(1)
-            .find_map(|line| of_label(label, name, line))
-    })
-}
-
-fn of_label(label: &str, name: &str, line: &str) -> Option<NameToken> {
-    let mut columns = line.split(',');
-    let (place, token) = (columns.next()?, columns.next()?);
-    let (below, country) = (columns.next()?, columns.next()?);
-    let is_below = below.is_empty()
-        || name
-            .strip_suffix(below)
-            .is_some_and(|rest| rest.ends_with('.'));
-    let fits = match place {
-        // The label alone.
-        "label" => label == token,
-        // Its first or last part between hyphens.
-        "part" => {
-            let first = label
-                .strip_prefix(token)
-                .is_some_and(|rest| rest.starts_with('-'));
-            let last = label
-                .strip_suffix(token)
-                .and_then(|rest| rest.strip_suffix('-'));
-            let last = last.is_some_and(|word| {
-                let word = word.rsplit('-').next().unwrap_or(word);
-                !VERBS.contains(&word)
-            });
-            first || last || label == token
-        }
-        _ => false,
-    };
-    (is_below && fits).then(|| NameToken {
-        token: token.to_owned(),
-        country: country.to_owned(),
+    let (above, _) = name.rsplit_once('.')?;
+    let (own, _) = above.rsplit_once('.')?;
+    own.split('.').find_map(|label| {
+        let line = LINES
+            .iter()
+            .find(|line| line.fits(label) && line.is_above(name))?;
+        Some(NameToken {
+            token: line.token.to_owned(),
+            country: line.country.to_owned(),
+        })
     })
 }
 
@@ -110,6 +146,7 @@ mod tests {
                 ["label", "part"].contains(place) && !token.is_empty(),
                 "{line}"
             );
+            assert!(super::Line::parse(line).is_some(), "{line}");
             assert!(country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase()));
         }
     }

@@ -156,6 +156,7 @@ pub const WHEN_KEYS: &[&str] = &[
     "grade",
     "place_known",
     "place_status",
+    "name_against_place",
     "outside_declaration",
 ];
 
@@ -165,6 +166,7 @@ pub const PLACE_KEYS: &[&str] = &[
     "country_not",
     "provider",
     "region",
+    "name_against_place",
     "outside_declaration",
 ];
 

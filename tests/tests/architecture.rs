@@ -65,7 +65,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     // Canonical JSON, for the list of what was gathered.
     ("gather", &["evidence", "locate", "time"]),
-    ("finding", &["attribute", "evidence", "rules", "time"]),
+    (
+        "finding",
+        &["attribute", "evidence", "input", "rules", "time"],
+    ),
     (
         "pipeline",
         &[
@@ -84,7 +87,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("report", &["evidence", "input", "packet", "time"]),
     (
         "posthoc",
-        &["evidence", "finding", "report", "rules", "time"],
+        &["evidence", "finding", "locate", "report", "rules", "time"],
     ),
     ("paper", &["evidence", "report", "time"]),
     ("stamp", &["time"]),

@@ -94,7 +94,7 @@ fn each_claim_stands_as_the_capture_shows() {
         .iter()
         .filter_map(|one| one["party"].as_str())
         .collect();
-    assert_eq!(parties, ["ff.avast.com"]);
+    assert_eq!(parties, ["avast.com"]);
     let page = daemon::output(arguments).expect("claims");
     // What was watched stands below, and has its own tests; paths are those of this run.
     let page = page.split("\nWhat of the time").next().expect("a page");

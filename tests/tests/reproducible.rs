@@ -115,7 +115,9 @@ fn replaying_a_live_case_gives_its_findings() {
     let handset = Handset::start().expect("a virtual handset");
     let case = handset.dir().join("case");
     let rules = handset.dir().join("rules.toml");
+    let brand = handset.dir().join("sample-vendor.toml");
     std::fs::write(&rules, sample::RULES).expect("written");
+    std::fs::write(&brand, sample::BRAND).expect("written");
     // Two sessions, each with phases and notes; the second one with other rules and one app more.
     for session in 1..=2 {
         let more: &[&str] = if session == 2 {
@@ -123,7 +125,12 @@ fn replaying_a_live_case_gives_its_findings() {
             let text = std::fs::read_to_string(&list).expect("a list");
             let app = "org.example.new 10199 0 /data/user/0/org.example.new default none";
             std::fs::write(&list, format!("{text}{app}\n")).expect("written");
-            &["--rules", daemon::text(&rules)]
+            &[
+                "--rules",
+                daemon::text(&rules),
+                "--rules",
+                daemon::text(&brand),
+            ]
         } else {
             &[]
         };

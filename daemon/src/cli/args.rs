@@ -3,6 +3,7 @@
 //! In: the command line. Out: [`Cli`]. Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 could
 //! not, 4 nothing is wrong but nothing vouches for the end of a case.
 
+mod circumstances;
 mod handset;
 mod talk;
 
@@ -13,6 +14,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use circumstances::CircumstanceArgs;
 pub use handset::{ConsentArgs, ControlArgs, ObserveArgs};
 #[cfg(feature = "lab")]
 pub use handset::{HandsetArgs, HandsetCommand, HandsetTarget};
@@ -384,6 +386,8 @@ pub struct RunArgs {
     /// Location data made by `sakshi data add`; without it, what is built in.
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub circumstances: CircumstanceArgs,
     /// How to watch packets.
     #[arg(long, value_enum, default_value = "auto")]
     pub capture: CaptureChoice,
@@ -460,6 +464,8 @@ pub struct InspectArgs {
     /// Location data made by `sakshi data add`; without it, what is built in.
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub circumstances: CircumstanceArgs,
     /// How the closing summary is shown on standard output.
     #[arg(long, value_enum, default_value = "text")]
     pub format: TextOrJson,

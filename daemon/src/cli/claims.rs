@@ -1,6 +1,7 @@
 //! `sakshi claims` and `sakshi declaration`: what brands say, and what was seen.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -9,7 +10,7 @@ use clap::{Args, Subcommand};
 use sakshi_rules::{
     declare::{self, BrandFile},
     form,
-    register::{ClaimRow, Register, Standing, register},
+    register::{ClaimRow, KnownBy, Register, Standing, register},
 };
 use serde_json::json;
 
@@ -338,19 +339,27 @@ fn undeclared(register: &Register, lines: &mut Vec<String>) {
         register.undeclared.len()
     ));
     for party in &register.undeclared {
-        let apps: Vec<&str> = party.apps.iter().map(String::as_str).collect();
+        let list = |texts: &BTreeSet<String>, separator: &str| {
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            texts.join(separator)
+        };
+        let mut shown = vec![party.known_by.text().to_owned()];
+        if !party.organisations.is_empty() && party.known_by != KnownBy::Address {
+            shown.push(format!("addresses of {}", list(&party.organisations, ", ")));
+        }
+        if !party.countries.is_empty() {
+            shown.push(list(&party.countries, ", "));
+        }
+        let hosts = if party.hosts.is_empty() {
+            String::new()
+        } else {
+            format!("; hosts such as {}", list(&party.hosts, ", "))
+        };
         lines.push(format!(
-            "  {} ({}{}) by {}: {} contacts, {} flows, such as {}",
+            "  {} ({}) by {}: {} contacts, {} flows, such as {}{hosts}",
             party.party,
-            party
-                .organisation
-                .as_deref()
-                .unwrap_or("organisation not known"),
-            party
-                .country
-                .as_ref()
-                .map_or_else(String::new, |country| format!(", {country}")),
-            apps.join("; "),
+            shown.join("; "),
+            list(&party.apps, "; "),
             party.contacts,
             party.flows,
             party.examples.join(", ")

@@ -17,6 +17,7 @@ pub fn inspect(args: &InspectArgs) -> Result<Outcome, Failure> {
         inventory: args.inventory.clone(),
         rules: args.rules.clone(),
         data: args.data.clone(),
+        circumstances: args.circumstances.stated(),
     };
     let bar = output::progress(
         args.files.iter().map(|path| bytes_in(path)).sum(),

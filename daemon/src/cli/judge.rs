@@ -15,7 +15,10 @@ use super::{
     output::{self, Stdout, say},
 };
 use crate::{
-    evidence::{Hash, Kind, canonical::to_canonical},
+    evidence::{
+        Hash, Kind,
+        canonical::{canonical_value, to_canonical},
+    },
     paper::source::Source,
     posthoc::{BrandHeading, HEADING, Heading, PostHoc, SetHeading, judge_anew},
     report::{redact::Redactor, table, table::plain},
@@ -25,8 +28,8 @@ use crate::{
 /// `sakshi judge`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The findings that stand in the case are left as they are. Places stand as they were \
-    graded when the contact was seen.\n\n\
+    after_help = "The findings that stand in the case are left as they are. Places are graded by \
+    what the case keeps of them and by how old a list may be under the new rules.\n\n\
     Examples:\n  \
     sakshi judge case-17 --rules new-set.toml\n  \
     sakshi judge case-17.tar --rules new-set.toml -o case-17-anew.jsonl"
@@ -129,7 +132,7 @@ fn lines_of(anew: &PostHoc, redactor: &Redactor) -> Result<String, Failure> {
     for row in &anew.rows {
         let mut row = serde_json::to_value(row)?;
         redactor.body(Kind::FINDING.as_str(), &mut row);
-        lines.push_str(&to_canonical(&row)?);
+        lines.push_str(&canonical_value(&row)?);
         lines.push('\n');
     }
     Ok(lines)
@@ -179,6 +182,11 @@ fn heading_text(heading: &Heading) -> String {
     lines.push(format!(
         "judged   {} contacts; {} not (a probe's own, or their counts are not in the case)",
         heading.judged, heading.not_judged
+    ));
+    lines.push(format!(
+        "places   {} graded anew: a list may be {} days old; {} as recorded, since the case does not \
+         say of what age their list was",
+        heading.graded_anew, heading.max_place_age_days, heading.graded_as_recorded
     ));
     lines.push(format!(
         "stand    {} findings of the case's own, which this list leaves as they are",

@@ -80,6 +80,7 @@ fn run_aloud(args: RunArgs, voice: &Voice) -> Result<Outcome, Failure> {
         roll_bytes: args.roll_bytes.unwrap_or(ROLL_BYTES),
         rooted: given("--rooted", args.rooted)?,
         probe: args.probe,
+        circumstances: args.circumstances.stated(),
         validation: args.validation,
     };
     let summary = watch(&config, &(Arc::new(SystemClock) as _), &mut |status| {

@@ -12,7 +12,7 @@ use sakshi_rules::contact::{AppClass, AppProtocol, Grade, Name, NameToken, Place
 pub use sakshi_rules::contact::PacketRef;
 use serde::{Deserialize, Serialize};
 
-use super::{Draft, Kind, canonical::CanonicalError};
+use super::{Circumstances, Draft, Kind, Resolver, canonical::CanonicalError};
 use crate::{
     input::{Apk, InventoryChange, Note, Observation, PhaseChange},
     time::Timestamp,
@@ -387,6 +387,15 @@ pub struct Contact {
     /// By which way it left; null: not known.
     #[serde(default)]
     pub via: Option<Via>,
+    /// Who had been heard to give its name to its address; left out where nobody was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resolvers: Vec<Resolver>,
+    /// What may have led its name to another server than elsewhere; left out where nothing is known to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steered: Option<String>,
+    /// Whether the screen was on when it was settled; left out where that was not observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub screen_on: Option<bool>,
     /// Names are hidden in it; null: nothing says so.
     #[serde(default)]
     pub names_hidden: Option<NamesHidden>,
@@ -490,6 +499,9 @@ pub struct Session {
     pub files: BTreeMap<String, String>,
     /// Addresses of the handset, as given.
     pub handset: Vec<IpAddr>,
+    /// What the lab states of the network; left out where it states nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circumstances: Option<Circumstances>,
 }
 
 /// Record `summary`: counts of a session, written before its stop record.

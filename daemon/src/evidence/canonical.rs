@@ -4,6 +4,8 @@
 //! with ASCII keys, strings, booleans, null, arrays and integers of 64 bits; nothing is written
 //! that another reader could understand differently. Decision 0070 tells why and where it differs.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -25,9 +27,16 @@ pub enum CanonicalError {
 ///
 /// A float that is no number has become null in `serde_json` already; records have no floats.
 pub fn to_canonical<T: Serialize + ?Sized>(value: &T) -> Result<String, CanonicalError> {
-    let value = serde_json::to_value(value)?;
+    canonical_value(&serde_json::to_value(value)?)
+}
+
+/// The canonical text of a value at hand.
+///
+/// # Errors
+/// As of [`to_canonical`].
+pub fn canonical_value(value: &Value) -> Result<String, CanonicalError> {
     let mut text = String::new();
-    write_value(&mut text, &value)?;
+    write_value(&mut text, value)?;
     Ok(text)
 }
 
@@ -52,13 +61,11 @@ fn write_value(out: &mut String, value: &Value) -> Result<(), CanonicalError> {
         Value::Bool(true) => out.push_str("true"),
         Value::Bool(false) => out.push_str("false"),
         Value::Number(number) => {
-            if let Some(integer) = number.as_i64() {
-                out.push_str(&integer.to_string());
-            } else if let Some(integer) = number.as_u64() {
-                out.push_str(&integer.to_string());
-            } else {
+            if !number.is_i64() && !number.is_u64() {
                 return Err(CanonicalError::NotAnInteger(number.to_string()));
             }
+            // A text takes whatever is written to it.
+            let _ = write!(out, "{number}");
         }
         Value::String(text) => write_string(out, text)?,
         Value::Array(items) => {
@@ -97,7 +104,14 @@ fn write_value(out: &mut String, value: &Value) -> Result<(), CanonicalError> {
 /// A string with the escapes of RFC 8785 section 3.2.2.2, which are those of `serde_json`: the two
 /// quoted characters, the five short ones, and `\u00xx` in lower case for other controls.
 fn write_string(out: &mut String, text: &str) -> Result<(), CanonicalError> {
-    out.push_str(&serde_json::to_string(text)?);
+    let plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+    if text.bytes().all(plain) {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&serde_json::to_string(text)?);
+    }
     Ok(())
 }
 

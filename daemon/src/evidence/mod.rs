@@ -9,6 +9,7 @@ pub mod body;
 pub mod bundle;
 pub mod canonical;
 mod case;
+mod circumstances;
 pub mod device;
 mod error;
 pub mod examination;
@@ -39,6 +40,7 @@ pub use record::{
 };
 pub use reserve::{RESERVE_BYTES, RESERVE_FILE, Reserve};
 // Written apart from all this, in a crate of its own.
+pub use circumstances::{Circumstances, Resolver};
 pub use sakshi_verifier::{self as verify, Verification, verify};
 pub use signing::Signing;
 pub use store::{LastSession, Store};

@@ -1,9 +1,12 @@
-//! Records read back, one at a time, for exports and tables; the case keeps every byte.
+//! Records read back, a few at a time, for exports and tables; the case keeps every byte.
 //!
 //! In: the folder of a case. Out: [`Record`]s in order of their sequence numbers. What is read is
 //! not checked against the chain: that is the verifier's work.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+};
 
 use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
 
@@ -14,6 +17,9 @@ use super::{
     schema,
     snapshot::{Part, Snapshot},
 };
+
+/// Bytes of records that a walk reads with one query; it stops behind the record that reaches them.
+pub const BATCH_BYTES: usize = 64 * 1024;
 
 /// A case that is open for reading: its state at the moment of opening.
 #[derive(Debug)]
@@ -95,12 +101,13 @@ impl Reader {
     }
 
     /// The records of `kinds` (every kind when there are none named), in order of their sequence
-    /// numbers. One record is in memory at a time.
+    /// numbers. Few are in memory at a time: as many as [`BATCH_BYTES`] hold.
     pub fn records(&self, kinds: &[Kind]) -> Records<'_> {
         Records {
             parts: self.snapshot.parts(),
             kinds: filter(kinds),
             last: i64::MIN,
+            ready: VecDeque::new(),
         }
     }
 
@@ -171,35 +178,57 @@ pub struct Records<'a> {
     /// The part that is read, and those behind it.
     parts: &'a [Part],
     kinds: Option<String>,
+    /// The last record that was given.
     last: i64,
+    /// Read together, and not given yet.
+    ready: VecDeque<Record>,
 }
 
 impl Iterator for Records<'_> {
     type Item = Result<Record, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while let [part, rest @ ..] = self.parts {
-            let found = run(part, |connection| {
-                connection
-                    .prepare_cached(
-                        "SELECT seq, kind, body, attachment, prev, hash FROM record WHERE seq > ?1 \
-                         AND (?2 IS NULL OR kind IN (SELECT value FROM json_each(?2))) \
-                         ORDER BY seq LIMIT 1",
-                    )?
-                    .query_row(params![self.last, self.kinds], record)
-                    .optional()
-            });
-            match &found {
-                Ok(Some(record)) => self.last = record.seq,
-                Ok(None) => {
-                    self.parts = rest;
-                    continue;
+        while self.ready.is_empty() {
+            let [part, rest @ ..] = self.parts else {
+                return None;
+            };
+            match run(part, |connection| self.batch(connection)) {
+                Ok(ready) if ready.is_empty() => self.parts = rest,
+                Ok(ready) => self.ready = ready,
+                Err(error) => {
+                    self.parts = &[];
+                    return Some(Err(error));
                 }
-                Err(_) => self.parts = &[],
             }
-            return found.transpose();
         }
-        None
+        let record = self.ready.pop_front()?;
+        self.last = record.seq;
+        Some(Ok(record))
+    }
+}
+
+impl Records<'_> {
+    /// The records behind the last one, as far as their bodies and attachments fit into the bound; one
+    /// at least. What cannot be read ends them, and is an error where it is the first.
+    fn batch(&self, connection: &Connection) -> rusqlite::Result<VecDeque<Record>> {
+        let mut query = connection.prepare_cached(
+            "SELECT seq, kind, body, attachment, prev, hash FROM record WHERE seq > ?1 \
+             AND (?2 IS NULL OR kind IN (SELECT value FROM json_each(?2))) ORDER BY seq",
+        )?;
+        let mut rows = query.query(params![self.last, self.kinds])?;
+        let mut ready = VecDeque::new();
+        let mut bytes = 0;
+        while bytes < BATCH_BYTES {
+            let next = rows.next().and_then(|row| row.map(record).transpose());
+            let record = match next {
+                Ok(Some(record)) => record,
+                Err(error) if ready.is_empty() => return Err(error),
+                Ok(None) | Err(_) => break,
+            };
+            bytes += record.body.len() + record.attachment.as_ref().map_or(0, Vec::len);
+            ready.push_back(record);
+        }
+        Ok(ready)
     }
 }
 

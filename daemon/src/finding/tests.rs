@@ -7,7 +7,7 @@ use sakshi_rules::{
     vocabulary::Word,
 };
 
-use super::{Claim, ContactBook, recorded_input};
+use super::{Claim, ContactBook, Found, recorded_input};
 use crate::{
     attribute::{
         inventory::Version,
@@ -51,26 +51,27 @@ fn claim(via: Via) -> Claim {
         proto: Proto::Tcp,
         app_protocol: AppProtocol::Tls,
         name: None,
-        names: Vec::new(),
+        said: Vec::new(),
         names_hidden: None,
         via: Some(via),
+        resolver_abroad: None,
         payload: true,
         probe: false,
-        packets: Vec::new(),
         at: Timestamp::from_nanos(1_768_449_600_000_000_000),
     }
 }
 
-fn singapore() -> Place {
-    Place {
-        country: Some("SG".to_owned()),
-        provider: Some("aws".to_owned()),
-        region: Some("ap-southeast-1".to_owned()),
-        asn: None,
-        asn_country: None,
-        organisation: None,
-        grade: Grade::High,
-        basis: Vec::new(),
+fn singapore(_: Option<&str>) -> Found {
+    Found {
+        place: Place {
+            country: Some("SG".to_owned()),
+            grade: Grade::High,
+            ..Place::unknown()
+        },
+        categories: None,
+        resolvers: Vec::new(),
+        names: Vec::new(),
+        packets: Vec::new(),
     }
 }
 

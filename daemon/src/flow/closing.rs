@@ -51,7 +51,7 @@ impl<T> Flow<T> {
             return false;
         }
         let lead = self.start.nanos_since(closing.at);
-        if lead > 0 && (self.predecessor_open || lead > self.start_lag_nanos) {
+        if lead > 0 && (self.predecessor_open || lead > self.start_lag_nanos()) {
             // The earlier socket's, so the next one is this flow's.
             self.predecessor_open = false;
             return false;
@@ -77,7 +77,7 @@ impl<T> Flow<T> {
     /// are the packets' own, else what the kernel measured itself. None when the handset's SYN was
     /// not seen, or seen twice; times of receipt never give one.
     pub fn rtt(&self) -> Option<(u64, RttBasis)> {
-        if let Some((nanos, basis)) = self.handshake_nanos.zip(self.handshake_basis) {
+        if let Some((nanos, basis)) = self.handshake() {
             return Some((u64::try_from(nanos / 1_000).ok()?, basis));
         }
         let measured = self.closing.as_ref().and_then(|closing| closing.min_rtt_us);

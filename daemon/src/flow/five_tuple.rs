@@ -1,8 +1,11 @@
-//! The five-tuple of a flow, the handset's side first, and the compact key of the table.
+//! The five-tuple of a flow, the handset's side first, and its hash.
 //!
-//! In: a packet's view. Out: [`FiveTuple`] and [`Key`]; the key is the same for both directions.
+//! In: a packet's view. Out: its two sides, and a hash that is the same for both directions.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    hash::BuildHasher,
+    net::{IpAddr, SocketAddr},
+};
 
 use crate::packet::{Transport, View};
 
@@ -26,52 +29,25 @@ pub struct FiveTuple {
     pub remote: Side,
 }
 
-/// A five-tuple without direction, in 40 bytes. IPv4 addresses are stored as IPv4-mapped ones; the
-/// flag keeps them apart from IPv6 packets that carry such addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Key {
-    low: [u8; 16],
-    high: [u8; 16],
-    low_port: u16,
-    high_port: u16,
-    protocol: u8,
-    /// Bit 0: IPv6. Bit 1: with ports.
-    flags: u8,
-}
-
-impl Key {
-    pub(super) fn new(protocol: u8, one: Side, other: Side) -> Self {
-        let (low, high) = if one <= other {
-            (one, other)
-        } else {
-            (other, one)
+/// The hash of a five-tuple, the same for both directions. IPv4 packets are kept apart from IPv6 ones
+/// that carry such addresses, and packets without ports from those with port 0.
+pub(super) fn hash(hasher: &impl BuildHasher, protocol: u8, one: &Side, other: &Side) -> u64 {
+    let of_side = |side: &Side| {
+        let (addr, family) = match side.addr {
+            IpAddr::V4(addr) => (addr.to_bits().into(), 0_u32),
+            IpAddr::V6(addr) => (addr.to_bits(), 1),
         };
-        Self {
-            low: bytes(low.addr),
-            high: bytes(high.addr),
-            low_port: low.port.unwrap_or(0),
-            high_port: high.port.unwrap_or(0),
-            protocol,
-            flags: u8::from(low.addr.is_ipv6()) | u8::from(low.port.is_some()) << 1,
-        }
-    }
-
-    pub(super) fn of_sockets(protocol: u8, one: SocketAddr, other: SocketAddr) -> Self {
-        Self::new(protocol, side_of(one), side_of(other))
-    }
+        let port = side.port.map_or(0, |port| 1 << 16 | u32::from(port));
+        hasher.hash_one((addr, family << 31 | port << 8 | u32::from(protocol)))
+    };
+    of_side(one).wrapping_add(of_side(other))
 }
 
-fn side_of(socket: SocketAddr) -> Side {
+/// The side of a socket.
+pub(super) const fn side_of(socket: SocketAddr) -> Side {
     Side {
         addr: socket.ip(),
         port: Some(socket.port()),
-    }
-}
-
-const fn bytes(addr: IpAddr) -> [u8; 16] {
-    match addr {
-        IpAddr::V4(addr) => addr.to_ipv6_mapped().octets(),
-        IpAddr::V6(addr) => addr.octets(),
     }
 }
 
@@ -104,20 +80,24 @@ mod tests {
         }
     }
 
+    fn hash_of(protocol: u8, one: &str, other: &str, port: Option<u16>) -> u64 {
+        let hasher = foldhash::fast::FixedState::with_seed(7);
+        hash(&hasher, protocol, &side(one, port), &side(other, port))
+    }
+
     #[test]
-    fn both_directions_have_one_key() {
-        let (a, b) = (side("10.0.0.1", Some(9)), side("10.0.0.2", Some(1)));
-        assert_eq!(Key::new(6, a, b), Key::new(6, b, a));
+    fn both_directions_have_one_hash() {
+        let (one, other) = ("10.0.0.1", "10.0.0.2");
+        let there = hash_of(6, one, other, Some(9));
+        assert_eq!(there, hash_of(6, other, one, Some(9)));
     }
 
     #[test]
     fn ports_families_and_protocols_are_told_apart() {
-        let key =
-            |protocol, one, other, port| Key::new(protocol, side(one, port), side(other, port));
-        let base = key(17, "10.0.0.1", "10.0.0.2", Some(0));
+        let base = hash_of(17, "10.0.0.1", "10.0.0.2", Some(0));
         let mapped = ("::ffff:10.0.0.1", "::ffff:10.0.0.2");
-        assert_ne!(base, key(17, "10.0.0.1", "10.0.0.2", None));
-        assert_ne!(base, key(17, mapped.0, mapped.1, Some(0)));
-        assert_ne!(base, key(6, "10.0.0.1", "10.0.0.2", Some(0)));
+        assert_ne!(base, hash_of(17, "10.0.0.1", "10.0.0.2", None));
+        assert_ne!(base, hash_of(17, mapped.0, mapped.1, Some(0)));
+        assert_ne!(base, hash_of(6, "10.0.0.1", "10.0.0.2", Some(0)));
     }
 }

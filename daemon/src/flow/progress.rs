@@ -9,7 +9,7 @@ use crate::{
     time::Timestamp,
 };
 
-use super::{Closing, FiveTuple, RttBasis, closing::RECEIVE_LAG_NANOS};
+use super::{Closing, FiveTuple, RttBasis, Side, closing::RECEIVE_LAG_NANOS};
 
 /// IP protocol number of TCP.
 pub(super) const TCP: u8 = 6;
@@ -91,15 +91,26 @@ pub struct FrameRef {
     pub frame: u64,
 }
 
+/// The time of a handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Handshake {
+    /// None, or none that can be told.
+    #[default]
+    Unknown,
+    /// The handset's SYN, sent once only at this time, waits for its answer.
+    Awaited(Timestamp, TimeBasis),
+    /// Nanoseconds from the handset's SYN to its answer, and what they rest on.
+    Measured(i64, RttBasis),
+}
+
 /// A TCP flow's handshake and closing, as far as seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct TcpProgress {
     /// Sequence number of the first SYN without ACK.
     syn_seq: Option<u32>,
-    /// The handset's SYN that still waits for its answer, if it was sent once only.
-    awaited: Option<(Timestamp, TimeBasis, u32)>,
-    /// SYNs without ACK that the handset sent.
-    own_syns: u32,
+    handshake: Handshake,
+    /// SYNs without ACK that the handset sent; no more are counted than this holds.
+    own_syns: u8,
     fin_out: bool,
     fin_in: bool,
     data_seen: bool,
@@ -124,15 +135,10 @@ pub struct Flow<T> {
     pub inbound_observed: bool,
     /// How far it got.
     pub state: FlowState,
-    /// Nanoseconds from the handset's SYN to its answer; none for a repeated SYN, and none where
-    /// times are not the packets' own ([`TimeBasis::Receive`]).
-    pub handshake_nanos: Option<i64>,
-    /// What that time rests on.
-    pub(super) handshake_basis: Option<RttBasis>,
     /// The end of its socket, where the kernel told it and it can be no other's.
     pub closing: Option<Box<Closing>>,
-    /// How much later than it was sent its first packet may have been stamped.
-    pub start_lag_nanos: i64,
+    /// Whether its first packet was stamped when it was received.
+    pub(super) received_late: bool,
     /// An earlier flow of the same five-tuple ended without its socket's end having been told.
     pub(super) predecessor_open: bool,
     /// Whether the handset sent payload.
@@ -143,17 +149,14 @@ pub struct Flow<T> {
     pub ended: Option<Ended>,
     /// The caller's state.
     pub user: T,
-    frames: [FrameRef; FRAMES_MAX],
+    /// Sources and ordinals of its first packets.
+    frames: ([u16; FRAMES_MAX], [u64; FRAMES_MAX]),
     frames_len: u8,
     tcp: TcpProgress,
 }
 
 impl<T: Default> Flow<T> {
     pub(super) fn new(id: FlowId, tuple: FiveTuple, packet: &Packet<'_>) -> Self {
-        let none = FrameRef {
-            source: 0,
-            frame: 0,
-        };
         Self {
             id,
             tuple,
@@ -163,19 +166,14 @@ impl<T: Default> Flow<T> {
             seen_in: Counts::default(),
             inbound_observed: true,
             state: FlowState::Attempted,
-            handshake_nanos: None,
-            handshake_basis: None,
             closing: None,
-            start_lag_nanos: match packet.time_basis {
-                TimeBasis::Receive => RECEIVE_LAG_NANOS,
-                TimeBasis::Kernel | TimeBasis::File => 0,
-            },
+            received_late: packet.time_basis == TimeBasis::Receive,
             predecessor_open: false,
             payload_out: false,
             uid: None,
             ended: None,
             user: T::default(),
-            frames: [none; FRAMES_MAX],
+            frames: Default::default(),
             frames_len: 0,
             tcp: TcpProgress::default(),
         }
@@ -188,16 +186,42 @@ impl<T> Flow<T> {
         self.inbound_observed.then_some(self.seen_in)
     }
 
+    /// How much later than it was sent its first packet may have been stamped, in nanoseconds.
+    pub const fn start_lag_nanos(&self) -> i64 {
+        if self.received_late {
+            RECEIVE_LAG_NANOS
+        } else {
+            0
+        }
+    }
+
     /// The flow's first packets, at most [`FRAMES_MAX`].
-    pub fn frames(&self) -> &[FrameRef] {
-        self.frames
-            .get(..usize::from(self.frames_len))
-            .unwrap_or_default()
+    pub fn frames(&self) -> impl Iterator<Item = FrameRef> {
+        let (sources, frames) = &self.frames;
+        let all = sources.iter().zip(frames);
+        all.take(self.frames_len.into())
+            .map(|(&source, &frame)| FrameRef { source, frame })
+    }
+
+    /// Whether it is the flow of these ends, whichever of them is the handset's.
+    pub(super) fn is_between(&self, protocol: u8, one: &Side, other: &Side) -> bool {
+        let (local, remote) = (&self.tuple.local, &self.tuple.remote);
+        self.tuple.protocol == protocol
+            && ((remote == other && local == one) || (remote == one && local == other))
     }
 
     /// Whether it is a TCP flow.
     pub(super) const fn is_tcp(&self) -> bool {
         self.tuple.protocol == TCP
+    }
+
+    /// Nanoseconds from the handset's SYN to its answer, and what that time rests on; none for a
+    /// repeated SYN, and none where times are not the packets' own ([`TimeBasis::Receive`]).
+    pub(super) const fn handshake(&self) -> Option<(i64, RttBasis)> {
+        match self.tcp.handshake {
+            Handshake::Measured(nanos, basis) => Some((nanos, basis)),
+            Handshake::Unknown | Handshake::Awaited(..) => None,
+        }
     }
 
     /// Whether the handset opened the connection by a SYN that was sent once only.
@@ -235,11 +259,10 @@ impl<T> Flow<T> {
         counts.bytes = counts.bytes.saturating_add(u64::from(view.ip_len));
         self.inbound_observed &= packet.vantage == Vantage::Both;
         self.uid = self.uid.or(packet.uid);
-        if let Some(free) = self.frames.get_mut(usize::from(self.frames_len)) {
-            *free = FrameRef {
-                source: packet.source,
-                frame: packet.frame,
-            };
+        let at = usize::from(self.frames_len);
+        if let (Some(source), Some(frame)) = (self.frames.0.get_mut(at), self.frames.1.get_mut(at))
+        {
+            (*source, *frame) = (packet.source, packet.frame);
             self.frames_len += 1;
         }
         self.payload_out |= outbound && has_payload(view);
@@ -275,15 +298,21 @@ impl<T> Flow<T> {
         if first {
             self.tcp.syn_seq = Some(tcp.seq);
         }
-        // A repeated SYN leaves open which one was answered.
-        self.tcp.awaited = (first && outbound).then_some((packet.at, packet.time_basis, tcp.seq));
-        self.tcp.own_syns = self.tcp.own_syns.saturating_add(u32::from(outbound));
+        if first && outbound {
+            self.tcp.handshake = Handshake::Awaited(packet.at, packet.time_basis);
+        } else if let Handshake::Awaited(..) = self.tcp.handshake {
+            // A repeated SYN leaves open which one was answered.
+            self.tcp.handshake = Handshake::Unknown;
+        }
+        self.tcp.own_syns = self.tcp.own_syns.saturating_add(u8::from(outbound));
     }
 
     fn add_syn_ack(&mut self, packet: &Packet<'_>, tcp: &Tcp<'_>) {
-        let Some((at, basis, seq)) = self.tcp.awaited.take() else {
+        let (Handshake::Awaited(at, basis), Some(seq)) = (self.tcp.handshake, self.tcp.syn_seq)
+        else {
             return;
         };
+        self.tcp.handshake = Handshake::Unknown;
         let nanos = packet.at.nanos_since(at);
         let measured = match basis {
             _ if basis != packet.time_basis => None,
@@ -291,9 +320,11 @@ impl<T> Flow<T> {
             TimeBasis::File => Some(RttBasis::File),
             TimeBasis::Receive => None,
         };
-        if measured.is_some() && nanos >= 0 && tcp.ack == seq.wrapping_add(1) {
-            self.handshake_nanos = Some(nanos);
-            self.handshake_basis = measured;
+        if let Some(basis) = measured
+            && nanos >= 0
+            && tcp.ack == seq.wrapping_add(1)
+        {
+            self.tcp.handshake = Handshake::Measured(nanos, basis);
         }
     }
 }

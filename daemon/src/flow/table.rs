@@ -5,18 +5,16 @@
 //! costs an allocation once the table has grown to its working size, and expiry looks only at
 //! the idlest flow of each state.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, SocketAddr},
-};
+use std::net::{IpAddr, SocketAddr};
 
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 
 use super::{
     FLOWS_MAX, FiveTuple, Side,
     closing::Closing,
     direction,
-    five_tuple::{Key, sides},
+    five_tuple::{hash, side_of, sides},
     fragment::Fragments,
     progress::{Ended, Flow, FlowId, FlowState, TCP},
     slab::Slab,
@@ -102,7 +100,10 @@ pub struct Observed {
 #[derive(Debug)]
 pub struct FlowTable<T> {
     slab: Slab<T, CLASSES>,
-    by_key: HashMap<Key, u32, RandomState>,
+    /// Slots by the hash of their flows' five-tuples. These stand in the flows only, which a packet
+    /// touches anyway.
+    by_ends: HashTable<u32>,
+    hasher: RandomState,
     fragments: Fragments,
     handset: Vec<IpAddr>,
     timeouts_nanos: [i64; CLASSES],
@@ -126,7 +127,8 @@ impl<T: Default> FlowTable<T> {
     pub fn with_limits(handset: Vec<IpAddr>, timeouts: FlowTimeouts, flows_max: usize) -> Self {
         Self {
             slab: Slab::new(),
-            by_key: HashMap::default(),
+            by_ends: HashTable::new(),
+            hasher: RandomState::default(),
             fragments: Fragments::default(),
             handset,
             timeouts_nanos: timeouts.nanos(),
@@ -143,15 +145,15 @@ impl<T: Default> FlowTable<T> {
     pub fn observe(&mut self, packet: &Packet<'_>, view: &View<'_>) -> Observed {
         self.tick(packet.at);
         let (src, dst) = self.sides(view);
-        let key = Key::new(view.protocol, src, dst);
-        let found = self.by_key.get(&key).copied();
+        let hash = hash(&self.hasher, view.protocol, &src, &dst);
+        let found = self.slot_of(hash, view.protocol, &src, &dst);
         let kept = found.filter(|&at| !self.is_replaced(at, packet, view, src));
         let mut predecessor_open = false;
         if let (Some(at), None) = (found, kept) {
             predecessor_open = self.slab.at(at).is_some_and(|flow| flow.closing.is_none());
-            self.end(at, key, Ended::Replaced);
+            self.end(at, hash, Ended::Replaced);
         }
-        let at = kept.unwrap_or_else(|| self.begin(key, (src, dst), packet, view));
+        let at = kept.unwrap_or_else(|| self.begin(hash, (src, dst), packet, view));
         let now_nanos = self.clock.elapsed_nanos();
         let Some(flow) = self.slab.at_mut(at) else {
             unreachable!("the map holds slots that are taken")
@@ -207,9 +209,8 @@ impl<T: Default> FlowTable<T> {
     /// The flows that have not ended, in the order of their ids.
     pub fn open(&self) -> Vec<FlowId> {
         let slots = 0..self.slab.slots();
-        let mut open: Vec<FlowId> = slots
-            .filter_map(|at| self.slab.at(at).map(|flow| flow.id))
-            .collect();
+        let mut open = Vec::with_capacity(self.slab.len());
+        open.extend(slots.filter_map(|at| self.slab.at(at).map(|flow| flow.id)));
         open.sort_unstable();
         open
     }
@@ -231,6 +232,11 @@ impl<T: Default> FlowTable<T> {
                 self.end_slot(at, Ended::AppGone);
             }
         }
+    }
+
+    /// Whether flows have ended that were not drained.
+    pub const fn has_ended(&self) -> bool {
+        !self.ended.is_empty()
     }
 
     /// Moves all flows that have ended into `into`, ordered by id.
@@ -258,7 +264,7 @@ impl<T: Default> FlowTable<T> {
 
     /// The flow of a socket, in whichever direction the kernel names it.
     pub fn find(&self, protocol: u8, one: SocketAddr, other: SocketAddr) -> Option<FlowId> {
-        let at = *self.by_key.get(&Key::of_sockets(protocol, one, other))?;
+        let at = self.slot_of_sockets(protocol, one, other)?;
         self.slab.at(at).map(|flow| flow.id)
     }
 
@@ -271,18 +277,36 @@ impl<T: Default> FlowTable<T> {
         remote: SocketAddr,
         closing: Closing,
     ) -> bool {
-        let Some(at) = self.by_key.get(&Key::of_sockets(protocol, local, remote)) else {
+        let Some(at) = self.slot_of_sockets(protocol, local, remote) else {
             return false;
         };
-        let Some(flow) = self.slab.at_mut(*at) else {
+        let Some(flow) = self.slab.at_mut(at) else {
             return false;
         };
         if !flow.close(closing) {
             return false;
         }
         let list = class(protocol, flow.state);
-        self.slab.touch(*at, list, self.clock.elapsed_nanos());
+        self.slab.touch(at, list, self.clock.elapsed_nanos());
         true
+    }
+
+    fn slot_of_sockets(&self, protocol: u8, one: SocketAddr, other: SocketAddr) -> Option<u32> {
+        let (one, other) = (side_of(one), side_of(other));
+        self.slot_of(
+            hash(&self.hasher, protocol, &one, &other),
+            protocol,
+            &one,
+            &other,
+        )
+    }
+
+    fn slot_of(&self, hash: u64, protocol: u8, one: &Side, other: &Side) -> Option<u32> {
+        let is_it = |&at: &u32| {
+            let flow = self.slab.at(at);
+            flow.is_some_and(|flow| flow.is_between(protocol, one, other))
+        };
+        self.by_ends.find(hash, is_it).copied()
     }
 
     /// Flows that have not ended.
@@ -331,7 +355,7 @@ impl<T: Default> FlowTable<T> {
 
     fn begin(
         &mut self,
-        key: Key,
+        hash: u64,
         (src, dst): (Side, Side),
         packet: &Packet<'_>,
         view: &View<'_>,
@@ -354,7 +378,9 @@ impl<T: Default> FlowTable<T> {
         let flow = Flow::new(id, tuple, packet);
         let list = class(tuple.protocol, flow.state);
         self.slab.insert(flow, list, self.clock.elapsed_nanos());
-        self.by_key.insert(key, id.slot);
+        let (slab, hasher) = (&self.slab, &self.hasher);
+        let rehash = |&at: &u32| slab.at(at).map_or(0, |flow| hash_of(hasher, &flow.tuple));
+        self.by_ends.insert_unique(hash, id.slot, rehash);
         id.slot
     }
 
@@ -371,16 +397,22 @@ impl<T: Default> FlowTable<T> {
 
     fn end_slot(&mut self, at: u32, why: Ended) {
         if let Some(flow) = self.slab.at(at) {
-            let tuple = flow.tuple;
-            self.end(at, Key::new(tuple.protocol, tuple.local, tuple.remote), why);
+            let hash = hash_of(&self.hasher, &flow.tuple);
+            self.end(at, hash, why);
         }
     }
 
-    fn end(&mut self, at: u32, key: Key, why: Ended) {
-        self.by_key.remove(&key);
+    fn end(&mut self, at: u32, hash: u64, why: Ended) {
+        if let Ok(entry) = self.by_ends.find_entry(hash, |&known| known == at) {
+            entry.remove();
+        }
         if let Some(mut flow) = self.slab.remove(at) {
             flow.ended = Some(why);
             self.ended.push(flow);
         }
     }
+}
+
+fn hash_of(hasher: &RandomState, tuple: &FiveTuple) -> u64 {
+    hash(hasher, tuple.protocol, &tuple.local, &tuple.remote)
 }

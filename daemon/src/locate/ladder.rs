@@ -12,7 +12,6 @@ use super::{
     Atlas, CloudEntry, Holder, Provider,
     dataset::{CountryCode, Location, NO_COUNTRY, Row, Source, System, UNKNOWN_COUNTRY},
     prefix::{self, NAT64, Prefix},
-    unknown_place,
 };
 use crate::time::Timestamp;
 
@@ -21,7 +20,7 @@ use crate::time::Timestamp;
 const EDGE_SERVICES: [&str; 3] = ["AzureFrontDoor", "CLOUDFRONT", "GLOBALACCELERATOR"];
 
 /// Databases that must agree, none differing, for the grade *medium*.
-const CONSENSUS: usize = 3;
+pub(super) const CONSENSUS: usize = 3;
 
 const NANOS_PER_DAY: i64 = 86_400_000_000_000;
 
@@ -269,7 +268,7 @@ impl Query<'_> {
                     .map(|block| standard(block.rfc, prefix, block.purpose.to_owned()))
                     .into_iter()
                     .collect(),
-                ..unknown_place()
+                ..Place::unknown()
             };
         }
         let verdict = self.verdict(&looked);
@@ -431,7 +430,7 @@ fn standard(rfc: &str, prefix: Prefix, says: String) -> PlaceBasis {
 /// is, `HK`, `MO` and `TW` stay apart from `CN`, `UK` is read as `GB`; `EU`, `AP` (registries'
 /// regions), `ZZ`, `XX` (unknown), `UN`, codes that ISO 3166-1 has withdrawn or never had, and the
 /// codes of databases for satellites and proxies name no country.
-fn nation(code: CountryCode) -> Option<CountryCode> {
+pub(super) fn nation(code: CountryCode) -> Option<CountryCode> {
     match &code {
         b"EU" | b"AP" | b"ZZ" | b"XX" | b"UN" | b"SU" | b"AN" | b"OS" | b"AB" | &NO_COUNTRY => None,
         b"UK" => Some(*b"GB"),

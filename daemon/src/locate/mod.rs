@@ -18,14 +18,18 @@ pub mod nat64;
 pub mod prefix;
 #[cfg(feature = "lab")]
 pub mod published;
+#[cfg(any(test, feature = "lab"))]
+mod regrade;
 mod special;
 mod steps;
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
-use sakshi_rules::contact::{Grade, Place};
+use sakshi_rules::contact::Place;
 use thiserror::Error;
 
+#[cfg(feature = "lab")]
+pub use self::regrade::{Regraded, regrade};
 pub use self::{dataset::Source, ladder::Verdict};
 use self::{
     dataset::{CountryCode, Dataset, DomainList, Location, NO_COUNTRY, Organisation, Row, System},
@@ -292,6 +296,17 @@ impl Atlas {
         found
     }
 
+    /// What lists of names say that a name is for, sorted, each once; none where there is no such list.
+    /// Of a name that is not known they say nothing.
+    pub fn purposes(&self, name: Option<&str>) -> Option<Vec<String>> {
+        if self.domains.is_empty() {
+            return None;
+        }
+        let found = name.map(|name| self.categories(name)).unwrap_or_default();
+        let said = found.into_iter().map(|(category, _)| category.to_owned());
+        Some(said.collect::<BTreeSet<_>>().into_iter().collect())
+    }
+
     /// How many ranges and prefixes the tables hold: IPv4 ranges, IPv6 ranges, listed prefixes.
     pub fn sizes(&self) -> [usize; 3] {
         [
@@ -374,20 +389,6 @@ impl Atlas {
             best = wider;
         }
         best
-    }
-}
-
-/// The place of an address of which nothing is known.
-pub fn unknown_place() -> Place {
-    Place {
-        country: None,
-        provider: None,
-        region: None,
-        asn: None,
-        asn_country: None,
-        organisation: None,
-        grade: Grade::None,
-        basis: Vec::new(),
     }
 }
 

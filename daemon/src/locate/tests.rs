@@ -11,7 +11,8 @@ use super::{
     dataset::{Location, Organisation, System, UNKNOWN_COUNTRY},
     encode, format,
     prefix::Prefix,
-    sample, unknown_place,
+    regrade::{Regraded, regrade},
+    sample,
 };
 use crate::time::Timestamp;
 
@@ -133,7 +134,7 @@ fn codes_that_name_no_country_give_none() {
         };
         assert_eq!(place.grade, grade, "{text}");
     }
-    assert_eq!(small("26.1.1.1", 1), unknown_place());
+    assert_eq!(small("26.1.1.1", 1), Place::unknown());
 }
 
 #[test]
@@ -174,7 +175,7 @@ fn ipv6_is_exact_to_the_address() {
     assert_eq!(small("2600::", 1).basis[1].prefix, "2600::/128");
     assert_eq!(small("2600::1", 1).basis[1].says, "SG");
     assert_eq!(small("2600:0:1::", 1).basis[0].prefix, "2600:0:1::/48");
-    assert_eq!(small("2601::", 1), unknown_place());
+    assert_eq!(small("2601::", 1), Place::unknown());
 }
 
 /// Read once: it takes a while without optimisation.
@@ -521,6 +522,14 @@ fn names_have_the_categories_of_the_narrowest_domain() {
     assert_eq!(of("example.com"), ["one shop", "two other"]);
 }
 
+#[test]
+fn a_place_without_its_basis_is_not_graded_anew() {
+    let mut place = small("30.3.0.9", 200);
+    assert!(matches!(regrade(&place, 365), Regraded::Other(_)));
+    place.basis.clear();
+    assert_eq!(regrade(&place, 365), Regraded::NotTold);
+}
+
 proptest! {
     /// What is found quickly, and without words, is what is told.
     #[test]
@@ -540,6 +549,31 @@ proptest! {
             prop_assert_eq!(verdict.grade, place.grade);
             let country = String::from_utf8(verdict.country.to_vec()).unwrap();
             prop_assert_eq!(place.country.unwrap_or_else(|| "\0\0".to_owned()), country);
+        }
+    }
+
+    /// What the basis says is enough to grade a place by another bound, as the ladder would.
+    #[test]
+    fn a_place_graded_anew_is_as_the_ladder_grades_it(
+        third in 0_u8..6,
+        low: u16,
+        agree: bool,
+        days in -10_i64..400,
+        bounds in (0_u32..400, 0_u32..400),
+    ) {
+        let votes: [&[u8; 2]; 3] = if agree { [b"SG"; 3] } else { [b"TH", b"SG", b"SG"] };
+        let atlas = Atlas::new(with_votes(&votes).finish().unwrap());
+        let at = sample::PUBLISHED.plus_nanos(days * DAY);
+        let [c, d] = low.to_be_bytes();
+        for addr in [IpAddr::from([30, third, c, d]), IpAddr::from([50, third, c, d])] {
+            let recorded = atlas.locate(addr, at, bounds.0);
+            let now = atlas.locate(addr, at, bounds.1);
+            let graded = match regrade(&recorded, bounds.1) {
+                Regraded::Same => recorded,
+                Regraded::Other(place) => *place,
+                Regraded::NotTold => panic!("the basis is whole"),
+            };
+            prop_assert_eq!(graded, now);
         }
     }
 

@@ -15,9 +15,9 @@ mod server;
 
 use sakshi_rules::contact::{AppProtocol, NameSource};
 
+pub use self::datagram::Datagrams;
 use self::{
     client::{Client, Stage},
-    datagram::Datagrams,
     server::Server,
 };
 use super::{
@@ -175,50 +175,103 @@ impl<R: Reader> Half<R> {
     }
 }
 
-/// The state of one flow's reading.
+/// The state of one flow's reading, which takes memory only while something is asked of the flow.
 #[derive(Debug, Default)]
-pub struct Reading {
-    client: Half<Client>,
-    server: Half<Server>,
-    datagrams: Datagrams,
-    /// Whether the handset's first byte is known from the handshake.
-    based: bool,
-    glances: u8,
+pub enum Reading {
+    /// Nothing was shown yet.
+    #[default]
+    Fresh,
+    /// Of datagrams.
+    Datagrams(Datagrams),
+    /// Of a stream, in which something is still looked for.
+    Streams(Box<Streams>),
+    /// Of a stream, in which nothing more is looked for.
+    Over,
 }
 
 impl Reading {
     /// Shows it a packet's payload; what that says is appended to `heard`.
     pub fn show(&mut self, shown: &Shown<'_>, heard: &mut Vec<Heard>) -> Took {
-        match shown.proto {
-            SocketProto::Udp => self.datagrams.show(shown, heard),
-            SocketProto::Tcp => self.segment(shown, heard),
+        if let Self::Fresh = self {
+            *self = match shown.proto {
+                SocketProto::Udp => Self::Datagrams(Datagrams::default()),
+                SocketProto::Tcp if shown.wire_len == 0 && !shown.tcp.syn => return Took::NOTHING,
+                SocketProto::Tcp => Self::Streams(Box::default()),
+            };
+        }
+        match self {
+            Self::Datagrams(datagrams) => datagrams.show(shown, heard),
+            Self::Streams(streams) => {
+                let took = streams.show(shown, heard);
+                if streams.is_over(shown.remote_port) {
+                    *self = Self::Over;
+                }
+                took
+            }
+            Self::Fresh | Self::Over => Took::NOTHING,
         }
     }
 
     /// Whether the handset's side has said whom it talks to, or did not begin with anything known. What
     /// is found later all the same is heard then.
     pub fn is_answered(&self) -> bool {
-        self.datagrams.is_answered() || self.client.reader.is_answered()
+        match self {
+            Self::Fresh => false,
+            Self::Datagrams(datagrams) => datagrams.is_answered(),
+            Self::Streams(streams) => streams.client.reader.is_answered(),
+            Self::Over => true,
+        }
     }
 
     /// Bytes of memory that wait.
     pub fn held(&self) -> usize {
-        self.client.stream.held() + self.server.stream.held() + self.datagrams.held()
+        match self {
+            Self::Datagrams(datagrams) => datagrams.held(),
+            Self::Streams(streams) => streams.client.stream.held() + streams.server.stream.held(),
+            Self::Fresh | Self::Over => 0,
+        }
     }
 
     /// Reads what is there as far as it goes, and gives the memory back: nothing more will come, or
     /// is waited for. `port` is the other side's.
     pub fn conclude(&mut self, port: u16, heard: &mut Vec<Heard>) {
+        match self {
+            Self::Datagrams(datagrams) => datagrams.conclude(heard),
+            Self::Streams(streams) => streams.conclude(port, heard),
+            Self::Fresh | Self::Over => {}
+        }
+    }
+}
+
+/// Both directions of a stream.
+#[derive(Debug, Default)]
+pub struct Streams {
+    client: Half<Client>,
+    server: Half<Server>,
+    /// Whether the handset's first byte is known from the handshake.
+    based: bool,
+    glances: u8,
+}
+
+impl Streams {
+    /// Whether nothing more is looked for in either direction.
+    fn is_over(&self, port: u16) -> bool {
+        let server = &self.server.reader;
+        self.client.reader.stage() == Stage::Done
+            && server.is_done()
+            && !server.awaits_answers(port)
+    }
+
+    fn conclude(&mut self, port: u16, heard: &mut Vec<Heard>) {
         if self.client.stream.is_waiting() {
             self.client.conclude(port, heard);
         }
         if self.server.stream.is_waiting() {
             self.server.conclude(port, heard);
         }
-        self.datagrams.conclude(heard);
     }
 
-    fn segment(&mut self, shown: &Shown<'_>, heard: &mut Vec<Heard>) -> Took {
+    fn show(&mut self, shown: &Shown<'_>, heard: &mut Vec<Heard>) -> Took {
         self.note_base(shown);
         if shown.wire_len == 0 {
             Took::NOTHING

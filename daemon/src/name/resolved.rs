@@ -49,6 +49,8 @@ pub struct ResolvedName {
     pub expires: Timestamp,
     /// UID that asked, where known.
     pub asked_by: Option<u32>,
+    /// Who answered.
+    pub by: IpAddr,
     /// The packet that held the answer: the index of its source, and its number there.
     pub packet: (u16, u64),
     /// Whether the address was only hinted at.
@@ -108,12 +110,13 @@ impl ResolvedNames {
     /// (RFC 9619). From that, if it asks for addresses (A, AAAA, ANY), aliases are followed within
     /// the answer to the addresses at their end, which get the *question's* name. A PTR answer
     /// names no address: whoever holds an address writes its PTR as they like.
-    /// `packet` is the one that held the response.
+    /// `by` sent the response, and `packet` is the one that held it.
     pub fn learn(
         &mut self,
         message: &DnsMessage,
         at: Timestamp,
         asked_by: Option<u32>,
+        by: IpAddr,
         packet: (u16, u64),
     ) {
         let [question] = message.questions.as_slice() else {
@@ -121,7 +124,7 @@ impl ResolvedNames {
         };
         let succeeded = message.response && message.opcode == 0 && message.rcode == 0;
         if succeeded && asks_for_service(question) {
-            self.learn_service(message, question, at, asked_by, packet);
+            self.learn_service(message, question, at, asked_by, by, packet);
         }
         if !succeeded || !asks_for_addresses(question) || question.name.len() > NAME_TEXT_MAX {
             return;
@@ -135,6 +138,7 @@ impl ResolvedNames {
                     at,
                     expires: expiry(at, ttl),
                     asked_by,
+                    by,
                     packet,
                     hint: false,
                 },
@@ -151,6 +155,7 @@ impl ResolvedNames {
         question: &Question,
         at: Timestamp,
         asked_by: Option<u32>,
+        by: IpAddr,
         packet: (u16, u64),
     ) {
         let of_host = question.qtype == record_type::HTTPS && question.name.len() <= NAME_TEXT_MAX;
@@ -171,6 +176,7 @@ impl ResolvedNames {
                         at,
                         expires,
                         asked_by,
+                        by,
                         packet,
                         hint: true,
                     };

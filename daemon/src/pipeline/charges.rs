@@ -45,6 +45,8 @@ enum Noted {
 pub(super) struct Charges(Vec<Read>);
 
 impl Charges {
+    pub(super) const NONE: Self = Self(Vec::new());
+
     fn note(&mut self, read: Read) -> Noted {
         if self.0.iter().any(|known| known.charge == read.charge) {
             Noted::Known
@@ -126,7 +128,7 @@ impl Core {
         let found = self.table.find(ends.protocol(), ends.local, ends.remote);
         let flow = found.and_then(|id| self.table.get_mut(id));
         let of_socket = |flow: &&mut super::Flow| {
-            let sighted = flow.user.sighted;
+            let sighted = flow.user.told().sighted;
             sighted.is_some_and(|sighted| sighted.cookie == fact.cookie)
         };
         let Some(flow) = flow.filter(of_socket) else {
@@ -134,7 +136,7 @@ impl Core {
             self.charges.wait((fact.cookie, ends), read, now_nanos);
             return;
         };
-        match flow.user.charges.note(read) {
+        match flow.user.told_mut().charges.note(read) {
             Noted::New if flow.user.settled.is_some() => mark_ready(flow, &mut self.ready),
             Noted::New | Noted::Known => {}
             Noted::NoRoom => self.charges.no_room += 1,

@@ -9,7 +9,7 @@ const NAME_LAG_NANOS: i64 = 200_000_000;
 
 /// The moment up to which an answer may be stamped and have come before the flow.
 pub(super) fn known_by<T>(flow: &Flow<T>) -> Timestamp {
-    if flow.start_lag_nanos == 0 {
+    if flow.start_lag_nanos() == 0 {
         return flow.start;
     }
     flow.start.plus_nanos(NAME_LAG_NANOS)

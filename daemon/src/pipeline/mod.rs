@@ -90,6 +90,34 @@ pub struct State {
     began_in: u32,
     /// Version of the inventory in which it began.
     inventory: Version,
+    /// What was told beside its packets; of the flows of most capture files nothing is.
+    told: Option<Box<Told>>,
+    reading: Reading,
+    /// What waits of it, while something does.
+    held: Option<Box<reading::Held>>,
+    protocol: Option<AppProtocol>,
+    names: Vec<names::Said>,
+    /// It asks for names out of sight.
+    hidden: Option<(hidden::Hidden, hidden::Basis)>,
+    tls: Option<Box<names::Handshake>>,
+    /// Its HTTP request names another server than the one reached (RFC 9112, section 3.2.2).
+    through_proxy: bool,
+    /// In a queue to be settled.
+    queued: bool,
+    /// To be settled before the next packet.
+    ready: bool,
+    /// What the flow had sent before the phase in which it is now counted; none where it began in it.
+    before_phase: Option<Box<Share>>,
+    /// Its first packet in that phase.
+    counted_since: Option<Timestamp>,
+    way: Way,
+    settled: Option<Settled>,
+    kept: kept::OfFlow,
+}
+
+/// What a live watch, or the writer of a capture, told of a flow beside its packets.
+#[derive(Debug, Default)]
+struct Told {
     process: process::Known,
     charges: charges::Charges,
     /// What was read off its own socket.
@@ -103,26 +131,27 @@ pub struct State {
     /// Who else had its five-tuple.
     rival: Option<Rival>,
     packets_without_uid: u64,
-    reading: Reading,
-    held: reading::Held,
-    protocol: Option<AppProtocol>,
-    names: Vec<names::Said>,
-    /// It asks for names out of sight.
-    hidden: Option<(hidden::Hidden, hidden::Basis)>,
-    tls: names::Handshake,
-    /// Its HTTP request names another server than the one reached (RFC 9112, section 3.2.2).
-    through_proxy: bool,
-    /// In a queue to be settled.
-    queued: bool,
-    /// To be settled before the next packet.
-    ready: bool,
-    /// What the flow had sent before the phase in which it is now counted.
-    before_phase: Share,
-    /// Its first packet in that phase.
-    counted_since: Option<Timestamp>,
-    way: Way,
-    settled: Option<Settled>,
-    kept: kept::OfFlow,
+}
+
+static NOTHING_TOLD: Told = Told {
+    process: process::Known::NOTHING,
+    charges: charges::Charges::NONE,
+    sighted: None,
+    doubts: 0,
+    looked_up: None,
+    opening: None,
+    rival: None,
+    packets_without_uid: 0,
+};
+
+impl State {
+    fn told(&self) -> &Told {
+        self.told.as_deref().unwrap_or(&NOTHING_TOLD)
+    }
+
+    fn told_mut(&mut self) -> &mut Told {
+        self.told.get_or_insert_default()
+    }
 }
 
 /// What a flow was settled with.
@@ -152,6 +181,8 @@ pub struct Setup {
     pub atlas: Arc<Atlas>,
     /// Names of the sources, by number.
     pub sources: Vec<String>,
+    /// Country in which the lab states that traffic goes out into the internet.
+    pub egress: Option<String>,
 }
 
 /// The state machine.
@@ -227,7 +258,7 @@ impl Core {
             app_names: process::AppNames::default(),
             charges: charges::EarlyCharges::default(),
             paths: Paths::default(),
-            book: ContactBook::new(setup.session, setup.rules),
+            book: ContactBook::new(setup.session, setup.rules).leaving_in(setup.egress),
             counts: Counts {
                 sources: vec![(0, 0); setup.sources.len()],
                 ..Counts::default()
@@ -284,7 +315,7 @@ impl Core {
         };
         let socket = self.sighting_of(packet, &view);
         let observed = self.observe(packet, &view);
-        self.note_socket(observed, socket.sighting, &view);
+        self.note_socket(observed, packet, socket.sighting, &view);
         self.read_told(observed.flow, packet);
         let keep = self.read_payload(observed, packet, &view);
         self.count(observed, packet, &view, out);
@@ -360,7 +391,7 @@ impl Core {
             return;
         };
         if packet.uid.is_none() && packet.vantage == Vantage::Output {
-            flow.user.packets_without_uid += 1;
+            flow.user.told_mut().packets_without_uid += 1;
         }
         if !observed.outbound {
             return;
@@ -385,7 +416,7 @@ impl Core {
                 }
             }
             Some(_) => {
-                flow.user.before_phase = settle::sent(flow).minus(share);
+                flow.user.before_phase = Some(Box::new(settle::sent(flow).minus(share)));
                 flow.user.counted_since = Some(packet.at);
                 flow.user.settled = None;
                 mark_ready(flow, &mut self.ready);
@@ -427,7 +458,10 @@ impl Core {
                 out.push(Record::Gap(gap.clone()));
             }
             Event::Note(note) => out.push(Record::Note(note.clone())),
-            Event::Observation(told) => out.push(Record::Observation(told.clone())),
+            Event::Observation(told) => {
+                self.book.hear(told);
+                out.push(Record::Observation(told.clone()));
+            }
             Event::Apk(apk) => out.push(Record::Apk(apk.clone())),
             Event::InventoryChange(change) => self.change_inventory(change, out),
             Event::PhaseChange(change) => self.begin_phase(change, out),

@@ -4,6 +4,8 @@
 //! source, its packet and how well it is known, and the one beyond a choice. No name takes another's
 //! place: what was said, and what was resolved, stand beside each other.
 
+use std::net::IpAddr;
+
 use sakshi_rules::contact::{Name, NameSource, NameStrength, PacketRef};
 
 use super::{
@@ -64,6 +66,10 @@ pub(super) fn push(names: &mut Vec<Said>, name: &str, source: NameSource, frame:
     if names.len() >= FLOW_NAMES_MAX {
         return false;
     }
+    if names.is_empty() {
+        // Most flows say one.
+        names.reserve_exact(1);
+    }
     names.push(Said {
         name: name.into(),
         source,
@@ -72,75 +78,105 @@ pub(super) fn push(names: &mut Vec<Said>, name: &str, source: NameSource, frame:
     true
 }
 
-/// The endpoint's name, where one is known beyond a choice, and every name seen for it. What was asked
-/// of a resolver or of a proxy is not its own name, nor is one that covers another.
-pub(super) fn of_flow(
+/// What answers had called the flow's other end by the time that it began.
+pub(super) fn resolved<'a>(
     flow: &Flow,
     owner: Conclusion,
-    resolved: &ResolvedNames,
-    sources: &[String],
-) -> (Option<String>, Vec<Name>) {
-    let packet = |(source, frame): (u16, u64)| PacketRef {
-        source: sources
-            .get(usize::from(source))
-            .cloned()
-            .unwrap_or_default(),
-        frame,
-    };
-    let mut names: Vec<Name> = flow
-        .user
-        .names
-        .iter()
-        .map(|said| Name {
-            name: said.name.to_string(),
-            source: said.source,
-            strength: Some(NameStrength::Said),
-            packet: Some(packet((said.frame.source, said.frame.frame))),
-        })
-        .collect();
-    let own = names
-        .iter()
-        .find(|name| name.source.is_own() && !flow.user.through_proxy)
-        .map(|name| name.name.clone());
+    resolved: &'a ResolvedNames,
+) -> Resolution<'a> {
     // An answer that came before the flow may be stamped behind it: the groups are read apart.
     let known_by = lateness::known_by(flow);
-    let mut add = |resolved: &ResolvedName, strength| {
-        if names.len() < FLOW_NAMES_MAX {
-            names.push(Name {
-                name: resolved.name.to_string(),
-                source: NameSource::Resolved,
-                strength: Some(strength),
-                packet: Some(packet(resolved.packet)),
-            });
-        }
+    resolved.endpoint_name(flow.tuple.remote.addr, known_by, owner.uid)
+}
+
+/// The endpoint's name, where one is known beyond a choice. What was asked of a resolver or of a proxy
+/// is not its own name, nor is one that covers another.
+pub(super) fn endpoint<'a>(flow: &'a Flow, resolved: &'a Resolution<'_>) -> Option<&'a str> {
+    let mut own = flow.user.names.iter().filter(|said| said.source.is_own());
+    match (own.next(), resolved) {
+        (Some(said), _) if !flow.user.through_proxy => Some(&said.name),
+        (_, Resolution::One(one)) => Some(&one.name),
+        _ => None,
+    }
+}
+
+/// What a flow said beside that name.
+pub(super) fn besides(flow: &Flow, name: Option<&str>) -> Vec<(String, NameSource)> {
+    let said = flow.user.names.iter();
+    said.filter(|said| said.source.is_said() && Some(&*said.name) != name)
+        .map(|said| (said.name.to_string(), said.source))
+        .collect()
+}
+
+/// The name of a source, by its number.
+pub(super) fn source(sources: &[String], number: u16) -> String {
+    let known = sources.get(usize::from(number));
+    known.cloned().unwrap_or_default()
+}
+
+/// Every name seen for the endpoint: those that were said, then those that were resolved.
+pub(super) fn all(
+    flow: &Flow,
+    owner: Conclusion,
+    resolved: &Resolution<'_>,
+    sources: &[String],
+) -> Vec<Name> {
+    let packet = |(number, frame): (u16, u64)| PacketRef {
+        source: source(sources, number),
+        frame,
     };
-    let only = match resolved.endpoint_name(flow.tuple.remote.addr, known_by, owner.uid) {
-        Resolution::None => None,
+    let of_answer = |resolved: &ResolvedName, strength| Name {
+        name: resolved.name.to_string(),
+        source: NameSource::Resolved,
+        strength: Some(strength),
+        packet: Some(packet(resolved.packet)),
+    };
+    let said = flow.user.names.iter().map(|said| Name {
+        name: said.name.to_string(),
+        source: said.source,
+        strength: Some(NameStrength::Said),
+        packet: Some(packet((said.frame.source, said.frame.frame))),
+    });
+    let mut names: Vec<Name> = said.collect();
+    match resolved {
+        Resolution::None => {}
         Resolution::One(one) => {
             let own = owner.uid.is_some() && one.asked_by == owner.uid;
-            let shortly = known_by.nanos_since(one.at) <= ASKED_SHORTLY_NANOS;
+            let shortly = lateness::known_by(flow).nanos_since(one.at) <= ASKED_SHORTLY_NANOS;
             let strength = if own && shortly {
                 NameStrength::ResolvedByOwner
             } else {
                 NameStrength::Resolved
             };
-            add(one, strength);
-            Some(one.name.to_string())
+            names.push(of_answer(one, strength));
         }
         Resolution::Candidates(candidates) => {
-            for candidate in candidates {
-                add(candidate, NameStrength::Candidate);
-            }
-            None
+            let of_answer =
+                |candidate: &&ResolvedName| of_answer(candidate, NameStrength::Candidate);
+            names.extend(candidates.iter().map(of_answer));
         }
-    };
-    (own.or(only), names)
+    }
+    names.truncate(FLOW_NAMES_MAX);
+    names
+}
+
+/// Who had been heard to give the flow's other end its name, or where none is known, any: sorted.
+pub(super) fn resolvers(flow: &Flow, name: Option<&str>, resolved: &ResolvedNames) -> Vec<IpAddr> {
+    let answers = resolved.names(flow.tuple.remote.addr, lateness::known_by(flow));
+    let mut by: Vec<IpAddr> = answers
+        .filter(|answer| name.is_none_or(|name| *answer.name == *name))
+        .map(|answer| answer.by)
+        .collect();
+    by.sort_unstable();
+    by.dedup();
+    by
 }
 
 /// What a flow's handshake said, as its record has it.
 pub(super) fn tls(flow: &Flow) -> Option<Box<Tls>> {
-    let hello = flow.user.tls.hello.as_ref()?;
-    let server = flow.user.tls.server.as_ref();
+    let handshake = flow.user.tls.as_deref()?;
+    let hello = handshake.hello.as_ref()?;
+    let server = handshake.server.as_ref();
     Some(Box::new(Tls {
         server_name: match (&hello.sni, hello.damaged) {
             (Some(_), _) => ServerName::Given,

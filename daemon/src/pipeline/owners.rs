@@ -5,7 +5,7 @@
 //! and NFLOG alone could not tell them apart.
 
 use super::{
-    Core, Flow, State,
+    Core, Flow, Told,
     charges::Charges,
     mark_ready, protocol,
     sightings::{Ends, Found, Sighting},
@@ -23,7 +23,7 @@ use crate::{
 /// Port of resolvers that are asked over UDP.
 const DNS_PORT: u16 = 53;
 
-impl State {
+impl Told {
     /// Takes what was read off the flow's own socket.
     fn sight(&mut self, sighting: Sighting, doubts: u64) {
         let known = self.sighted.filter(|known| known.cookie == sighting.cookie);
@@ -39,7 +39,7 @@ impl State {
     }
 }
 
-impl State {
+impl Told {
     /// Takes what a lookup found. Says whether that is news: the first answer, or one that another
     /// owner contradicts.
     fn look_up(&mut self, uid: u32, cookie: Option<u64>) -> bool {
@@ -61,7 +61,7 @@ impl Core {
             .table
             .find(protocol(doubt.proto), doubt.local, doubt.remote);
         if let Some(flow) = found.and_then(|id| self.table.get_mut(id)) {
-            flow.user.rival.get_or_insert(Rival::Unknown);
+            flow.user.told_mut().rival.get_or_insert(Rival::Unknown);
             if flow.user.settled.is_some() {
                 mark_ready(flow, &mut self.ready);
             }
@@ -82,7 +82,7 @@ impl Core {
         let flow = found.and_then(|id| self.table.get_mut(id));
         let (Some(sighting), doubts) = (sighting, self.doubts) else {
             if let (Some(flow), Some(uid)) = (flow, fact.uid)
-                && flow.user.look_up(uid, fact.cookie)
+                && flow.user.told_mut().look_up(uid, fact.cookie)
                 && flow.user.settled.is_some()
             {
                 mark_ready(flow, &mut self.ready);
@@ -91,9 +91,9 @@ impl Core {
         };
         match flow {
             Some(flow) if is_of(flow, &sighting, fact) => {
-                flow.user.sight(sighting, doubts);
+                flow.user.told_mut().sight(sighting, doubts);
                 if let Some(early) = self.charges.take(sighting.cookie, &ends) {
-                    flow.user.charges = early;
+                    flow.user.told_mut().charges = early;
                 }
                 self.any_sighted = true;
                 if flow.user.settled.is_some() {
@@ -134,25 +134,29 @@ impl Core {
         found
     }
 
-    /// Notes in the packet's flow which socket sent it.
+    /// Notes in the packet's flow which socket sent it, where packets are seen as they are sent.
     pub(super) fn note_socket(
         &mut self,
         observed: Observed,
+        packet: &Packet<'_>,
         sighting: Option<Sighting>,
         view: &View<'_>,
     ) {
+        if packet.vantage != Vantage::Output {
+            return;
+        }
         let Some(flow) = self.table.get_mut(observed.flow) else {
             return;
         };
-        if observed.outbound && flow.user.opening.is_none() {
-            flow.user.opening = view.opening();
+        if observed.outbound && flow.user.told().opening.is_none() {
+            flow.user.told_mut().opening = view.opening();
         }
         if let Some(sighting) = sighting {
-            flow.user.sight(sighting, self.doubts);
+            flow.user.told_mut().sight(sighting, self.doubts);
             if let Some(early) =
                 Ends::of_sent(view).and_then(|ends| self.charges.take(sighting.cookie, &ends))
             {
-                flow.user.charges = early;
+                flow.user.told_mut().charges = early;
             }
             self.any_sighted = true;
         }
@@ -177,9 +181,9 @@ impl Core {
 /// Whether a fact whose packet has been seen is that flow's: it came before the flow's first packet
 /// was received and describes it, or it is a later one of the same socket.
 fn is_of(flow: &Flow, sighting: &Sighting, fact: &OwnerFact) -> bool {
-    match flow.user.sighted {
+    match flow.user.told().sighted {
         Some(known) => known.cookie == sighting.cookie,
-        None => fact.at <= flow.start && flow.user.opening == Some(sighting.opening),
+        None => fact.at <= flow.start && flow.user.told().opening == Some(sighting.opening),
     }
 }
 
@@ -193,16 +197,18 @@ fn is_other_socket(
 ) -> bool {
     let opens = match view.transport {
         // The SYN of the flow itself may be repeated.
-        Transport::Tcp(tcp) => tcp.syn && !tcp.ack_flag && flow.user.opening != view.opening(),
+        Transport::Tcp(tcp) => {
+            tcp.syn && !tcp.ack_flag && flow.user.told().opening != view.opening()
+        }
         _ => true,
     };
-    match (flow.user.sighted, sighting) {
+    match (flow.user.told().sighted, sighting) {
         (Some(known), Some(new)) => known.cookie != new.cookie,
         // Who sent in this flow before was never told.
         (None, Some(_)) => opens && flow.out.packets > 0,
         // A packet's own UID shows that the owner is still the same; without it, a TCP connection
         // is known by its SYN, and a UDP socket by nothing.
-        (Some(known), None) if flow.user.doubts != doubts => match packet.uid {
+        (Some(known), None) if flow.user.told().doubts != doubts => match packet.uid {
             Some(uid) => uid != known.uid,
             None => matches!(view.transport, Transport::Udp(_)),
         },
@@ -213,7 +219,7 @@ fn is_other_socket(
             Ends::of_sent(view).is_some_and(|ends| is_question(&ends))
                 && packet.uid.is_some_and(uid::is_platform)
                 && flow.out.packets > 0
-                && flow.user.opening != view.opening()
+                && flow.user.told().opening != view.opening()
         }
     }
 }

@@ -23,12 +23,15 @@ const INTERFACES_MAX: usize = 1024;
 /// Interfaces kept with one flow.
 pub(super) const FLOW_INTERFACES_MAX: usize = 4;
 
-/// Where a flow's packets left, as far as was told.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Way {
+/// Where a flow's packets left, as far as was told: nothing in most capture files.
+#[derive(Debug, Default)]
+pub(super) struct Way(Option<Box<Told>>);
+
+#[derive(Debug, Default)]
+struct Told {
     /// Interfaces in the order in which they were first used.
     interfaces: [u32; FLOW_INTERFACES_MAX],
-    used: usize,
+    used: u8,
     last: Option<u32>,
     /// [`Paths::generation`] when the way was last concluded.
     generation: u32,
@@ -37,25 +40,33 @@ pub(super) struct Way {
 
 impl Way {
     /// How it left.
-    pub(super) const fn via(&self) -> Option<Via> {
-        self.via
+    pub(super) fn via(&self) -> Option<Via> {
+        self.0.as_ref()?.via
     }
 
     /// Its packets came inside those of another flow.
-    pub(super) const fn mark_inside(&mut self) {
-        self.via = Some(Via::Inside);
+    pub(super) fn mark_inside(&mut self) {
+        self.0.get_or_insert_default().via = Some(Via::Inside);
     }
 
     /// It repeats another flow.
-    pub(super) const fn mark_copy(&mut self) {
-        self.via = Some(Via::ClatCopy);
+    pub(super) fn mark_copy(&mut self) {
+        self.0.get_or_insert_default().via = Some(Via::ClatCopy);
     }
 
+    /// The interface of its last packet.
+    fn last(&self) -> Option<u32> {
+        self.0.as_ref()?.last
+    }
+}
+
+impl Told {
     fn note(&mut self, interface: u32) {
         self.last = Some(interface);
-        let used = self.interfaces.get(..self.used).unwrap_or_default();
+        let at = usize::from(self.used);
+        let used = self.interfaces.get(..at).unwrap_or_default();
         if !used.contains(&interface)
-            && let Some(free) = self.interfaces.get_mut(self.used)
+            && let Some(free) = self.interfaces.get_mut(at)
         {
             *free = interface;
             self.used += 1;
@@ -116,6 +127,7 @@ impl Paths {
         let Some(interface) = interface else {
             return;
         };
+        let way = way.0.get_or_insert_default();
         if way.last == Some(interface) && way.generation == self.generation {
             return;
         }
@@ -127,14 +139,14 @@ impl Paths {
     /// Concludes anew with what was told since the flow's last packet: its first packet may have come
     /// before the news of its interface.
     pub(super) fn reconsider(&self, way: &mut Way, owner: Option<u32>) {
-        self.follow(way, way.last, owner);
+        self.follow(way, way.last(), owner);
     }
 
     /// Whether a flow left by an interface of which nothing was told yet: it is new, and the news of
     /// it is on its way. Where no interface is told at all there is nothing to wait for.
     pub(super) fn awaits(&self, way: &Way) -> bool {
         let known = |index: u32| self.interfaces.contains_key(&index);
-        !self.interfaces.is_empty() && way.last.is_some_and(|index| !known(index))
+        !self.interfaces.is_empty() && way.last().is_some_and(|index| !known(index))
     }
 
     fn conclude(&self, index: u32, owner: Option<u32>) -> Option<Via> {
@@ -168,8 +180,10 @@ impl Paths {
 
     /// Names of the interfaces that a flow left by; an index where the name was not told.
     pub(super) fn names(&self, way: &Way) -> Vec<String> {
-        let used = way.interfaces.get(..way.used).unwrap_or_default();
-        used.iter()
+        let told = way.0.as_ref();
+        let used = told.and_then(|told| told.interfaces.get(..told.used.into()));
+        used.unwrap_or_default()
+            .iter()
             .map(|index| match self.interfaces.get(index) {
                 Some(known) => known.interface.name.clone(),
                 None => format!("#{index}"),

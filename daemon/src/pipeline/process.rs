@@ -39,6 +39,11 @@ enum Found {
 }
 
 impl Known {
+    pub(super) const NOTHING: Self = Self {
+        told_by: None,
+        found: Found::Nothing,
+    };
+
     /// Notes a process; true if it changes what is known.
     fn note(&mut self, process: NamedProcess, pid: Option<u32>) -> bool {
         match &self.found {
@@ -143,7 +148,7 @@ impl Core {
         let Some(flow) = self.table.get_mut(id) else {
             return;
         };
-        flow.user.process.told_by = Some(told_by);
+        flow.user.told_mut().process.told_by = Some(told_by);
         if told_by != Basis::Pktap {
             return;
         }
@@ -155,7 +160,7 @@ impl Core {
         } else {
             header.effective
         };
-        if header.process.is_empty() || flow.user.process.is(header.process, acts_for) {
+        if header.process.is_empty() || flow.user.told().process.is(header.process, acts_for) {
             return;
         }
         let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
@@ -164,7 +169,7 @@ impl Core {
             acts_for: (!acts_for.is_empty()).then(|| text(acts_for)),
             basis: ProcessBasis::Pktap,
         };
-        if flow.user.process.note(process, header.pid) && flow.user.settled.is_some() {
+        if flow.user.told_mut().process.note(process, header.pid) && flow.user.settled.is_some() {
             mark_ready(flow, &mut self.ready);
         }
     }
@@ -190,7 +195,8 @@ impl Core {
             acts_for: None,
             basis: fact.basis,
         };
-        if flow.user.process.note(process, Some(fact.pid)) && flow.user.settled.is_some() {
+        if flow.user.told_mut().process.note(process, Some(fact.pid)) && flow.user.settled.is_some()
+        {
             mark_ready(flow, &mut self.ready);
         }
     }

@@ -38,7 +38,7 @@ pub(super) struct Waiting {
 }
 
 /// What a flow holds of that.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Held {
     bytes: usize,
     wait: u32,
@@ -47,7 +47,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    const fn last(self) -> FrameRef {
+    const fn last(&self) -> FrameRef {
         let (source, frame) = self.last;
         FrameRef { source, frame }
     }
@@ -82,9 +82,9 @@ impl Waiting {
                 let quic = of.protocol == Some(AppProtocol::Quic);
                 let port = flow.tuple.remote.port.unwrap_or(0);
                 of.hidden = hidden(&hello, quic, port).or(of.hidden);
-                of.tls.hello = Some(hello);
+                of.tls.get_or_insert_default().hello = Some(hello);
             }
-            Heard::Server(server) => of.tls.server = Some(server),
+            Heard::Server(server) => of.tls.get_or_insert_default().server = Some(server),
             Heard::Request(_) | Heard::Dns(..) => {}
         }
     }
@@ -92,7 +92,10 @@ impl Waiting {
     /// Notes what a flow holds now.
     fn note(&mut self, flow: &mut Flow, now_nanos: i64, packet: Option<&Packet<'_>>) {
         let holds = flow.user.reading.held();
-        let held = &mut flow.user.held;
+        if holds == 0 && flow.user.held.is_none() {
+            return;
+        }
+        let held = flow.user.held.get_or_insert_default();
         if let (Some(packet), 1..) = (packet, holds) {
             held.last = (packet.source, packet.frame);
         }
@@ -107,12 +110,16 @@ impl Waiting {
         }
         self.held = self.held - held.bytes + holds;
         held.bytes = holds;
+        if holds == 0 {
+            flow.user.held = None;
+        }
     }
 
     /// A flow has ended.
-    pub(super) const fn release(&mut self, flow: &mut Flow) {
-        self.held -= flow.user.held.bytes;
-        flow.user.held.bytes = 0;
+    fn release(&mut self, flow: &mut Flow) -> Option<Box<Held>> {
+        let held = flow.user.held.take()?;
+        self.held -= held.bytes;
+        Some(held)
     }
 }
 
@@ -171,7 +178,8 @@ impl Core {
                     let asked_by = settle::conclude(flow).uid;
                     let at = self.lateness.earliest(at);
                     let packet = (frame.source, frame.frame);
-                    self.resolved.learn(&message, at, asked_by, packet);
+                    let by = flow.tuple.remote.addr;
+                    self.resolved.learn(&message, at, asked_by, by, packet);
                     self.paths.learn_translators(&message);
                 }
                 heard => {
@@ -185,7 +193,7 @@ impl Core {
         }
         if self.counts_only {
             // What stands in the records of flows only.
-            flow.user.tls = names::Handshake::default();
+            flow.user.tls = None;
         }
         if outbound && flow.user.reading.is_answered() {
             mark_ready(flow, &mut self.ready);
@@ -197,9 +205,10 @@ impl Core {
         if let Some(flow) = self.table.get_mut(id) {
             let port = flow.tuple.remote.port.unwrap_or(0);
             flow.user.reading.conclude(port, &mut self.heard);
-            self.waiting_bytes
-                .note(flow, self.clock.elapsed_nanos(), None);
-            let frame = flow.user.held.last();
+            let Some(held) = self.waiting_bytes.release(flow) else {
+                return;
+            };
+            let frame = held.last();
             self.take_heard(id, true, at, frame);
         }
     }
@@ -231,18 +240,18 @@ impl Core {
 
     fn waits_still(&self, id: FlowId, wait: u32) -> bool {
         let flow = self.table.get(id);
-        flow.is_some_and(|flow| flow.user.held.bytes > 0 && flow.user.held.wait == wait)
+        let held = flow.and_then(|flow| flow.user.held.as_ref());
+        held.is_some_and(|held| held.wait == wait)
     }
 
     /// Reads what waits of a flow that has ended.
     pub(super) fn conclude_ended(&mut self, flow: &mut Flow) {
-        if flow.user.held.bytes == 0 {
+        let Some(held) = self.waiting_bytes.release(flow) else {
             return;
-        }
-        self.waiting_bytes.release(flow);
+        };
         let port = flow.tuple.remote.port.unwrap_or(0);
         flow.user.reading.conclude(port, &mut self.heard);
-        let frame = flow.user.held.last();
+        let frame = held.last();
         let known = Known {
             resolved: &self.resolved,
             at: flow.end,
@@ -261,12 +270,17 @@ struct Known<'a> {
     at: Timestamp,
 }
 
+fn has_ech(of: &State) -> bool {
+    let hello = of.tls.as_ref().and_then(|tls| tls.hello.as_ref());
+    hello.is_some_and(|hello| hello.ech)
+}
+
 impl Known<'_> {
     /// Whether a name in a flow's hello covers another one: the hello has the extension for that, and
     /// an answer had offered it under this name.
     fn covers(self, of: &State, name: &str, source: NameSource) -> bool {
         matches!(source, NameSource::Tls | NameSource::Quic)
-            && of.tls.hello.as_ref().is_some_and(|hello| hello.ech)
+            && has_ech(of)
             && self.resolved.covers(name, self.at)
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! [`SETTLE_AFTER_NANOS`]: super::SETTLE_AFTER_NANOS
 
-use sakshi_rules::contact::{AppProtocol, Proto};
+use sakshi_rules::contact::{AppProtocol, Place, Proto};
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -26,16 +26,23 @@ use crate::{
         process::{NamedProcess, ProcessBasis, package_of},
         uid,
     },
-    evidence::body::{self, PacketRef, PlaceSummary, Record, Via},
-    finding::{Claim, ContactBook, ContactId, Share, owner_body},
-    flow::{Ended, FlowId, FlowTable},
-    locate::Atlas,
+    evidence::{
+        Resolver,
+        body::{self, PacketRef, PlaceSummary, Record, Via},
+    },
+    finding::{Claim, ContactBook, ContactId, Found, Share, owner_body},
+    flow::{Ended, FlowId, FlowTable, FrameRef},
+    locate::{Atlas, dataset::NO_COUNTRY},
     name::resolved::ResolvedNames,
+    time::Timestamp,
 };
 
 impl Core {
     /// Settles the flows that became ready with the input before.
     pub(super) fn settle_ready(&mut self, out: &mut Vec<Record>) {
+        if self.ready.is_empty() {
+            return;
+        }
         let mut ready = std::mem::take(&mut self.ready);
         for id in ready.drain(..) {
             if self.should_wait(id) {
@@ -153,6 +160,9 @@ impl Core {
 
     /// Writes the flows that have ended.
     pub(super) fn close_ended(&mut self, out: &mut Vec<Record>) {
+        if !self.table.has_ended() {
+            return;
+        }
         let mut ended = std::mem::take(&mut self.ended);
         self.table.drain_ended(&mut ended);
         for flow in &mut ended {
@@ -208,7 +218,8 @@ impl<'a> Desk<'a> {
         {
             return;
         }
-        let share = sent(flow).minus(flow.user.before_phase);
+        let before = flow.user.before_phase.as_deref().copied();
+        let share = sent(flow).minus(before.unwrap_or_default());
         if share.packets_out == 0 {
             return;
         }
@@ -243,9 +254,11 @@ impl<'a> Desk<'a> {
     /// The contact that a flow belongs to as far as is known now.
     fn contact(&mut self, flow: &Flow, out: &mut Vec<Record>) -> Option<ContactId> {
         let (owner, apps, process) = self.who(flow);
-        let (name, names) = names::of_flow(flow, owner, self.resolved, self.sources);
+        let resolved = names::resolved(flow, owner, self.resolved);
+        let name = names::endpoint(flow, &resolved);
         let addr = flow.tuple.remote.addr;
         let embedded_ipv4 = self.paths.nat64.embedded(addr);
+        let resolvers = names::resolvers(flow, name, self.resolved);
         let claim = Claim {
             owner,
             process,
@@ -256,18 +269,39 @@ impl<'a> Desk<'a> {
             port: flow.tuple.remote.port,
             proto: proto(flow),
             app_protocol: flow.user.protocol.unwrap_or(AppProtocol::Unknown),
-            name,
-            names,
+            name: name.map(str::to_owned),
+            said: names::besides(flow, name),
             names_hidden: names::names_hidden(flow),
             via: flow.user.way.via(),
+            resolver_abroad: self.abroad(&resolvers, flow.start),
             payload: flow.payload_out,
             probe: self.probes.sent(flow),
-            packets: self.packet_refs(flow),
             at: flow.end,
         };
         let located = embedded_ipv4.map_or(addr, IpAddr::V4);
-        let place = || self.atlas.locate(located, flow.start, self.max_age_days);
-        self.book.settle(claim, place, apps.as_ref(), out)
+        let (atlas, sources, max_age_days) = (self.atlas, self.sources, self.max_age_days);
+        let at = |addr| atlas.locate(addr, flow.start, max_age_days);
+        let found = |name: Option<&str>| Found {
+            place: at(located),
+            categories: atlas.purposes(name),
+            resolvers: resolvers
+                .iter()
+                .map(|addr| resolver(*addr, at(*addr)))
+                .collect(),
+            names: names::all(flow, owner, &resolved, sources),
+            packets: packet_refs(flow, sources),
+        };
+        self.book.settle(claim, found, apps.as_ref(), out)
+    }
+
+    /// The first of the resolvers that is known to be in another country than the handset.
+    fn abroad(&self, resolvers: &[IpAddr], at: Timestamp) -> Option<IpAddr> {
+        let is_abroad = |addr: &&IpAddr| {
+            let verdict = self.atlas.verdict(**addr, at, self.max_age_days);
+            let country = std::str::from_utf8(&verdict.country).unwrap_or_default();
+            verdict.country != NO_COUNTRY && self.book.is_abroad(country)
+        };
+        resolvers.iter().find(is_abroad).copied()
     }
 
     /// The owner, its apps as they were when the flow began, and the process behind it. Which app
@@ -275,7 +309,7 @@ impl<'a> Desk<'a> {
     fn who(&self, flow: &Flow) -> (Conclusion, Option<OwnerApps<'a>>, Option<NamedProcess>) {
         let (history, version) = (self.inventory, flow.user.inventory);
         let mut owner = conclude(flow);
-        let process = flow.user.process.named(owner, self.app_names);
+        let process = flow.user.told().process.named(owner, self.app_names);
         let apps = owner.uid.map(|uid| history.describe(uid, version));
         let app = process
             .as_ref()
@@ -308,7 +342,7 @@ impl<'a> Desk<'a> {
                 since: Some(read.since),
             }
         };
-        flow.user.charges.iter().map(charged).collect()
+        flow.user.told().charges.iter().map(charged).collect()
     }
 
     /// Those of them that are another than the owner: what tells one contact from another.
@@ -337,26 +371,11 @@ impl<'a> Desk<'a> {
         owner
     }
 
-    fn packet_refs(&self, flow: &Flow) -> Vec<PacketRef> {
-        let source = |number: u16| {
-            self.sources
-                .get(usize::from(number))
-                .cloned()
-                .unwrap_or_default()
-        };
-        flow.frames()
-            .iter()
-            .map(|frame| PacketRef {
-                source: source(frame.source),
-                frame: frame.frame,
-            })
-            .collect()
-    }
-
     fn flow_record(&self, flow: &Flow) -> body::Flow {
         let closing = flow.closing.as_deref();
         let (owner, apps, process) = self.who(flow);
-        let (_, names) = names::of_flow(flow, owner, self.resolved, self.sources);
+        let resolved = names::resolved(flow, owner, self.resolved);
+        let names = names::all(flow, owner, &resolved, self.sources);
         let rtt = flow.rtt();
         let embedded_ipv4 = self.paths.nat64.embedded(flow.tuple.remote.addr);
         let located = embedded_ipv4.map_or(flow.tuple.remote.addr, IpAddr::V4);
@@ -385,9 +404,9 @@ impl<'a> Desk<'a> {
             end_reason: flow.ended.unwrap_or(Ended::Finished).as_str().to_owned(),
             owner: self.owner(flow, &owner, apps.as_ref(), process.as_ref()),
             charged_to: self.charged_to(flow),
-            pid: flow.user.process.pid(),
-            carried_packets: if flow.uid.is_some() || flow.user.sighted.is_some() {
-                flow.user.packets_without_uid
+            pid: flow.user.told().process.pid(),
+            carried_packets: if flow.uid.is_some() || flow.user.told().sighted.is_some() {
+                flow.user.told().packets_without_uid
             } else {
                 0
             },
@@ -404,9 +423,27 @@ impl<'a> Desk<'a> {
                 .settled
                 .and_then(|settled| settled.contact)
                 .map(|id| self.book.label(id)),
-            packets: self.packet_refs(flow),
+            packets: packet_refs(flow, self.sources),
         }
     }
+}
+
+fn resolver(addr: IpAddr, place: Place) -> Resolver {
+    Resolver {
+        addr,
+        country: place.country,
+        organisation: place.organisation,
+        grade: place.grade,
+    }
+}
+
+/// The flow's first packets, by the names of their sources.
+fn packet_refs(flow: &Flow, sources: &[String]) -> Vec<PacketRef> {
+    let reference = |frame: FrameRef| PacketRef {
+        source: names::source(sources, frame.source),
+        frame: frame.frame,
+    };
+    flow.frames().map(reference).collect()
 }
 
 /// Whether an answer that names a flow's address may have come before the flow and be read behind it.
@@ -423,14 +460,14 @@ fn awaits_answer(flow: &Flow, resolved: &ResolvedNames, lateness: Lateness) -> b
 /// The owner as far as the kernel has said by now.
 pub(super) fn conclude(flow: &Flow) -> Conclusion {
     let port = flow.tuple.remote.port;
-    if let Some(told) = flow.user.process.conclude(flow.uid, port) {
+    if let Some(told) = flow.user.told().process.conclude(flow.uid, port) {
         return told;
     }
     Evidence {
-        sighted: flow.user.sighted,
+        sighted: flow.user.told().sighted,
         reported: flow.uid,
-        looked_up: flow.user.looked_up,
-        rival: flow.user.rival,
+        looked_up: flow.user.told().looked_up,
+        rival: flow.user.told().rival,
     }
     .conclude(port)
 }

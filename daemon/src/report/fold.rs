@@ -13,7 +13,7 @@ use super::filter::RulesOf;
 use crate::{
     evidence::{
         body::{self, PacketRef},
-        canonical::{CanonicalError, to_canonical},
+        canonical::CanonicalError,
         segments::{DroppedBody, PacketsBody},
     },
     time::Timestamp,
@@ -220,7 +220,7 @@ impl Fold {
                 (row.names_hidden, row.via, &row.phase),
                 &row.place,
             );
-            rows.add(to_canonical(&identity)?, row, |seen, row| {
+            rows.add(serde_json::to_string(&identity)?, row, |seen, row| {
                 seen.flows += row.flows;
                 seen.packets_out += row.packets_out;
                 seen.bytes_out += row.bytes_out;
@@ -315,7 +315,7 @@ impl Fold {
                     endpoint.app_protocol,
                 ),
             );
-            rows.add(to_canonical(&identity)?, row, |seen, row| {
+            rows.add(serde_json::to_string(&identity)?, row, |seen, row| {
                 seen.flows += row.flows;
                 seen.bytes_out += row.bytes_out;
                 seen.first = seen.first.min(row.first);
@@ -331,14 +331,14 @@ impl Fold {
 /// Rows in order of appearance, one for each identity.
 struct Rows<T> {
     rows: Vec<T>,
-    by_identity: BTreeMap<String, usize>,
+    by_identity: HashMap<String, usize>,
 }
 
 impl<T> Default for Rows<T> {
     fn default() -> Self {
         Self {
             rows: Vec::new(),
-            by_identity: BTreeMap::new(),
+            by_identity: HashMap::new(),
         }
     }
 }

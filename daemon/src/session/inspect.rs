@@ -23,7 +23,7 @@ use super::{
 use crate::{
     capture::file::{CaptureFile, Next},
     evidence::{
-        Case, CaseFiles, CaseMeta, Draft, Hash, Kind, LastSession, Signing, Store,
+        Case, CaseFiles, CaseMeta, Circumstances, Draft, Hash, Kind, LastSession, Signing, Store,
         body::{self, Summary},
     },
     input::{Batch, Event, Gap, GapCause, Input, Packet, Sink},
@@ -46,6 +46,8 @@ pub struct InspectConfig {
     pub rules: Vec<PathBuf>,
     /// Location data; none: what is built in, or of a case, its own.
     pub data: Option<PathBuf>,
+    /// What the lab states of the network, of captures; a case says it itself.
+    pub circumstances: Option<Circumstances>,
 }
 
 /// What came of it.
@@ -88,7 +90,10 @@ pub fn inspect(config: &InspectConfig, progress: Progress<'_>) -> Result<Inspect
         Some(_) => sources(&config.files, &names, progress)?,
         None => Vec::new(),
     };
-    let session = session_record(1, "files", sources, config.handset.clone());
+    let session = body::Session {
+        circumstances: config.circumstances.clone(),
+        ..session_record(1, "files", sources, config.handset.clone())
+    };
     let mut output = Output::begin(config.case.as_deref(), &materials.files, &session)?;
     let core = Core::new(Setup {
         session: 1,
@@ -97,6 +102,10 @@ pub fn inspect(config: &InspectConfig, progress: Progress<'_>) -> Result<Inspect
         rules: materials.rules,
         atlas: materials.atlas,
         sources: names.clone(),
+        egress: config
+            .circumstances
+            .as_ref()
+            .and_then(|stated| stated.egress.clone()),
     });
     let mut engine = output.engine(core);
     for problem in &materials.problems {
@@ -332,6 +341,7 @@ pub(super) fn session_record(
         sources,
         files: BTreeMap::new(),
         handset,
+        circumstances: None,
     }
 }
 

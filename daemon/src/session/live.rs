@@ -41,8 +41,8 @@ use crate::{
         server::{Order, Server, Shared, StopReason},
     },
     evidence::{
-        Case, CaseMeta, Draft, Kind, Reserve, Signing, Store, StoreError, StoreOptions,
-        StoreSender, StoreThread,
+        Case, CaseMeta, Circumstances, Draft, Kind, Reserve, Signing, Store, StoreError,
+        StoreOptions, StoreSender, StoreThread,
         authority::Authority,
         body::{self, Summary},
         device::{DeviceFacts, Fact},
@@ -84,6 +84,8 @@ pub struct RunConfig {
     pub rooted: Option<String>,
     /// Where our own probe sends to; empty: there is none.
     pub probe: Vec<SocketAddr>,
+    /// What the lab states of the network.
+    pub circumstances: Option<Circumstances>,
     /// Report of a validation that is recorded with the session.
     pub validation: Option<PathBuf>,
 }
@@ -111,7 +113,7 @@ pub fn run(
     let session = store.next_session();
     let server = Server::bind(&store.case().meta().id).map_err(SessionError::Control)?;
     let started = LiveCapture::start(&live_config(config, &materials), clock)?;
-    let record = session_record(session, clock.now(), started.capture.way());
+    let record = session_record(config, session, clock.now(), started.capture.way());
     let status = Arc::new(Mutex::new(first_status(config, &record, &started)));
     let first = First {
         session: Draft::new(Kind::SESSION, &record)?,
@@ -346,6 +348,10 @@ fn core_of(record: &body::Session, materials: Materials) -> Core {
             .iter()
             .map(|source| source.name.clone())
             .collect(),
+        egress: record
+            .circumstances
+            .as_ref()
+            .and_then(|stated| stated.egress.clone()),
     })
 }
 
@@ -467,7 +473,12 @@ const fn way_name(way: CaptureWay) -> &'static str {
     }
 }
 
-fn session_record(session: u64, now: Timestamp, way: CaptureWay) -> body::Session {
+fn session_record(
+    config: &RunConfig,
+    session: u64,
+    now: Timestamp,
+    way: CaptureWay,
+) -> body::Session {
     body::Session {
         session,
         mode: "run".to_owned(),
@@ -487,6 +498,7 @@ fn session_record(session: u64, now: Timestamp, way: CaptureWay) -> body::Sessio
         files: BTreeMap::new(),
         // The kernel tells the direction of each packet.
         handset: Vec::new(),
+        circumstances: config.circumstances.clone(),
     }
 }
 

@@ -114,12 +114,15 @@ impl Replay<'_> {
 
     fn begin_session(&mut self, recorded: body::Session) -> Result<(), SessionError> {
         let files = self.given.case_files(self.dir, &self.files)?;
-        let session = session_record(
-            recorded.session,
-            "journal",
-            recorded.sources.clone(),
-            recorded.handset.clone(),
-        );
+        let session = body::Session {
+            circumstances: recorded.circumstances.clone(),
+            ..session_record(
+                recorded.session,
+                "journal",
+                recorded.sources.clone(),
+                recorded.handset.clone(),
+            )
+        };
         self.session = (recorded.session, 0);
         let core = self.given.core(self.dir, &self.files, recorded)?;
         let output = match &mut self.output {
@@ -253,6 +256,7 @@ impl Given {
                 .into_iter()
                 .map(|source| source.name)
                 .collect(),
+            egress: session.circumstances.and_then(|stated| stated.egress),
         }))
     }
 }

@@ -46,7 +46,7 @@ fn learn(
     asked_by: Option<u32>,
 ) {
     let answer = message(&dns(1, RESPONSE, questions, answers)).unwrap();
-    table.learn(&answer, second(at), asked_by, (0, 1));
+    table.learn(&answer, second(at), asked_by, [9, 9, 9, 9].into(), (0, 1));
 }
 
 fn names(table: &ResolvedNames, at: i64) -> Vec<String> {
@@ -161,7 +161,13 @@ fn only_a_successful_response_to_an_address_question_teaches() {
     ] {
         let mut table = ResolvedNames::new();
         let bytes = dns(1, flags, &[("a.example", qtype)], &answer);
-        table.learn(&message(&bytes).unwrap(), second(0), None, (0, 1));
+        table.learn(
+            &message(&bytes).unwrap(),
+            second(0),
+            None,
+            [9, 9, 9, 9].into(),
+            (0, 1),
+        );
         assert!(table.is_empty(), "{flags:#x} {qtype}");
     }
 }

@@ -39,7 +39,13 @@ fn check(heard: &Heard) {
         Heard::Name(name, _) => printable(name),
         Heard::Dns(_, message) => {
             texts(message).for_each(printable);
-            ResolvedNames::new().learn(message, Timestamp::from_nanos(0), None, (0, 1));
+            ResolvedNames::new().learn(
+                message,
+                Timestamp::from_nanos(0),
+                None,
+                [9, 9, 9, 9].into(),
+                (0, 1),
+            );
         }
         Heard::Hello(hello) => {
             hello.sni.iter().for_each(|sni| printable(sni));

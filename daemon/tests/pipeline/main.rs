@@ -1,6 +1,7 @@
 //! The core at its boundary: inputs in, records out.
 
 mod charges;
+mod circumstances;
 mod closes;
 mod lateness;
 mod owners;

@@ -54,6 +54,7 @@ pub fn core_with(packages_list: &str, more: &[&str]) -> Core {
         rules,
         atlas: Arc::clone(&ATLAS),
         sources: vec!["live".to_owned()],
+        egress: None,
     })
 }
 

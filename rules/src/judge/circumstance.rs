@@ -42,7 +42,13 @@ pub(super) fn category(contact: &Contact, wanted: &BTreeSet<Glob>) -> Answer {
     let fitting: Vec<&str> = categories
         .iter()
         .map(String::as_str)
-        .filter(|category| wanted.iter().any(|glob| glob.matches(category)))
+        .filter(|category| {
+            let alone = category
+                .split_once(" (")
+                .map_or(*category, |(alone, _)| alone);
+            let fits = |glob: &Glob| glob.matches(category) || glob.matches(alone);
+            wanted.iter().any(fits)
+        })
         .collect();
     if !fitting.is_empty() {
         return Answer::Yes(format!("the name is listed as {}", fitting.join(", ")));

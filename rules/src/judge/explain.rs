@@ -162,6 +162,7 @@ fn key(condition: &Condition) -> &'static str {
         Condition::Grade(_) => "grade",
         Condition::PlaceKnown(_) => "place_known",
         Condition::PlaceStatus(_) => "place_status",
+        Condition::NameAgainstPlace(_) => "name_against_place",
         Condition::OutsideDeclaration(_) => "outside_declaration",
     }
 }
@@ -190,7 +191,8 @@ fn wanted(condition: &Condition) -> String {
         Condition::Payload(flag)
         | Condition::ScreenOn(flag)
         | Condition::Cleartext(flag)
-        | Condition::PlaceKnown(flag) => flag.to_string(),
+        | Condition::PlaceKnown(flag)
+        | Condition::NameAgainstPlace(flag) => flag.to_string(),
         Condition::BytesOutOver(bound) => bound.to_string(),
         Condition::Name {
             patterns: globs,
@@ -259,6 +261,11 @@ fn value(set: &RuleSet, condition: &Condition, contact: &Contact) -> String {
         | Condition::CountryNot(_)
         | Condition::Provider(_)
         | Condition::Region(_) => whereabouts(contact),
+        Condition::NameAgainstPlace(wanted) if *wanted => match &endpoint.name {
+            Some(name) => format!("{name} says no other country; {}", whereabouts(contact)),
+            None => "no name is known".to_owned(),
+        },
+        Condition::NameAgainstPlace(_) => "the name says another country".to_owned(),
         Condition::OutsideDeclaration(_) => outside(contact),
     }
 }

@@ -230,6 +230,7 @@ fn ask(set: &RuleSet, condition: &Condition, contact: &Contact, day: Option<Day>
             })
         }
         Condition::PlaceKnown(wanted) => place::known(contact, *wanted),
+        Condition::NameAgainstPlace(wanted) => place::named_elsewhere(contact, *wanted),
         Condition::OutsideDeclaration(said) => declaration::outside(contact, said, day),
     }
 }
@@ -258,6 +259,7 @@ fn asks_place(when: &When) -> bool {
                 | Condition::CountryNot(_)
                 | Condition::Provider(_)
                 | Condition::Region(_)
+                | Condition::NameAgainstPlace(_)
                 | Condition::OutsideDeclaration(_)
         )
     })

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use super::Answer;
 use crate::contact::{Contact, Grade, Place};
 use crate::glob::Glob;
+use crate::token::country_token;
 
 /// Sources that a reason lists.
 const SOURCES_SHOWN_MAX: usize = 4;
@@ -100,6 +101,23 @@ pub(super) fn known(contact: &Contact, wanted: bool) -> Answer {
         Ok(Some(_)) => Answer::yes_if(wanted, || place_text(&contact.place)),
         Ok(None) => Answer::yes_if(!wanted, || "an address of the local network".into()),
         Err(why) => Answer::yes_if(!wanted, || why),
+    }
+}
+
+/// Whether a token in the endpoint's name says another country than the address. A name that says
+/// none, or that is not known, says no other one.
+pub(super) fn named_elsewhere(contact: &Contact, wanted: bool) -> Answer {
+    let name = contact.endpoint.name.as_deref();
+    let Some((name, said)) = name.and_then(|name| Some((name, country_token(name)?))) else {
+        return Answer::yes_if(!wanted, || "the name says no country".into());
+    };
+    let says = format!("the name {name} says {} ({})", said.country, said.token);
+    match located(contact) {
+        Ok(Some(country)) if country != said.country => {
+            Answer::yes_if(wanted, || format!("{says}; {}", place_text(&contact.place)))
+        }
+        Ok(_) => Answer::yes_if(!wanted, || format!("{says}, and the address no other")),
+        Err(why) => Answer::NotKnown(format!("{says}; {why}")),
     }
 }
 

@@ -98,6 +98,7 @@ fn read_condition(
         "grade" => read_words(reader, value, key, groups).map(Condition::Grade),
         "place_known" => read_bool(reader, value, key).map(Condition::PlaceKnown),
         "place_status" => read_words(reader, value, key, groups).map(Condition::PlaceStatus),
+        "name_against_place" => read_bool(reader, value, key).map(Condition::NameAgainstPlace),
         "outside_declaration" => read_declaration_id(reader, value, key, scope),
         _ => None,
     }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::parties::company;
 use super::{ClaimRow, Counts, EXAMPLES_MAX, Example, NextStep, Seen, Standing};
-use crate::contact::{AppProtocol, Contact, Grade, Owner};
+use crate::contact::{AppProtocol, Contact, Grade, NameSource, NameStrength, Owner};
 use crate::declare::{BrandFile, Claim, ClaimTest, ExternalResult, ResultSays, Statement};
 use crate::glob::Glob;
 use crate::judge::{is_at, located, place_text, signed_by, who};
@@ -139,6 +140,10 @@ fn transit(contact: &Contact) -> Sight {
     let protocol = contact.endpoint.app_protocol.word();
     match contact.cleartext {
         Some(false) => Sight::Agrees(format!("payload is not readable in transit ({protocol})")),
+        Some(true) if contact.tunnelled => Sight::Open(format!(
+            "payload is readable on the handset ({protocol}), and goes through a VPN, which may hide it \
+             on the way"
+        )),
         Some(true) => Sight::Against(format!("payload is readable in transit ({protocol})")),
         None => Sight::Open("whether payload is readable in transit could not be told".to_owned()),
     }
@@ -149,12 +154,33 @@ fn third_party(contact: &Contact, file: &BrandFile, claim: &Claim) -> Sight {
         let addr = contact.endpoint.located_addr();
         return Sight::Open(format!("the name of {addr} is not known"));
     };
-    let mut named = claim.parties.iter().chain(&file.own);
-    if named.any(|glob| glob.matches(name)) {
-        Sight::Agrees(format!("{name} is named, or the brand's own"))
-    } else {
-        Sight::Against(format!("{name} is neither named nor the brand's own"))
+    let fits = |text: &str| {
+        let mut named = claim.parties.iter().chain(&file.own);
+        named.any(|glob| glob.matches(text))
+    };
+    let company = company(contact);
+    if fits(name) || company.is_some_and(fits) {
+        return Sight::Agrees(format!("{name} is named, or the brand's own"));
     }
+    let of = company.map_or_else(String::new, |company| format!(" (of {company})"));
+    let against = format!("{name}{of} is neither named nor the brand's own");
+    if is_said(contact, name) {
+        Sight::Against(against)
+    } else {
+        Sight::Open(format!(
+            "the name was not said in the flow, an answer gave it to the address; {against}"
+        ))
+    }
+}
+
+/// Whether the flow itself said the name: what an answer elsewhere called the address may be another's.
+fn is_said(contact: &Contact, name: &str) -> bool {
+    contact.endpoint.names.iter().any(|known| {
+        known.name == name
+            && known.source.is_own()
+            && known.source != NameSource::Resolved
+            && known.strength.is_none_or(|how| how == NameStrength::Said)
+    })
 }
 
 fn place(contact: &Contact, claim: &Claim) -> Sight {

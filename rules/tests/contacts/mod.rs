@@ -15,6 +15,7 @@ use sakshi_rules::contact::{
 pub fn ordinary_contact() -> Contact {
     Contact {
         steered: None,
+        tunnelled: false,
         owner: Owner {
             uid: Some(10_100),
             user: Some(0),
@@ -41,11 +42,9 @@ pub fn ordinary_contact() -> Contact {
             country: Some("SG".into()),
             provider: Some("aws".into()),
             region: Some("ap-southeast-1".into()),
-            asn: None,
-            asn_country: None,
-            organisation: None,
             grade: Grade::High,
             basis: vec![basis("aws", "SG ap-southeast-1", 24)],
+            ..Place::unknown()
         },
         phase: String::new(),
         payload: true,
@@ -224,6 +223,7 @@ pub fn any_contact() -> impl Strategy<Value = Contact> {
             (minute, screen_on),
         )| Contact {
             steered: None,
+            tunnelled: false,
             owner,
             endpoint,
             place,

@@ -56,7 +56,13 @@ fn check_dns(message: &DnsMessage) {
         }
     }
     let mut resolved = ResolvedNames::new();
-    resolved.learn(message, Timestamp::from_micros(0), Some(10_050), (0, 1));
+    resolved.learn(
+        message,
+        Timestamp::from_micros(0),
+        Some(10_050),
+        [9, 9, 9, 9].into(),
+        (0, 1),
+    );
     assert!(resolved.len() <= ADDRESSES_MAX.min(message.answers.len() * (HINTS_MAX + 1)));
 }
 

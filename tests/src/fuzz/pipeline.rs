@@ -53,6 +53,7 @@ fn core() -> Core {
             format::decode_payload(PLACES).expect("the sample is sound"),
         )),
         sources: vec!["fuzz.pcap".to_owned()],
+        egress: None,
     })
 }
 

@@ -28,6 +28,7 @@ fn core() -> Core {
         rules: Vec::new(),
         atlas: Arc::new(Atlas::embedded().expect("the embedded data")),
         sources: vec!["live".to_owned()],
+        egress: None,
     })
 }
 

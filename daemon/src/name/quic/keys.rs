@@ -1,8 +1,10 @@
 //! The keys of Initials, and what they open (RFC 9001 section 5, RFC 9369 section 3.3).
 
+use std::sync::LazyLock;
+
 use aes::cipher::{BlockCipherEncrypt as _, KeyInit as _};
 use aes_gcm::{Aes128Gcm, aead::AeadInOut as _, aead::inout::InOutBuf};
-use hkdf::Hkdf;
+use hkdf::{Hkdf, HkdfExtract};
 use sha2::Sha256;
 
 use super::{
@@ -28,6 +30,12 @@ const SALT_DRAFT_23: [u8; 20] = [
     0xc3, 0xee, 0xf7, 0x12, 0xc7, 0x2e, 0xbb, 0x5a, 0x11, 0xa7, 0xd2, 0x43, 0x2b, 0xb4, 0x63, 0x65,
     0xbe, 0xf9, 0xf5, 0x02,
 ];
+
+/// What is begun of each secret before a connection's part: the half of an extraction that only the
+/// salt is in.
+static BEGUN: LazyLock<[HkdfExtract<Sha256>; 4]> = LazyLock::new(|| {
+    [SALT_V1, SALT_V2, SALT_DRAFT_29, SALT_DRAFT_23].map(|salt| HkdfExtract::new(Some(&salt)))
+});
 
 const KEY_BYTES: usize = 16;
 const IV_BYTES: usize = 12;
@@ -80,13 +88,16 @@ impl std::fmt::Debug for Keys {
 impl Keys {
     /// The keys that follow from the connection ID of a client's first Initial.
     pub(super) fn derive(version: Version, id: Id, side: Side) -> Self {
-        let (salt, labels) = match version {
-            Version::V1 | Version::Draft(33..) => (&SALT_V1, &LABELS),
-            Version::V2 => (&SALT_V2, &LABELS_V2),
-            Version::Draft(29..=32) => (&SALT_DRAFT_29, &LABELS),
-            Version::Draft(..29) => (&SALT_DRAFT_23, &LABELS),
+        let [v1, v2, draft_29, draft_23] = &*BEGUN;
+        let (begun, labels) = match version {
+            Version::V1 | Version::Draft(33..) => (v1, &LABELS),
+            Version::V2 => (v2, &LABELS_V2),
+            Version::Draft(29..=32) => (draft_29, &LABELS),
+            Version::Draft(..29) => (draft_23, &LABELS),
         };
-        let initial = Hkdf::<Sha256>::new(Some(salt), id.bytes());
+        let mut begun = begun.clone();
+        begun.input_ikm(id.bytes());
+        let (_, initial) = begun.finalize();
         let label: &[u8] = match side {
             Side::Client => b"tls13 client in",
             Side::Server => b"tls13 server in",

@@ -22,7 +22,7 @@ pub const STUN_MAX: u8 = 32;
 
 /// The state of a datagram flow.
 #[derive(Debug, Default)]
-pub(super) enum Datagrams {
+pub enum Datagrams {
     /// Nothing known yet; so many of the handset's were looked at.
     #[default]
     Fresh,
@@ -40,7 +40,7 @@ pub(super) enum Datagrams {
 
 /// Datagrams of the handset that were looked at.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Looked {
+pub struct Looked {
     seen: u8,
     /// Those of STUN, which are not among them.
     stun: u8,
