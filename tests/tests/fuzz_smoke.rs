@@ -73,11 +73,13 @@ targets! {
     dns: EXECUTIONS;
     dns_tcp: EXECUTIONS;
     service: EXECUTIONS;
+    dtls: EXECUTIONS;
     quic: EXECUTIONS;
     quic_frames: EXECUTIONS;
     gquic: EXECUTIONS;
     tls: EXECUTIONS;
     http: EXECUTIONS;
+    http2: EXECUTIONS;
     identify: EXECUTIONS;
     server_flight: EXECUTIONS;
     certificate: EXECUTIONS;

@@ -43,6 +43,7 @@ type Key = (String, SocketAddr, SocketAddr, u64);
 struct Told {
     said: BTreeSet<Said>,
     resolved: BTreeSet<String>,
+    suite: Option<String>,
 }
 
 fn key_of_truth(flow: &Flow) -> Key {
@@ -82,7 +83,10 @@ fn told(case: &Path) -> BTreeMap<Key, Told> {
             side(&flow, "dst", "dport"),
             micros(flow["start"].as_str().expect("a moment")),
         );
-        let mut told = Told::default();
+        let mut told = Told {
+            suite: flow["tls"]["cipher_suite"].as_str().map(str::to_owned),
+            ..Told::default()
+        };
         for name in flow["names"].as_array().expect("names") {
             let text = name["name"].as_str().expect("a name").to_owned();
             match serde_json::from_value::<Source>(name["source"].clone()) {
@@ -93,6 +97,27 @@ fn told(case: &Path) -> BTreeMap<Key, Told> {
         assert!(all.insert(key.clone(), told).is_none(), "{key:?} twice");
     }
     all
+}
+
+/// Names that are their endpoint's.
+fn own_names(said: &BTreeSet<Said>) -> BTreeSet<String> {
+    let own = said.iter().filter(|said| said.source != Source::Dns);
+    own.map(|said| said.name.clone()).collect()
+}
+
+/// Endpoints, each with the names that flows said of it.
+fn contacts(case: &Path) -> BTreeSet<(SocketAddr, BTreeSet<String>)> {
+    let contact = |contact: &Value| {
+        let names = contact["names"].as_array().expect("names").iter();
+        let said = names.filter_map(|name| {
+            let source = serde_json::from_value::<Source>(name["source"].clone()).ok()?;
+            let text = name["name"].as_str()?.to_owned();
+            Some(Said { name: text, source })
+        });
+        (side(contact, "address", "port"), own_names(&said.collect()))
+    };
+    let rows = daemon::export(case, "contacts").expect("an export");
+    rows.iter().map(contact).collect()
 }
 
 fn truth(path: &Path) -> (Vec<Flow>, Totals) {
@@ -127,6 +152,7 @@ fn compare(seed: u64, flows: u64, format: Format) -> Vec<String> {
     daemon::output(arguments.iter().map(String::as_str)).expect("inspected");
 
     let mut told = told(&case);
+    let contacts = contacts(&case);
     let (flows, totals) = truth(&lines);
     assert_eq!(totals.flows, flows.len() as u64);
     let mut wrong = Vec::new();
@@ -140,6 +166,13 @@ fn compare(seed: u64, flows: u64, format: Format) -> Vec<String> {
         names += said.len();
         if said != told.said {
             wrong.push(format!("{}: {:?}, and not {said:?}", flow.kind, told.said));
+        }
+        if flow.suite != told.suite {
+            wrong.push(format!("{}: suite {:?}", flow.kind, told.suite));
+        }
+        let own = own_names(&said);
+        if own.len() > 1 && !contacts.contains(&(flow.server, own)) {
+            wrong.push(format!("{}: no contact with {said:?}", flow.kind));
         }
         // What answers gave to its address is one of the names that it has.
         for name in &told.resolved {

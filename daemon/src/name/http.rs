@@ -335,7 +335,7 @@ fn host_header<'a>(headers: &[httparse::Header<'a>]) -> Option<&'a [u8]> {
 }
 
 /// The host of an authority: no user information (it may hold a password), no port.
-fn host_of_authority(authority: &[u8]) -> Option<String> {
+pub(super) fn host_of_authority(authority: &[u8]) -> Option<String> {
     let host_port = authority.rsplit(|&byte| byte == b'@').next()?;
     let host = match host_port.strip_prefix(b"[") {
         Some(literal) => literal.split(|&byte| byte == b']').next()?,

@@ -11,9 +11,12 @@
 mod bytes;
 pub mod certificate;
 pub mod dns;
+pub mod dtls;
 pub mod hidden;
 pub mod http;
+pub mod http2;
 pub mod lines;
+pub mod pieces;
 pub mod quic;
 pub mod reading;
 pub mod resolved;

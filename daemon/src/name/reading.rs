@@ -236,7 +236,7 @@ impl Reading {
     /// is waited for. `port` is the other side's.
     pub fn conclude(&mut self, port: u16, heard: &mut Vec<Heard>) {
         match self {
-            Self::Datagrams(datagrams) => datagrams.conclude(),
+            Self::Datagrams(datagrams) => datagrams.conclude(heard),
             Self::Streams(streams) => streams.conclude(port, heard),
             Self::Fresh | Self::Over => {}
         }

@@ -12,14 +12,14 @@ use super::{
     text,
 };
 
-pub use server::{Certificate, ServerHello, server_flight};
+pub use server::{Certificate, ServerHello, server_flight, server_message};
 
 /// Bytes of a record header (RFC 8446 section 5.1).
 const RECORD_HEADER_BYTES: usize = 5;
 /// Plaintext bytes of a record (RFC 8446 section 5.1).
 const FRAGMENT_BYTES_MAX: usize = 1 << 14;
 /// Bytes of an encrypted record: TLS 1.2 allows the larger expansion (RFC 5246 section 6.2.3).
-const ENCRYPTED_BYTES_MAX: usize = FRAGMENT_BYTES_MAX + 2048;
+pub(super) const ENCRYPTED_BYTES_MAX: usize = FRAGMENT_BYTES_MAX + 2048;
 /// Bytes of a handshake header.
 const HANDSHAKE_HEADER_BYTES: usize = 4;
 /// Smallest body: version, random, empty session, suite and compression lists.
@@ -107,7 +107,7 @@ pub fn hello_message(message: &[u8]) -> Probe<ClientHello> {
         Probe::No => return Probe::No,
     };
     match message.get(HANDSHAKE_HEADER_BYTES..len) {
-        Some(body) => read_body(body).map_or(Probe::No, Probe::Yes),
+        Some(body) => read_body(body, Carrier::Stream).map_or(Probe::No, Probe::Yes),
         None => Probe::NotYet,
     }
 }
@@ -134,12 +134,22 @@ pub fn cut_message(message: &[u8]) -> Probe<ClientHello> {
     };
     let body = message.get(HANDSHAKE_HEADER_BYTES..).unwrap_or_default();
     // With nothing behind the suites there is no telling whether extensions would have followed.
-    read_body(body).map_or(Probe::No, |hello| {
+    read_body(body, Carrier::Stream).map_or(Probe::No, |hello| {
         Probe::Yes(ClientHello {
             damaged: true,
             ..hello
         })
     })
+}
+
+/// Reads the body of a DTLS hello (RFC 6347 section 4.2.1): version numbers are other ones, and a
+/// cookie stands in it.
+pub(super) fn datagram_hello(body: &[u8]) -> Option<ClientHello> {
+    const VERSION_MAJOR: u8 = 0xfe;
+    if body.first() != Some(&VERSION_MAJOR) {
+        return None;
+    }
+    read_body(body, Carrier::Datagrams)
 }
 
 /// A record of the handshake, perhaps cut off.
@@ -221,12 +231,22 @@ fn message_len(message: &[u8]) -> Probe<usize> {
     }
 }
 
+/// What carries a hello.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Carrier {
+    Stream,
+    Datagrams,
+}
+
 /// Reads the body of a hello; none when it is not one.
-fn read_body(body: &[u8]) -> Option<ClientHello> {
+fn read_body(body: &[u8], carrier: Carrier) -> Option<ClientHello> {
     let mut reader = Reader::new(body);
     let legacy_version = reader.u16().ok()?;
     reader.take(32).ok()?;
     let session_id = reader.vector8().ok()?;
+    if carrier == Carrier::Datagrams {
+        reader.vector8().ok()?;
+    }
     let suites = reader.vector16().ok()?;
     let compressions = reader.vector8().ok()?;
     if session_id.len() > SESSION_ID_BYTES_MAX

@@ -2,7 +2,12 @@
 
 use std::{env, fs, path::PathBuf};
 
-use sakshi_workload::initial::{Ids, Sealer, Version, crypto_frame};
+use sakshi_workload::{
+    Random,
+    dtls::hello_records,
+    hosts::{Requests, settings},
+    initial::{Ids, Sealer, Version, crypto_frame},
+};
 
 use crate::writer::{
     Hello, QUERY, RESPONSE, Record, XMPP_HEAD, XMPP_STARTTLS, certificate, dns, dns_over_tcp,
@@ -29,6 +34,7 @@ pub fn seeds() -> Vec<Seed> {
         dns_seeds(),
         tls_seeds(),
         http_seeds(),
+        dtls_seeds(),
         quic_seeds(),
         text_seeds(),
         server_seeds(),
@@ -154,6 +160,54 @@ fn http_seeds() -> Vec<Seed> {
             *b"CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: [2001:db8::1]:443\r\n\r\n",
         ),
         seed("http/partial", *b"POST /upload HTTP/1.1\r\nHost: www.exa"),
+        seed(
+            "http/last-chunk",
+            *b"0;x=y\r\nDigest: z\r\n\r\nGET / HTTP/1.1\r\n",
+        ),
+        seed("http2/requests", http2_requests()),
+        seed(
+            "http2/connect",
+            *b"\0\0\x1a\x01\x04\0\0\0\x01\x02\x07CONNECT\x41\x0ffar.example:443",
+        ),
+    ]
+}
+
+fn http2_requests() -> Vec<u8> {
+    let mut requests = Requests::default();
+    let mut stream = settings();
+    for (host, body, huffman, split) in [
+        ("www.example.com", 0, true, false),
+        ("other.example", 40, false, true),
+        ("www.example.com", 0, true, true),
+    ] {
+        stream.extend(requests.request(host, body, huffman, split));
+    }
+    stream
+}
+
+/// Hellos of DTLS, as the target takes their datagrams apart.
+fn dtls_seeds() -> Vec<Seed> {
+    let hello = sakshi_workload::Hello {
+        sni: Some("www.example.com"),
+        alpn: &["webrtc"],
+        hybrid: false,
+        ech: false,
+        quic: false,
+    };
+    let mut random = Random::new(9);
+    let mut records = hello_records(&hello, b"cookie", 90, &mut random);
+    let in_records = vector(2, &records.concat());
+    records.reverse();
+    let reversed = records
+        .iter()
+        .flat_map(|record| vector(2, record))
+        .collect::<Vec<u8>>();
+    let mut cut = vector(2, &hello_records(&hello, &[], 900, &mut random)[0][..150]);
+    cut[0] |= 0x80;
+    vec![
+        seed("dtls/records", in_records),
+        seed("dtls/reversed", reversed),
+        seed("dtls/cut", cut),
     ]
 }
 

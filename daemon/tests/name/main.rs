@@ -3,6 +3,7 @@
 
 mod corpus;
 mod dns;
+mod dtls;
 mod hidden;
 mod identify;
 mod quic;

@@ -6,6 +6,7 @@ use sakshi::{
     name::{Heard, Numbers, Reading, Shown, tls::Certificate},
 };
 use sakshi_rules::contact::{AppProtocol, NameSource};
+use sakshi_workload::hosts::{PREFACE, Requests, settings};
 use sha2::Digest as _;
 
 use crate::writer::{
@@ -119,7 +120,7 @@ fn streams() -> Vec<Stream> {
         1a;x=y\r\nGET / HTTP/1.1\r\nHost: no.a\r\n0\r\nDigest: z\r\n\r\n\
         GET / HTTP/1.1\r\nHost: d.example\r\n\r\n";
     let behind = |head: &[u8]| [head, &hello("tls.example")].concat();
-    vec![
+    [
         (443, hello("tls.example"), vec![tls("tls.example")]),
         (
             443,
@@ -172,6 +173,47 @@ fn streams() -> Vec<Stream> {
             ],
         ),
     ]
+    .into_iter()
+    .chain(streams_of_http2())
+    .collect()
+}
+
+fn streams_of_http2() -> [Stream; 2] {
+    let http = |name| (name, NameSource::Http);
+    [
+        (
+            8_080,
+            http2_requests(),
+            vec![http("a.example"), http("b.example"), http("a.example")],
+        ),
+        (
+            80,
+            [
+                b"GET / HTTP/1.1\r\nHost: c.example\r\nUpgrade: h2c\r\n\r\n",
+                &http2_requests()[..],
+            ]
+            .concat(),
+            vec![
+                http("c.example"),
+                http("a.example"),
+                http("b.example"),
+                http("a.example"),
+            ],
+        ),
+    ]
+}
+
+/// A client's side of HTTP/2 in clear.
+fn http2_requests() -> Vec<u8> {
+    let mut requests = Requests::default();
+    [
+        PREFACE.to_vec(),
+        settings(),
+        requests.request("a.example", 0, true, false),
+        requests.request("b.example", 900, false, true),
+        requests.request("a.example", 0, true, true),
+    ]
+    .concat()
 }
 
 proptest! {
@@ -180,7 +222,7 @@ proptest! {
     /// Cut anywhere, in any order, each piece perhaps twice, a repetition perhaps cut otherwise.
     #[test]
     fn the_same_stream_gives_the_same_names(
-        which in 0_usize..11,
+        which in 0_usize..13,
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
         order in any::<u64>(),
         repeated in prop::collection::vec((any::<prop::sample::Index>(), 1_usize..900), 0..4),

@@ -6,7 +6,9 @@ use sakshi::{
         self, Heard, NAME_BYTES_MAX, Numbers, Probe, Reading, Shown,
         certificate::CERTIFICATE_NAMES_MAX,
         dns::{ANSWERS_MAX, AnswerData, DnsMessage, ECH_NAMES_MAX, HINTS_MAX, QUESTIONS_MAX},
-        http::HttpRequest,
+        dtls::Opening,
+        http::{Chunk, HttpRequest},
+        http2,
         quic::{CONNECTIONS_MAX, CRYPTO_BYTES_MAX, CRYPTO_PIECES_MAX, Initials, Outcome, google},
         resolved::{ADDRESSES_MAX, ResolvedNames},
         stream::WINDOW_BYTES,
@@ -14,7 +16,10 @@ use sakshi::{
     },
     time::Timestamp,
 };
-use sakshi_workload::initial::{Ids, Sealer, Version};
+use sakshi_workload::{
+    Hello, Random,
+    initial::{Ids, Sealer, Version, crypto_frame},
+};
 
 /// Longest text of a name: each byte escaped as `\DDD`.
 const NAME_TEXT_MAX: usize = 4 * NAME_BYTES_MAX;
@@ -119,6 +124,50 @@ pub(super) fn tls(data: &[u8]) {
     }
 }
 
+/// Datagrams of one flow, each with two bytes of length before it, of which the top bit says that the
+/// capture cut it.
+pub(super) fn dtls(data: &[u8]) {
+    let mut opening = Opening::default();
+    let mut rest = data;
+    while let Some((&[high, low], behind)) = rest.split_first_chunk::<2>() {
+        let len = usize::from(u16::from_be_bytes([high & 0x7f, low])).min(behind.len());
+        let (datagram, behind) = behind.split_at(len);
+        rest = behind;
+        assert!(!(name::dtls::is_record(datagram) && name::dtls::is_stun(datagram)));
+        let read = opening.datagram(datagram, high & 0x80 != 0);
+        assert!(opening.bytes_held() <= 4 * CRYPTO_BYTES_MAX + CRYPTO_PIECES_MAX * 64);
+        match read {
+            Probe::Yes(hello) => return check_hello(&hello),
+            Probe::NotYet => {}
+            Probe::No => return,
+        }
+    }
+    if let Probe::Yes(hello) = opening.cut() {
+        check_hello(&hello);
+        assert!(hello.damaged);
+    }
+}
+
+/// Frames of a client's connection.
+pub(super) fn http2(data: &[u8]) {
+    let mut connection = http2::Connection::default();
+    let mut rest = data;
+    // A connection that goes on gives the same when the rest has not come.
+    while let Probe::Yes(frame) = connection.frame(rest, false) {
+        if let Some(host) = frame.request.and_then(|request| request.host) {
+            check_name(&host);
+        }
+        let len = usize::try_from(frame.len).unwrap_or(usize::MAX);
+        assert!(len > 0);
+        rest = rest.get(len..).unwrap_or_default();
+    }
+    if let Probe::Yes(frame) = connection.frame(rest, true)
+        && let Some(host) = frame.request.and_then(|request| request.host)
+    {
+        check_name(&host);
+    }
+}
+
 /// Datagrams of one flow, each with two bytes of length before it. The bytes of an Initial cannot be
 /// guessed, so that those of a seed lead behind the decryption, and the rest around it.
 pub(super) fn quic(data: &[u8]) {
@@ -130,6 +179,8 @@ pub(super) fn quic(data: &[u8]) {
         rest = behind;
         let read = one.datagram(datagram);
         assert_eq!(read, other.datagram(datagram));
+        let answer = one.answer(datagram);
+        assert_eq!(answer, other.answer(datagram));
         for hello in &read.hellos {
             check_hello(&hello.hello);
         }
@@ -143,7 +194,8 @@ pub(super) fn quic(data: &[u8]) {
     assert_eq!(one.bytes_held(), 0);
 }
 
-/// The frames of an Initial, sealed as a client would: what is behind the decryption.
+/// The frames of an Initial, sealed as a client would, and as a server would behind a hello: what is
+/// behind the decryption.
 pub(super) fn quic_frames(data: &[u8]) {
     let id = b"fuzzing!";
     let sealer = Sealer::new(Version::V1, id);
@@ -155,6 +207,35 @@ pub(super) fn quic_frames(data: &[u8]) {
         let read = flow.datagram(&sealer.initial(ids, &[], number, &frames));
         for hello in &read.hellos {
             check_hello(&hello.hello);
+        }
+    }
+    let mut random = Random::new(1);
+    let hello = Hello {
+        sni: None,
+        alpn: &[],
+        hybrid: false,
+        ech: false,
+        quic: true,
+    };
+    let mut frames = Vec::new();
+    crypto_frame(&mut frames, 0, &hello.message(&mut random));
+    let mut flow = Initials::default();
+    assert_eq!(
+        flow.datagram(&sealer.initial(ids, &[], 0, &frames))
+            .hellos
+            .len(),
+        1
+    );
+    let server = Sealer::server(Version::V1, id);
+    let ids = Ids {
+        to: b"",
+        from: b"x",
+    };
+    for (number, frames) in (0..).zip(data.chunks(1200)) {
+        let mut frames = frames.to_vec();
+        frames.resize(frames.len().max(4), 0);
+        if let (Some(chosen), _) = flow.answer(&server.initial(ids, &[], number, &frames)) {
+            check_server(&chosen);
         }
     }
 }
@@ -181,6 +262,12 @@ pub(super) fn http(data: &[u8]) {
         assert!(data.starts_with(request.method.as_bytes()));
         assert!(!name::http::is_response(data));
         check_request(&request);
+    }
+    if let Probe::Yes(Chunk::Last(len)) = name::http::chunk(data)
+        && let Some(rest) = data.get(usize::try_from(len).unwrap()..)
+        && let Probe::Yes(len) = name::http::trailers(rest)
+    {
+        assert!((1..=rest.len()).contains(&usize::try_from(len).unwrap()));
     }
 }
 

@@ -45,8 +45,10 @@ impl Maker<'_> {
             37 => self.dns_over_tcp(at),
             38..70 => self.tls(at),
             70..88 => self.quic(at),
-            88..92 => self.http(at),
-            92..97 => self.other_udp(at),
+            88..91 => self.http(at),
+            91 => self.further_hosts(at),
+            92..95 => self.other_udp(at),
+            95..97 => self.dtls(at),
             _ => self.refused(at),
         }
     }
@@ -64,7 +66,7 @@ impl Maker<'_> {
         }
     }
 
-    fn numbers(&mut self) -> (u32, u32) {
+    pub(crate) fn numbers(&mut self) -> (u32, u32) {
         (self.random.word(), self.random.word())
     }
 
@@ -98,6 +100,9 @@ impl Maker<'_> {
             .collect();
         names.sort();
         names.dedup();
+        let chosen = ["tls", "quic"]
+            .iter()
+            .any(|handshake| kind.starts_with(handshake));
         Flow {
             proto: proto.to_owned(),
             handset: ends.handset,
@@ -106,6 +111,7 @@ impl Maker<'_> {
             kind: kind.to_owned(),
             names,
             server_names: self.world.names_of(ends.server.ip()),
+            suite: chosen.then(|| "1301".to_owned()),
             packets: wires.len() as u64,
         }
     }
@@ -280,7 +286,7 @@ impl Maker<'_> {
         let (pieces, kind) = self.pieces(shape, stream.len());
         tcp.send_pieces(&stream, &pieces);
         tcp.pause(self.pause());
-        let greeting = records(&server_hello(self.random), usize::MAX);
+        let greeting = records(&server_hello(false, self.random), usize::MAX);
         tcp.send(Way::In, &greeting);
         tcp.send(Way::In, &self.application_data(2400));
         tcp.send(Way::Out, &[20, 3, 3, 0, 1, 1]);
@@ -298,7 +304,7 @@ impl Maker<'_> {
         data
     }
 
-    fn data(&mut self, tcp: &mut Tcp) {
+    pub(crate) fn data(&mut self, tcp: &mut Tcp) {
         for number in 0..self.amount() {
             match number % 3 {
                 0 | 1 => {
@@ -384,6 +390,14 @@ impl Maker<'_> {
         Made {
             wires,
             flows: vec![flow],
+        }
+    }
+
+    fn further_hosts(&mut self, at: u64) -> Made {
+        if self.random.percent(50) {
+            self.http_kept(at)
+        } else {
+            self.http2(at)
         }
     }
 

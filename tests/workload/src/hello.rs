@@ -26,10 +26,33 @@ impl Hello<'_> {
     /// # Panics
     /// When a name or an offer is too long for its length field.
     pub fn message(&self, random: &mut Random) -> Vec<u8> {
-        let mut body = vec![3, 3];
+        let body = self.body(None, random);
+        let len = u32::try_from(body.len()).expect("a small hello");
+        let mut message = (1 << 24 | len).to_be_bytes().to_vec();
+        message.extend(body);
+        message
+    }
+
+    /// The body of the message as DTLS has it, with a cookie or an empty one.
+    ///
+    /// # Panics
+    /// As for the message.
+    pub fn datagram_body(&self, cookie: &[u8], random: &mut Random) -> Vec<u8> {
+        self.body(Some(cookie), random)
+    }
+
+    fn body(&self, cookie: Option<&[u8]>, random: &mut Random) -> Vec<u8> {
+        let mut body = if cookie.is_some() {
+            vec![0xfe, 0xfd]
+        } else {
+            vec![3, 3]
+        };
         body.extend(random.bytes(32));
         let session = if self.quic { 0 } else { 32 };
         vector8(&mut body, &random.bytes(session));
+        if let Some(cookie) = cookie {
+            vector8(&mut body, cookie);
+        }
         let grease = grease(random);
         let mut suites = grease.to_be_bytes().to_vec();
         for suite in [
@@ -47,10 +70,7 @@ impl Hello<'_> {
             vector16(&mut block, &data);
         }
         vector16(&mut body, &block);
-        let len = u32::try_from(body.len()).expect("a small hello");
-        let mut message = (1 << 24 | len).to_be_bytes().to_vec();
-        message.extend(body);
-        message
+        body
     }
 
     fn extensions(&self, grease: u16, random: &mut Random) -> Vec<(u16, Vec<u8>)> {
@@ -103,17 +123,27 @@ impl Hello<'_> {
     }
 }
 
-/// A `ServerHello` of TLS 1.3.
-pub fn server_hello(random: &mut Random) -> Vec<u8> {
+/// A `ServerHello` of TLS 1.3 that chooses the suite `1301`; `hybrid` has a key of 1,120 bytes.
+///
+/// # Panics
+/// Never: it is short enough.
+pub fn server_hello(hybrid: bool, random: &mut Random) -> Vec<u8> {
+    let share = if hybrid { 1_120 } else { 32 };
     let mut body = vec![3, 3];
     body.extend(random.bytes(32));
     vector8(&mut body, &random.bytes(32));
     body.extend([0x13, 1, 0]);
-    let mut extensions = vec![0, 43, 0, 2, 3, 4, 0, 51, 0, 36, 0, 0x1d, 0, 32];
-    extensions.extend(random.bytes(32));
+    let mut key = if hybrid {
+        vec![0x11, 0xec]
+    } else {
+        vec![0, 0x1d]
+    };
+    vector16(&mut key, &random.bytes(share));
+    let mut extensions = vec![0, 43, 0, 2, 3, 4, 0, 51];
+    vector16(&mut extensions, &key);
     vector16(&mut body, &extensions);
-    let mut message = vec![2, 0, 0, u8::try_from(body.len()).unwrap_or_default()];
-    message.extend(body);
+    let mut message = vec![2, 0];
+    vector16(&mut message, &body);
     message
 }
 

@@ -102,12 +102,18 @@ impl std::fmt::Debug for Sealer {
 
 impl Sealer {
     /// The client's keys that follow from the connection ID of its first Initial.
-    ///
-    /// # Panics
-    /// Never: the keys are as long as the library wants them.
     pub fn new(version: Version, id: &[u8]) -> Self {
+        Self::of(version, id, "client in")
+    }
+
+    /// The server's keys that follow from the same.
+    pub fn server(version: Version, id: &[u8]) -> Self {
+        Self::of(version, id, "server in")
+    }
+
+    fn of(version: Version, id: &[u8], side: &str) -> Self {
         let initial = hkdf::Salt::new(HKDF_SHA256, &version.salt()).extract(id);
-        let client: [u8; 32] = expand(&initial, "client in");
+        let client: [u8; 32] = expand(&initial, side);
         let client = hkdf::Prk::new_less_safe(HKDF_SHA256, &client);
         let label = |what: &str| match version {
             Version::V2 => format!("quicv2 {what}"),
@@ -204,11 +210,6 @@ impl Ids<'_> {
 /// A Handshake packet whose payload nobody can read, or in truth none.
 pub fn handshake(version: Version, ids: Ids<'_>, len: usize, random: &mut Random) -> Vec<u8> {
     long(version, LongKind::Handshake, ids, len, random)
-}
-
-/// An Initial of a server, whose payload is noise.
-pub fn server_initial(version: Version, ids: Ids<'_>, len: usize, random: &mut Random) -> Vec<u8> {
-    long(version, LongKind::Initial, ids, len, random)
 }
 
 fn long(

@@ -5,9 +5,11 @@
 //! product reads is written by other code and, where it is encrypted, by another library.
 
 mod dns;
+pub mod dtls;
 pub mod flood;
 mod flows;
 mod hello;
+pub mod hosts;
 pub mod initial;
 mod quic_flows;
 mod random;

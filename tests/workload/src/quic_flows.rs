@@ -2,11 +2,8 @@
 
 use crate::{
     flows::{Made, Maker},
-    hello::Hello,
-    initial::{
-        Ids, Sealer, Version, crypto_frame, handshake, negotiation, reserved, retry,
-        server_initial, short,
-    },
+    hello::{Hello, server_hello},
+    initial::{Ids, Sealer, Version, crypto_frame, handshake, negotiation, reserved, retry, short},
     truth::Source,
     wire::{Ends, Way, Wire},
 };
@@ -111,17 +108,8 @@ impl Maker<'_> {
         .message(self.random);
         let detour = self.random.below(100);
         if detour < 3 {
-            let ids = Ids {
-                to: &id,
-                from: &own,
-            };
-            talk.push(Way::Out, &reserved(ids, self.random));
+            self.negotiated(talk, version, &id, &own);
             talk.now += round_trip;
-            let back = Ids {
-                to: &own,
-                from: &id,
-            };
-            talk.push(Way::In, &negotiation(back, &[version], self.random));
         }
         let shape = match self.random.below(10) {
             0..4 => Shape::Plain,
@@ -141,24 +129,7 @@ impl Maker<'_> {
         );
         talk.now += round_trip;
         if (3..7).contains(&detour) {
-            let token = self.random.bytes(60);
-            let chosen = self.random.bytes(18);
-            let back = Ids {
-                to: &own,
-                from: &chosen,
-            };
-            talk.push(Way::In, &retry(version, back, &token, self.random));
-            id = chosen;
-            self.flight(
-                talk,
-                (version, shape),
-                Ids {
-                    to: &id,
-                    from: &own,
-                },
-                &token,
-                &hello,
-            );
+            id = self.retried(talk, (version, shape), &own, &hello);
             talk.now += round_trip;
         }
         // A server may go on in version 2 with a client that began in version 1 (RFC 9368).
@@ -174,6 +145,36 @@ impl Maker<'_> {
             (_, Shape::Coalesced) => "quic_coalesced",
             (_, Shape::Repeated) => "quic_repeated",
         }
+    }
+
+    /// A version that the server does not speak, and its offer of another one.
+    fn negotiated(&mut self, talk: &mut Talk, version: Version, id: &[u8], own: &[u8]) {
+        talk.push(Way::Out, &reserved(Ids { to: id, from: own }, self.random));
+        let back = Ids { to: own, from: id };
+        talk.push(Way::In, &negotiation(back, &[version], self.random));
+    }
+
+    /// The server's wish for a token, and the hello again with it; the connection ID from there on.
+    fn retried(
+        &mut self,
+        talk: &mut Talk,
+        shape: (Version, Shape),
+        own: &[u8],
+        hello: &[u8],
+    ) -> Vec<u8> {
+        let token = self.random.bytes(60);
+        let chosen = self.random.bytes(18);
+        let back = Ids {
+            to: own,
+            from: &chosen,
+        };
+        talk.push(Way::In, &retry(shape.0, back, &token, self.random));
+        let ids = Ids {
+            to: &chosen,
+            from: own,
+        };
+        self.flight(talk, shape, ids, &token, hello);
+        chosen
     }
 
     /// A client's first flight: its hello in as many Initials as it takes.
@@ -240,6 +241,30 @@ impl Maker<'_> {
         }
     }
 
+    /// A server's hello in one Initial or two, with a Handshake packet behind it.
+    fn greeting(&mut self, talk: &mut Talk, version: Version, id: &[u8], back: Ids<'_>) {
+        let sealer = Sealer::server(version, id);
+        let message = server_hello(self.random.percent(40), self.random);
+        let mut pieces: Vec<(usize, &[u8])> =
+            (0..).step_by(1_000).zip(message.chunks(1_000)).collect();
+        if self.random.percent(30) {
+            pieces.reverse();
+        }
+        let mut datagrams = Vec::new();
+        for (number, (at, bytes)) in (0..).zip(pieces) {
+            // An ACK of the client's first packet.
+            let mut frames = vec![2, 0, 0, 0, 0];
+            crypto_frame(&mut frames, at, bytes);
+            datagrams.push(sealer.initial(back, &[], number, &frames));
+        }
+        if let Some(last) = datagrams.last_mut() {
+            last.extend(handshake(version, back, 100, self.random));
+        }
+        for datagram in datagrams {
+            talk.push(Way::In, &datagram);
+        }
+    }
+
     /// What follows: the server's answer under an ID of its choice, the client's acknowledgement
     /// under that, and data.
     fn established(&mut self, talk: &mut Talk, version: Version, id: &[u8], own: &[u8]) {
@@ -248,12 +273,7 @@ impl Maker<'_> {
             to: own,
             from: &chosen,
         };
-        let answer = [
-            server_initial(version, back, 150, self.random),
-            handshake(version, back, 900, self.random),
-        ]
-        .concat();
-        talk.push(Way::In, &answer);
+        self.greeting(talk, version, id, back);
         let ids = Ids {
             to: &chosen,
             from: own,

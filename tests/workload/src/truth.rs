@@ -44,6 +44,8 @@ pub struct Flow {
     pub names: Vec<Said>,
     /// What its server is called, said or not: all names that share the address.
     pub server_names: Vec<String>,
+    /// The cipher suite that its server is seen to choose.
+    pub suite: Option<String>,
     /// Its packets.
     pub packets: u64,
 }

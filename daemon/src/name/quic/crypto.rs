@@ -1,15 +1,13 @@
 //! The stream of CRYPTO frames, put in order (RFC 9000 sections 12.4 and 19).
 
 use super::{
-    super::bytes::{Reader, Short},
+    super::{
+        bytes::{Reader, Short},
+        pieces::{Full, Pieces},
+    },
     header::varint,
 };
 
-/// Bytes of a handshake that are held, in order or not; a frame that ends beyond this offset ends
-/// the reading. Hellos with post-quantum keys take some 2,000 bytes.
-pub const CRYPTO_BYTES_MAX: usize = 16 * 1024;
-/// Pieces held out of order; one more ends the reading. Chrome sends a hello in a dozen.
-pub const CRYPTO_PIECES_MAX: usize = 64;
 /// Frames read of one packet; those behind are left unread.
 const FRAMES_MAX: usize = 512;
 
@@ -22,20 +20,21 @@ mod frame {
     pub const CRYPTO: u8 = 0x06;
 }
 
-/// The bytes of the stream so far. Those that came first stand; what repeats them is not compared.
+/// The bytes of the stream so far.
 #[derive(Debug, Default)]
-pub(super) struct Crypto {
-    contiguous: Vec<u8>,
-    /// Pieces behind a hole, by their offsets.
-    pieces: Vec<(usize, Box<[u8]>)>,
-    bytes_of_pieces: usize,
-}
+pub(super) struct Crypto(Pieces);
 
 /// Why a packet's frames end the reading.
 struct Refused;
 
 impl From<Short> for Refused {
     fn from(_: Short) -> Self {
+        Self
+    }
+}
+
+impl From<Full> for Refused {
+    fn from(_: Full) -> Self {
         Self
     }
 }
@@ -48,14 +47,12 @@ impl Crypto {
 
     /// What is there without a hole.
     pub(super) fn contiguous(&self) -> &[u8] {
-        &self.contiguous
+        self.0.contiguous()
     }
 
     /// Bytes held, with what it takes to hold them.
     pub(super) fn bytes_held(&self) -> usize {
-        self.contiguous.capacity()
-            + self.bytes_of_pieces
-            + self.pieces.capacity() * size_of::<(usize, Box<[u8]>)>()
+        self.0.bytes_held()
     }
 
     fn frames(&mut self, payload: &[u8]) -> Result<(), Refused> {
@@ -73,57 +70,12 @@ impl Crypto {
                 frame::CRYPTO => {
                     let offset = usize::try_from(varint(&mut reader)?).unwrap_or(usize::MAX);
                     let len = usize::try_from(varint(&mut reader)?).unwrap_or(usize::MAX);
-                    self.insert(offset, reader.take(len)?)?;
+                    self.0.insert(offset, reader.take(len)?)?;
                 }
                 // The connection is closed, or this is no Initial's frame; what was read stays.
                 _ => return Ok(()),
             }
         }
-        Ok(())
-    }
-
-    fn insert(&mut self, offset: usize, bytes: &[u8]) -> Result<(), Refused> {
-        let end = offset.saturating_add(bytes.len());
-        if end > CRYPTO_BYTES_MAX {
-            return Err(Refused);
-        }
-        if offset > self.contiguous.len() {
-            return self.hold(offset, bytes);
-        }
-        self.append(offset, bytes);
-        while let Some((offset, _)) = self.pieces.first() {
-            if *offset > self.contiguous.len() {
-                break;
-            }
-            let (offset, bytes) = self.pieces.remove(0);
-            self.bytes_of_pieces -= bytes.len();
-            self.append(offset, &bytes);
-        }
-        Ok(())
-    }
-
-    fn append(&mut self, offset: usize, bytes: &[u8]) {
-        let known = self.contiguous.len() - offset;
-        if let Some(new) = bytes.get(known..) {
-            self.contiguous.extend_from_slice(new);
-        }
-    }
-
-    fn hold(&mut self, offset: usize, bytes: &[u8]) -> Result<(), Refused> {
-        let known = |(at, held): &(usize, Box<[u8]>)| {
-            *at <= offset && offset + bytes.len() <= *at + held.len()
-        };
-        if self.pieces.iter().any(known) {
-            return Ok(());
-        }
-        let full = self.pieces.len() == CRYPTO_PIECES_MAX
-            || self.bytes_of_pieces + bytes.len() > CRYPTO_BYTES_MAX;
-        if full {
-            return Err(Refused);
-        }
-        let at = self.pieces.partition_point(|(other, _)| *other <= offset);
-        self.pieces.insert(at, (offset, bytes.into()));
-        self.bytes_of_pieces += bytes.len();
         Ok(())
     }
 }

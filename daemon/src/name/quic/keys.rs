@@ -1,4 +1,4 @@
-//! The keys of a client's Initials, and what they open (RFC 9001 section 5, RFC 9369 section 3.3).
+//! The keys of Initials, and what they open (RFC 9001 section 5, RFC 9369 section 3.3).
 
 use std::sync::LazyLock;
 
@@ -64,7 +64,14 @@ const LABELS_V2: Labels = Labels {
     header: b"tls13 quicv2 hp",
 };
 
-/// What opens a client's Initials of one connection.
+/// Whose Initials are to be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Client,
+    Server,
+}
+
+/// What opens one side's Initials of one connection.
 pub(super) struct Keys {
     payload: Aes128Gcm,
     iv: [u8; IV_BYTES],
@@ -80,7 +87,7 @@ impl std::fmt::Debug for Keys {
 
 impl Keys {
     /// The keys that follow from the connection ID of a client's first Initial.
-    pub(super) fn derive(version: Version, id: Id) -> Self {
+    pub(super) fn derive(version: Version, id: Id, side: Side) -> Self {
         let [v1, v2, draft_29, draft_23] = &*BEGUN;
         let (begun, labels) = match version {
             Version::V1 | Version::Draft(33..) => (v1, &LABELS),
@@ -91,14 +98,18 @@ impl Keys {
         let mut begun = begun.clone();
         begun.input_ikm(id.bytes());
         let (_, initial) = begun.finalize();
-        let client: [u8; SECRET_BYTES] = expand(&initial, b"tls13 client in");
+        let label: &[u8] = match side {
+            Side::Client => b"tls13 client in",
+            Side::Server => b"tls13 server in",
+        };
+        let secret: [u8; SECRET_BYTES] = expand(&initial, label);
         // A secret as long as the hash is never refused.
-        let client = Hkdf::<Sha256>::from_prk(&client).unwrap_or(initial);
-        let key: [u8; KEY_BYTES] = expand(&client, labels.key);
-        let header: [u8; KEY_BYTES] = expand(&client, labels.header);
+        let secret = Hkdf::<Sha256>::from_prk(&secret).unwrap_or(initial);
+        let key: [u8; KEY_BYTES] = expand(&secret, labels.key);
+        let header: [u8; KEY_BYTES] = expand(&secret, labels.header);
         Self {
             payload: Aes128Gcm::new(&key.into()),
-            iv: expand(&client, labels.iv),
+            iv: expand(&secret, labels.iv),
             header: aes::Aes128Enc::new(&header.into()),
         }
     }

@@ -1,9 +1,9 @@
 //! QUIC: the `ClientHello` in a client's Initial packets (RFC 9000, RFC 9001, RFC 9369).
 //!
-//! In: the UDP payloads that the handset sends in one flow. Out: each [`Hello`], once. Initials are
-//! encrypted under keys that anybody can derive from the connection ID they carry; their tags are
-//! verified, so what is read here is what the client sent. Nothing that a server sends is read: only
-//! a client names its server. Google's QUIC before the standard is in [`google`].
+//! In: the UDP payloads of one flow. Out: each [`Hello`] of the handset, once, and what the server chose.
+//! Initials are encrypted under keys that anybody can derive from the connection ID that the client's
+//! first one carries; their tags are verified, so what is read here is what was sent. Of what a server
+//! sends only its `ServerHello` is read. Google's QUIC before the standard is in [`google`].
 //!
 //! A flow that speaks QUIC is an [`Initials`]. What it may cost is bounded: connections, decryptions
 //! and bytes held, each by a named constant.
@@ -16,19 +16,22 @@ mod keys;
 use self::{
     crypto::Crypto,
     header::{Id, Initial, Packet},
-    keys::Keys,
+    keys::{Keys, Side},
 };
 use super::{
     Probe,
-    tls::{self, ClientHello},
+    tls::{self, ClientHello, ServerHello},
 };
 
-pub use crypto::{CRYPTO_BYTES_MAX, CRYPTO_PIECES_MAX};
+pub use super::pieces::{BYTES_MAX as CRYPTO_BYTES_MAX, PIECES_MAX as CRYPTO_PIECES_MAX};
 
 /// Decryptions tried in one flow, those that succeed included; then the flow's Initials are left
 /// unread and [`Outcome::Exhausted`] says so. A handshake takes one to five; one with a retry, a
 /// negotiated version and a hello over many Initials takes fewer than twenty.
 pub const DECRYPTIONS_MAX: u8 = 64;
+/// Decryptions tried of what servers send in one flow; those behind are left unread. A handshake takes
+/// one to three.
+pub const ANSWERS_MAX: u8 = 16;
 /// Connections of one flow that are told apart; beyond that the oldest is forgotten. Several share a
 /// five-tuple where a port is used again, or a client keeps one socket for all.
 pub const CONNECTIONS_MAX: usize = 4;
@@ -143,6 +146,7 @@ pub struct Initials {
     /// A connection ID that opens nothing by itself: most often the one that the server chose.
     foreign: Id,
     decryptions: u8,
+    answers: u8,
 }
 
 /// One connection, as far as its client's Initials tell.
@@ -157,7 +161,9 @@ struct Connection {
 enum Reading {
     /// Its hello is not complete.
     Hello(Box<Open>),
-    /// Its hello was read, or is none.
+    /// Its hello was read, and what the server chose was not; what is there of that.
+    Answer(Option<Box<Open>>),
+    /// Both were read, or the hello is none.
     Done,
 }
 
@@ -191,11 +197,46 @@ impl Initials {
         read
     }
 
+    /// Reads a datagram that the other side sent: what it chose, once that is complete, and whether
+    /// anything of it was read.
+    pub fn answer(&mut self, datagram: &[u8]) -> (Option<ServerHello>, bool) {
+        let mut read = false;
+        let mut rest = datagram;
+        for _ in 0..PACKETS_MAX {
+            if !header::is_long(rest) || !self.connections.iter().any(Connection::awaits_answer) {
+                break;
+            }
+            let Some((packet, behind)) = header::split(rest) else {
+                break;
+            };
+            rest = behind;
+            let Packet::Initial(initial) = packet else {
+                continue;
+            };
+            // The latest is the most likely: behind a retry, keys come from its new ID.
+            for connection in self.connections.iter_mut().rev() {
+                if !connection.awaits_answer() || self.answers >= ANSWERS_MAX {
+                    continue;
+                }
+                self.answers += 1;
+                read = true;
+                match connection.answer(&initial) {
+                    Probe::Yes(hello) => return (Some(hello), true),
+                    Probe::NotYet => break,
+                    Probe::No => {}
+                }
+            }
+        }
+        (None, read)
+    }
+
     /// Bytes of hellos that are not complete yet, with what is kept to go on.
     pub fn bytes_held(&self) -> usize {
         let open = |connection: &Connection| match &connection.reading {
-            Reading::Hello(open) => size_of::<Open>() + open.crypto.bytes_held(),
-            Reading::Done => 0,
+            Reading::Hello(open) | Reading::Answer(Some(open)) => {
+                size_of::<Open>() + open.crypto.bytes_held()
+            }
+            Reading::Answer(None) | Reading::Done => 0,
         };
         self.connections.iter().map(open).sum()
     }
@@ -243,7 +284,7 @@ impl Initials {
         if self.foreign == initial.id || !self.spend(read) {
             return;
         }
-        let keys = Keys::derive(initial.version, initial.id);
+        let keys = keys(initial, initial.id, Side::Client);
         match keys.open(initial) {
             Some(payload) => {
                 let mut open = Box::new(Open {
@@ -253,7 +294,8 @@ impl Initials {
                 });
                 let reading = match open.take(&payload, read) {
                     Probe::NotYet => Reading::Hello(open),
-                    Probe::Yes(()) | Probe::No => Reading::Done,
+                    Probe::Yes(()) => Reading::Answer(None),
+                    Probe::No => Reading::Done,
                 };
                 self.begin(initial.id, reading);
             }
@@ -304,15 +346,17 @@ impl Initials {
         };
         // A compatible version was negotiated (RFC 9368): keys of the new one from the same ID.
         let other =
-            (open.version != initial.version).then(|| Keys::derive(initial.version, connection.id));
+            (open.version != initial.version).then(|| keys(initial, connection.id, Side::Client));
         let Some(payload) = other.as_ref().unwrap_or(&open.keys).open(initial) else {
             return false;
         };
         if let Some(keys) = other {
             (open.version, open.keys) = (initial.version, keys);
         }
-        if open.take(&payload, read) != Probe::NotYet {
-            connection.reading = Reading::Done;
+        match open.take(&payload, read) {
+            Probe::NotYet => {}
+            Probe::Yes(()) => connection.reading = Reading::Answer(None),
+            Probe::No => connection.reading = Reading::Done,
         }
         true
     }
@@ -326,6 +370,47 @@ impl Initials {
         read.outcome = Outcome::NotYet;
         true
     }
+}
+
+impl Connection {
+    const fn awaits_answer(&self) -> bool {
+        matches!(self.reading, Reading::Answer(_))
+    }
+
+    /// Reads an Initial of the server; *no* where it is not this connection's.
+    fn answer(&mut self, initial: &Initial<'_>) -> Probe<ServerHello> {
+        let Reading::Answer(begun) = &mut self.reading else {
+            return Probe::No;
+        };
+        let known = begun.take_if(|open| open.version == initial.version);
+        let mut open = known.unwrap_or_else(|| {
+            Box::new(Open {
+                version: initial.version,
+                keys: keys(initial, self.id, Side::Server),
+                crypto: Crypto::default(),
+            })
+        });
+        let Some(payload) = open.keys.open(initial) else {
+            if !open.crypto.contiguous().is_empty() {
+                *begun = Some(open);
+            }
+            return Probe::No;
+        };
+        let read = if open.crypto.take(&payload) {
+            tls::server_message(open.crypto.contiguous())
+        } else {
+            Probe::No
+        };
+        match read {
+            Probe::NotYet => *begun = Some(open),
+            Probe::Yes(_) | Probe::No => self.reading = Reading::Done,
+        }
+        read
+    }
+}
+
+fn keys(initial: &Initial<'_>, id: Id, side: Side) -> Keys {
+    Keys::derive(initial.version, id, side)
 }
 
 impl Open {

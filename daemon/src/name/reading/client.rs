@@ -11,7 +11,7 @@ use crate::name::{
     Probe,
     dns::{self, DnsKind},
     http::{self, Chunk},
-    lines, socks,
+    http2, lines, socks,
     stream::Front,
     tls, xmpp,
 };
@@ -37,6 +37,8 @@ pub(super) enum Stage {
     Chunk,
     /// What follows the last chunk.
     Trailers,
+    /// A frame of HTTP/2.
+    Frame,
     /// Commands, line by line, of one of the protocols that may change to TLS.
     Lines,
     /// What follows the head of an XMPP stream.
@@ -60,6 +62,7 @@ pub(super) struct Client {
     hello: bool,
     /// Where the stage was reached from, for what begins there.
     behind: Behind,
+    http2: Option<Box<http2::Connection>>,
 }
 
 /// Behind what a new beginning stands.
@@ -83,7 +86,8 @@ enum Step {
 
 /// Whether bytes begin a hello, or where the stream's own beginning was not seen, a request.
 pub(super) fn begins(bytes: &[u8], based: bool) -> bool {
-    tls::begins_hello(bytes) || (!based && http::begins(bytes))
+    tls::begins_hello(bytes)
+        || (!based && (http::begins(bytes) || bytes.starts_with(http2::PREFACE)))
 }
 
 impl Client {
@@ -101,15 +105,16 @@ impl Client {
     }
 
     pub(super) const fn is_answered(&self) -> bool {
-        matches!(
-            self.stage,
-            Stage::Done
-                | Stage::Glance
-                | Stage::Request
-                | Stage::Chunk
-                | Stage::Trailers
-                | Stage::Dns(_)
-        )
+        (matches!(self.stage, Stage::Frame) && self.requests > 0)
+            || matches!(
+                self.stage,
+                Stage::Done
+                    | Stage::Glance
+                    | Stage::Request
+                    | Stage::Chunk
+                    | Stage::Trailers
+                    | Stage::Dns(_)
+            )
     }
 
     fn step(&mut self, front: Front<'_>, port: u16, heard: &mut Vec<Heard>) -> Step {
@@ -118,6 +123,7 @@ impl Client {
             Stage::Request => self.request(front, heard),
             Stage::Chunk => self.chunk(front),
             Stage::Trailers => self.trailers(front),
+            Stage::Frame => self.frame(front, heard),
             Stage::Lines => self.line(front),
             Stage::Xmpp => self.starttls(front),
             Stage::Socks => self.socks(socks::further(front.bytes), front, heard),
@@ -183,6 +189,16 @@ impl Client {
         if let [b'\r' | b'\n', ..] = front.bytes {
             return Step::Take(1);
         }
+        match http2::preface(front.bytes) {
+            Probe::Yes(()) => {
+                heard.push(Heard::Protocol(AppProtocol::Http));
+                self.stage = Stage::Frame;
+                self.http2 = Some(Box::default());
+                return Step::Take(http2::PREFACE.len() as u64);
+            }
+            Probe::NotYet if !front.is_last() => return Step::Wait,
+            Probe::NotYet | Probe::No => {}
+        }
         let probe = match http::request(front.bytes) {
             Probe::NotYet if front.is_last() => http::cut_request(front.bytes),
             probe => probe,
@@ -216,6 +232,29 @@ impl Client {
             self.stage = Stage::Done;
             Step::Stop
         }
+    }
+
+    /// A frame of HTTP/2; of a request its host is said.
+    fn frame(&mut self, front: Front<'_>, heard: &mut Vec<Heard>) -> Step {
+        let Some(connection) = &mut self.http2 else {
+            return Step::Stop;
+        };
+        let frame = match connection.frame(front.bytes, front.is_last()) {
+            Probe::Yes(frame) => frame,
+            Probe::NotYet => return Step::Wait,
+            Probe::No => return Step::Stop,
+        };
+        if let Some(request) = frame.request {
+            self.requests = self.requests.saturating_add(1);
+            if request.connect {
+                heard.push(Heard::Proxied);
+            }
+            heard.extend(request.host.map(|host| Heard::Name(host, NameSource::Http)));
+            if self.requests >= REQUESTS_MAX {
+                return Step::Stop;
+            }
+        }
+        Step::Take(frame.len)
     }
 
     /// A chunk of a body: the next request stands behind the last one.
@@ -376,7 +415,7 @@ impl Reader for Client {
                 Step::Wait => return taken,
                 Step::Stop => {
                     if self.stage != Stage::Glance {
-                        self.stage = Stage::Done;
+                        self.stop();
                     }
                     return taken;
                 }
@@ -388,7 +427,7 @@ impl Reader for Client {
                 .and_then(|len| taken.checked_add(len))
                 .filter(|sum| i32::try_from(*sum).is_ok())
             else {
-                self.stage = Stage::Done;
+                self.stop();
                 return taken;
             };
             taken = sum;
@@ -405,5 +444,6 @@ impl Reader for Client {
 
     fn stop(&mut self) {
         self.stage = Stage::Done;
+        self.http2 = None;
     }
 }

@@ -8,12 +8,17 @@ use super::{Heard, Shown, Took, hear_dns};
 use crate::name::{
     Probe,
     dns::{self, DnsKind},
+    dtls::{self, Opening},
     http,
     quic::{self, Initials, Outcome, google},
+    tls::ClientHello,
 };
 
 /// Datagrams of the handset in which something known is looked for.
 pub const DATAGRAMS_MAX: u8 = 8;
+
+/// Datagrams of STUN that are passed over before something known: a call looks for its way with them.
+pub const STUN_MAX: u8 = 32;
 
 /// The state of a datagram flow.
 #[derive(Debug, Default)]
@@ -21,14 +26,24 @@ pub enum Datagrams {
     /// Nothing known yet; so many of the handset's were looked at.
     #[default]
     Fresh,
-    /// Looked at so many of the handset's.
-    Unknown(u8),
+    /// Looked at some of the handset's.
+    Unknown(Looked),
     /// Messages of the DNS format.
     Dns,
     /// QUIC: the Initials of its connections.
     Quic(Box<Initials>),
+    /// DTLS: a hello that is not whole.
+    Dtls(Box<Opening>),
     /// Nothing more is looked for.
     Done,
+}
+
+/// Datagrams of the handset that were looked at.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Looked {
+    seen: u8,
+    /// Those of STUN, which are not among them.
+    stun: u8,
 }
 
 impl Datagrams {
@@ -45,19 +60,30 @@ impl Datagrams {
             return Took::READ;
         }
         match self {
-            Self::Fresh if shown.outbound => self.look(0, shown, heard),
-            Self::Unknown(seen) if shown.outbound => {
-                let seen = *seen;
-                self.look(seen, shown, heard)
+            Self::Fresh if shown.outbound => self.look(Looked::default(), shown, heard),
+            Self::Unknown(looked) if shown.outbound => {
+                let looked = *looked;
+                self.look(looked, shown, heard)
             }
             Self::Quic(initials) if shown.outbound => initial(initials, shown, heard),
+            Self::Quic(initials) => {
+                let (chosen, read) = initials.answer(shown.bytes);
+                heard.extend(chosen.map(|chosen| Heard::Server(Box::new(chosen))));
+                if read { Took::READ } else { Took::NOTHING }
+            }
+            Self::Dtls(opening) if shown.outbound && dtls::is_record(shown.bytes) => {
+                if opening_hello(opening, shown, heard) {
+                    *self = Self::Done;
+                }
+                Took::READ
+            }
             _ => Took::NOTHING,
         }
     }
 
     pub(super) fn is_answered(&self) -> bool {
         match self {
-            Self::Fresh => false,
+            Self::Fresh | Self::Dtls(_) => false,
             Self::Quic(initials) => !initials.awaits_more(),
             Self::Unknown(_) | Self::Dns | Self::Done => true,
         }
@@ -66,21 +92,28 @@ impl Datagrams {
     pub(super) fn held(&self) -> usize {
         match self {
             Self::Quic(initials) => initials.bytes_held(),
+            Self::Dtls(opening) => opening.bytes_held(),
             _ => 0,
         }
     }
 
-    /// Half a hello names nobody: what is held of one is given back.
-    pub(super) fn conclude(&mut self) {
-        if let Self::Quic(initials) = self {
-            initials.give_up();
+    /// Half a hello over QUIC names nobody: what is held of one is given back. Of one over DTLS what is
+    /// there is read.
+    pub(super) fn conclude(&mut self, heard: &mut Vec<Heard>) {
+        match self {
+            Self::Quic(initials) => initials.give_up(),
+            Self::Dtls(opening) => {
+                hear_hello(opening.cut(), heard);
+                *self = Self::Done;
+            }
+            _ => {}
         }
     }
 
     /// Looks at one of the handset's datagrams. One that says nothing leaves a count only.
-    fn look(&mut self, seen: u8, shown: &Shown<'_>, heard: &mut Vec<Heard>) -> Took {
+    fn look(&mut self, looked: Looked, shown: &Shown<'_>, heard: &mut Vec<Heard>) -> Took {
         match quic::recognise(shown.bytes) {
-            Some(quic::Kind::Google) => return self.google(seen, shown, heard),
+            Some(quic::Kind::Google) => return self.google(looked, shown, heard),
             // What follows a version that was not agreed upon is one that is.
             Some(quic::Kind::Readable | quic::Kind::Negotiation) => {
                 heard.push(Heard::Protocol(AppProtocol::Quic));
@@ -91,6 +124,23 @@ impl Datagrams {
             }
             None => {}
         }
+        if dtls::is_record(shown.bytes) {
+            heard.push(Heard::Protocol(AppProtocol::Dtls));
+            let mut opening = Box::default();
+            *self = if opening_hello(&mut opening, shown, heard) {
+                Self::Done
+            } else {
+                Self::Dtls(opening)
+            };
+            return Took::READ;
+        }
+        if looked.stun < STUN_MAX && dtls::is_stun(shown.bytes) {
+            *self = Self::Unknown(Looked {
+                stun: looked.stun + 1,
+                ..looked
+            });
+            return Took::READ;
+        }
         if let Probe::Yes(request) = http::request(shown.bytes) {
             heard.push(Heard::Protocol(AppProtocol::Http));
             if let Some(host) = &request.host {
@@ -100,30 +150,48 @@ impl Datagrams {
             *self = Self::Done;
             return Took::READ;
         }
-        *self = Self::after(seen);
+        *self = Self::after(looked);
         Took::NOTHING
     }
 
-    const fn after(seen: u8) -> Self {
-        if seen + 1 >= DATAGRAMS_MAX {
+    const fn after(looked: Looked) -> Self {
+        let seen = looked.seen + 1;
+        if seen >= DATAGRAMS_MAX {
             Self::Done
         } else {
-            Self::Unknown(seen + 1)
+            Self::Unknown(Looked { seen, ..looked })
         }
     }
 
     /// Google's own QUIC: its hello is in one datagram, the first in most cases.
-    fn google(&mut self, seen: u8, shown: &Shown<'_>, heard: &mut Vec<Heard>) -> Took {
+    fn google(&mut self, looked: Looked, shown: &Shown<'_>, heard: &mut Vec<Heard>) -> Took {
         heard.push(Heard::Protocol(AppProtocol::Quic));
         *self = match google::hello(shown.bytes) {
             Probe::Yes(hello) => {
                 heard.extend(hello.sni.map(|sni| Heard::Name(sni, NameSource::Quic)));
                 Self::Done
             }
-            Probe::NotYet => Self::after(seen),
+            Probe::NotYet => Self::after(looked),
             Probe::No => Self::Done,
         };
         Took::READ
+    }
+}
+
+/// Reads one datagram of a hello over DTLS; true when no more of it is wanted.
+fn opening_hello(opening: &mut Opening, shown: &Shown<'_>, heard: &mut Vec<Heard>) -> bool {
+    let captured = u32::try_from(shown.bytes.len()).unwrap_or(u32::MAX);
+    let read = opening.datagram(shown.bytes, captured < shown.wire_len);
+    let waits = read == Probe::NotYet;
+    hear_hello(read, heard);
+    !waits
+}
+
+fn hear_hello(read: Probe<ClientHello>, heard: &mut Vec<Heard>) {
+    if let Probe::Yes(hello) = read {
+        let sni = hello.sni.clone();
+        heard.push(Heard::Hello(Box::new(hello)));
+        heard.extend(sni.map(|sni| Heard::Name(sni, NameSource::Tls)));
     }
 }
 

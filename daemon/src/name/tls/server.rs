@@ -70,6 +70,23 @@ pub fn server_flight(stream: &[u8], is_last: bool) -> Probe<ServerHello> {
     }
 }
 
+/// Reads a `ServerHello` message without a record layer (as QUIC carries it).
+pub fn server_message(message: &[u8]) -> Probe<ServerHello> {
+    let Some((&[kind, high, mid, low], rest)) = message.split_first_chunk() else {
+        return if matches!(message.first(), None | Some(&SERVER_HELLO)) {
+            Probe::NotYet
+        } else {
+            Probe::No
+        };
+    };
+    let len = usize::from(high) << 16 | usize::from(mid) << 8 | usize::from(low);
+    match rest.get(..len) {
+        _ if kind != SERVER_HELLO => Probe::No,
+        Some(body) => server_hello(body).map_or(Probe::No, Probe::Yes),
+        None => Probe::NotYet,
+    }
+}
+
 enum Read {
     Enough,
     More,

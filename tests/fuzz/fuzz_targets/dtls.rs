@@ -1,0 +1,5 @@
+//! libFuzzer's way into the target `dtls` of `sakshi_tests::fuzz`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sakshi_tests::fuzz::run("dtls", data));
