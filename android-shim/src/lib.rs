@@ -1,7 +1,7 @@
 //! JNI library through which Sakshi learns what only Android itself knows.
 //!
 //! In: calls from the small Java part that `app_process` starts as root. Out: observations on the
-//! daemon's control socket. Three functions are exported; each answers with text, no JNI type goes
+//! daemon's control socket. Four functions are exported; no JNI type goes
 //! further than this file, and no panic leaves it.
 
 #![expect(unsafe_code, reason = "JNI finds a function by its exported name")]
@@ -12,7 +12,7 @@ use jni::{
     Env, EnvUnowned,
     errors::{Error, ThrowRuntimeExAndDefault},
     objects::{JByteArray, JClass, JObjectArray, JString},
-    sys::jstring,
+    sys::{jboolean, jstring},
 };
 use sha2::{Digest as _, Sha256};
 
@@ -48,6 +48,21 @@ pub extern "system" fn Java_org_sakshi_Shim_tell<'local>(
             Ok(()) => Ok(std::ptr::null_mut()),
             Err(why) => Ok::<_, Error>(env.new_string(why.to_string())?.into_raw()),
         }
+    })
+    .resolve::<ThrowRuntimeExAndDefault>()
+}
+
+/// `org.sakshi.Shim.listens(folder)`: whether a daemon listens on a socket in the folder; for null
+/// none does.
+#[unsafe(no_mangle)]
+pub extern "system" fn Java_org_sakshi_Shim_listens<'local>(
+    mut env: EnvUnowned<'local>,
+    _class: JClass<'local>,
+    folder: JString<'local>,
+) -> jboolean {
+    env.with_env(|env| {
+        let listens = !folder.is_null() && link::listens(folder.try_to_string(env)?.as_ref());
+        Ok::<_, Error>(listens)
     })
     .resolve::<ThrowRuntimeExAndDefault>()
 }

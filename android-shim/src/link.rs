@@ -91,6 +91,11 @@ pub fn tell(folder: &Path, topic: &str, words: &[String]) -> Result<(), LinkErro
     }
 }
 
+/// Whether a daemon's socket in `folder` is listened on.
+pub fn listens(folder: &Path) -> bool {
+    connect(folder).is_ok()
+}
+
 /// A daemon whose socket is in `folder`; on a handset one runs.
 fn connect(folder: &Path) -> Result<UnixStream, LinkError> {
     let nobody = || LinkError::Nobody(folder.to_owned());

@@ -23,7 +23,8 @@ use crate::{
 
 pub use gap::{Gap, GapCause};
 pub use observation::{
-    CONSENT, Observation, ObservationRefused, PACKAGE, VERSION_CODE, checked_observation,
+    CONFOUNDER, CONSENT, Observation, ObservationRefused, PACKAGE, VERSION_CODE,
+    checked_observation,
 };
 pub use probe::{ProbeFlow, ProbeMark, ProbeOrder, ProbeSent};
 pub use surroundings::{

@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use sakshi_tests::{
@@ -13,6 +14,7 @@ use sakshi_tests::{
     handset::{Handset, bpffs::Bpffs, places, script::Action},
     program,
     traces::{Places, Traces},
+    wait,
 };
 use serde_json::Value;
 
@@ -81,6 +83,8 @@ fn shim_runs(pid: &str) -> bool {
     String::from_utf8_lossy(&line).contains("org.sakshi.Main")
 }
 
+/// Upper bound for the stand-in for the shim to begin or end.
+const SHIM_MAX: Duration = Duration::from_secs(20);
 /// Devices as adb lists them.
 type States = &'static [(&'static str, &'static str)];
 
@@ -304,7 +308,9 @@ fn after_a_crash_a_clean_handset_is_as_before() {
     let inventory = phone.handset.inventory();
     well(&phone, &start_words(text(&inventory), "crashed", &bpffs));
     let shim = fs::read_to_string(phone.path("sakshi/shim.pid")).expect("its number");
-    assert!(shim_runs(shim.trim()), "{shim}");
+    // It may be about to become that program.
+    let runs = wait::until(SHIM_MAX, || shim_runs(shim.trim()).then_some(()));
+    assert!(runs.is_some(), "{shim}");
     let status = well(&phone, &["status", "--format", "json"]);
     let status = daemon::json(status.trim()).expect("JSON");
     let pid = status["pid"].as_u64().expect("a process").to_string();
@@ -327,10 +333,59 @@ fn after_a_crash_a_clean_handset_is_as_before() {
         assert_ne!(left(&crashed, what), 0, "a crash leaves {what}");
     }
     well(&phone, &clean(&["--keep-cases"], &bpffs));
-    assert!(!shim_runs(shim.trim()), "{shim}");
+    let ended = wait::until(SHIM_MAX, || (!shim_runs(shim.trim())).then_some(()));
+    assert!(ended.is_some(), "{shim}");
     let case = phone.path("cases/crashed");
     daemon::not_damaged(Path::new(&case)).expect("its evidence");
     // The case itself is evidence; it stays until somebody has it.
     fs::remove_dir_all(phone.path("cases")).expect("removed");
     assert_eq!(traces(&phone, &bpffs).since(&untouched), [""; 0]);
+}
+
+/// Devices of which one is reached over Wi-Fi.
+const WIFI: States = &[("192.168.1.5:5555", "device")];
+
+#[test]
+fn adb_over_wifi_is_in_the_case_and_in_its_coverage() {
+    if !adb_possible("adb_over_wifi_is_in_the_case_and_in_its_coverage") {
+        return;
+    }
+    let phone = Tethered::start().expect("a tethered handset");
+    well(&phone, &["push", "--program", text(&program("sakshi"))]);
+    let inventory = phone.handset.inventory();
+    let case = phone.path("cases/wifi");
+    let mut words = vec!["start", "--case", "wifi", "--", "--inventory"];
+    words.extend([text(&inventory), "--capture", "nflog"]);
+    well(&phone, &words);
+    well(&phone, &["note", "over the cable"]);
+    // The cable goes in the middle of the watch.
+    phone.server.devices(WIFI);
+    let (_, err, code) = said(&phone, &["note", "over Wi-Fi"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(err.contains("adb goes over the network"), "{err}");
+    well(&phone, &["stop"]);
+    let records = daemon::export(Path::new(&case), "records").expect("records");
+    let told: Vec<_> = observed(&records, "transport")
+        .iter()
+        .map(|facts| (facts["over"].to_string(), facts["confounder"].to_string()))
+        .collect();
+    let of = |over: &str, confounder: &str| (format!("{over:?}"), format!("{confounder:?}"));
+    let wifi = of("network", "true");
+    assert_eq!(told, [of("usb", "false"), wifi.clone(), wifi]);
+    let covered = daemon::output(["coverage", &case]).expect("coverage");
+    let lines = covered
+        .lines()
+        .filter(|line| line.contains("adb went over the network"));
+    assert_eq!(
+        lines.count(),
+        1,
+        "once, however often it was told: {covered}"
+    );
+    // The same of a case that was watched over the cable alone says nothing of it.
+    phone.server.devices(&[(SERIAL, "device")]);
+    words[2] = "cable";
+    well(&phone, &words);
+    well(&phone, &["stop"]);
+    let covered = daemon::output(["coverage", &phone.path("cases/cable")]).expect("coverage");
+    assert!(!covered.contains("adb"), "{covered}");
 }

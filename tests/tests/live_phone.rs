@@ -310,7 +310,12 @@ fn a_change_from_wifi_to_mobile_and_back_is_on_record_and_nothing_is_missed() {
     send(&handset, &cast::CHAT, places::MUMBAI.v4(places::DISCARD));
     let summary = daemon.stop().expect("a summary");
     assert_eq!(summary["lost"], 0, "{summary}");
-    let flows = daemon::export_unredacted(&case, "flows").expect("flows");
+    what_was_sent_by_which_way(&case);
+    replays(&case);
+}
+
+fn what_was_sent_by_which_way(case: &Path) {
+    let flows = daemon::export_unredacted(case, "flows").expect("flows");
     for (app, local, interface) in [
         (&cast::PUSH, "192.168.43.100", "wan0"),
         (&cast::WEATHER, "10.66.7.8", "rmnet_data0"),
@@ -324,7 +329,7 @@ fn a_change_from_wifi_to_mobile_and_back_is_on_record_and_nothing_is_missed() {
         assert!(said.contains(interface), "{interface}: {said}");
     }
     let known = ["not_running", "degraded"];
-    let gaps = daemon::export(&case, "gaps").expect("gaps");
+    let gaps = daemon::export(case, "gaps").expect("gaps");
     let other = gaps
         .iter()
         .filter(|gap| !known.contains(&gap["cause"].as_str().unwrap_or("")));
@@ -333,7 +338,6 @@ fn a_change_from_wifi_to_mobile_and_back_is_on_record_and_nothing_is_missed() {
         [&Value::Null; 0],
         "nothing was missed"
     );
-    replays(&case);
 }
 
 /// Leaves a process no more memory for data than it has taken.

@@ -28,13 +28,13 @@ Usage: cargo xtask <command>
   cross --tests [--all]                the unit tests (all: the slow ones too) on arm64, emulated
   cross --stand-in                     build the shim with a folder that looks like an NDK
   handset [--power-cuts N] [--validate] [--bless]  boot the phone's binary on a virtual handset
-  shim                                 build the Java part of what runs in Android (docs/building.md)
+  shim                                 build the Java part of what runs in Android (needs a JDK: default-jdk-headless)
   bpf                                  compile the program that reads owners in the kernel
   data DBIP.tgz [--aws FILE] [--check] rebuild the embedded location data (docs/data.md)
   help                                 this text
 
 What is missing (cargo-nextest, cargo-deny; as root on Debian: iproute2, iptables, clang, tshark, poppler-utils,
-openssl, python3-venv;
+openssl, python3-venv; adb for the tests of the way over a cable, default-jdk-headless for those of the shim;
 a Python with DuckDB in target/python) is installed.
 Where CI is set, a missing prerequisite fails; elsewhere a line says what did not run and why.
 ";

@@ -20,6 +20,8 @@ pub enum Basis {
     Nflog,
     /// The kernel's answer to a lookup at the first packet, `fchown` included.
     SockDiag,
+    /// The UID came with a packet and is an isolated process's; which app's, Android itself says.
+    Android,
     /// The UID came with a packet and is an isolated process's; which app's, its name in `/proc`
     /// says.
     Process,
@@ -41,6 +43,7 @@ impl Basis {
             Self::XtBpf => "xt_bpf",
             Self::Nflog => "nflog",
             Self::SockDiag => "sock_diag",
+            Self::Android => "android",
             Self::Process => "process",
             Self::Pcapdroid => "pcapdroid",
             Self::Pktap => "pktap",

@@ -33,6 +33,8 @@ pub enum ProcessBasis {
     /// The only process under the flow's UID when it was looked for in `/proc`: an isolated
     /// process has a UID of its own.
     ProcUid,
+    /// Android itself, of an isolated process, through the shim.
+    Android,
     /// Apple's PKTAP header in front of the packet.
     Pktap,
     /// The app's name as `PCAPdroid` wrote it; no process's.

@@ -17,7 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use circumstances::CircumstanceArgs;
 pub use handset::{ConsentArgs, ControlArgs, ObserveArgs};
 #[cfg(feature = "lab")]
-pub use handset::{HandsetArgs, HandsetCommand, HandsetTarget};
+pub use handset::{HandsetArgs, HandsetCommand, HandsetStart, HandsetTarget};
 pub use talk::{NoteArgs, PhaseArgs, StatusArgs, Target};
 
 use crate::{

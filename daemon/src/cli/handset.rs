@@ -4,7 +4,7 @@ use std::{fs::OpenOptions, io::Write as _, path::Path};
 
 use super::{
     Failure, Outcome,
-    args::{HandsetArgs, HandsetCommand, HandsetTarget, TextOrJson},
+    args::{HandsetArgs, HandsetCommand, HandsetStart, HandsetTarget, TextOrJson},
     output::{self, Stdout, say},
 };
 use crate::{
@@ -33,6 +33,17 @@ pub fn handset(args: HandsetArgs) -> Result<Outcome, Failure> {
         say(
             "adb goes over the network: its own traffic will be among what is watched; use a cable",
         );
+    }
+    // The start records it for itself, as soon as there is a case.
+    let speaks_to_the_watch = matches!(
+        command,
+        HandsetCommand::Note { .. }
+            | HandsetCommand::Phase { .. }
+            | HandsetCommand::Consent { .. }
+            | HandsetCommand::Stop
+    );
+    if device.is_over_network() && speaks_to_the_watch {
+        work::record_transport(&phone, &device)?;
     }
     step(&phone, &device, &target, command)
 }
@@ -70,44 +81,8 @@ fn step(
             package,
             notice,
             photo,
-        } => {
-            let lent = photo.map(|photo| work::lend_photo(phone, &photo));
-            let lent = lent.transpose()?;
-            let mut words = vec!["consent"];
-            if let Some(lent) = &lent {
-                words.extend(["--screenshot", lent]);
-            }
-            words.extend(["--", &package, &notice]);
-            let outcome = shown(phone, &words);
-            if lent.is_some() {
-                work::take_back(phone)?;
-            }
-            outcome
-        }
-        HandsetCommand::Start {
-            case,
-            authority,
-            baseline,
-            rules,
-            run,
-        } => {
-            let case = work::case_dir(&target.cases, &case)?;
-            work::make_room(phone, &target.cases)?;
-            if let Some(authority) = authority {
-                work::make_case(phone, &case, &authority)?;
-            }
-            let mut words: Vec<String> = Vec::new();
-            for rules in work::lend(phone, &rules)? {
-                words.extend(["--rules".to_owned(), rules]);
-            }
-            words.extend(run);
-            let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            let status = work::start(phone, &case, &words);
-            work::take_back(phone)?;
-            let status = status?;
-            let told = after_start(phone, device, baseline.as_deref(), &status);
-            told.map_err(|error| format!("the watch has begun, but: {error}").into())
-        }
+        } => consent(phone, (&package, &notice), photo.as_deref()),
+        HandsetCommand::Start(start) => start_watch(phone, device, &target.cases, start),
         HandsetCommand::Stop => {
             work::compare_clocks(phone, "stop")?;
             work::stop(phone)?;
@@ -128,6 +103,50 @@ fn step(
             tell(work::clean(phone, cases, &pulled, &words)?)
         }
     }
+}
+
+fn start_watch(
+    phone: &Phone<'_>,
+    device: &Device,
+    cases: &str,
+    start: HandsetStart,
+) -> Result<Outcome, Failure> {
+    let case = work::case_dir(cases, &start.case)?;
+    work::make_room(phone, cases)?;
+    if let Some(authority) = start.authority {
+        work::make_case(phone, &case, &authority)?;
+    }
+    let mut words: Vec<String> = Vec::new();
+    for rules in work::lend(phone, &start.rules)? {
+        words.extend(["--rules".to_owned(), rules]);
+    }
+    words.extend(start.run);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let status = work::start(phone, &case, &words);
+    work::take_back(phone)?;
+    let status = status?;
+    let told = after_start(phone, device, start.baseline.as_deref(), &status);
+    told.map_err(|error| format!("the watch has begun, but: {error}").into())
+}
+
+/// Keeps a consent step; a photograph is lent to the handset for as long as that takes.
+fn consent(
+    phone: &Phone<'_>,
+    (package, notice): (&str, &str),
+    photo: Option<&Path>,
+) -> Result<Outcome, Failure> {
+    let lent = photo.map(|photo| work::lend_photo(phone, photo));
+    let lent = lent.transpose()?;
+    let mut words = vec!["consent"];
+    if let Some(lent) = &lent {
+        words.extend(["--screenshot", lent]);
+    }
+    words.extend(["--", package, notice]);
+    let outcome = shown(phone, &words);
+    if lent.is_some() {
+        work::take_back(phone)?;
+    }
+    outcome
 }
 
 const fn word(format: TextOrJson) -> &'static str {

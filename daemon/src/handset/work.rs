@@ -275,14 +275,25 @@ pub fn compare_clocks(phone: &Phone<'_>, when: &str) -> Result<(), HandsetError>
 /// is watched.
 pub fn record_transport(phone: &Phone<'_>, device: &Device) -> Result<(), HandsetError> {
     let network = device.is_over_network();
-    let facts = [
-        ("over", if network { "network" } else { "usb" }),
-        ("confounder", if network { "true" } else { "false" }),
-        ("serial", device.serial.as_str()),
-    ];
+    let mut facts = BTreeMap::from([
+        ("over", if network { "network" } else { "usb" }.to_owned()),
+        ("confounder", network.to_string()),
+        ("serial", device.serial.clone()),
+    ]);
+    // Over a cable too, adbd may listen on the network.
+    for (name, line) in [
+        ("tcp_port", "getprop service.adb.tcp.port"),
+        ("wifi_debugging", "settings get global adb_wifi_enabled"),
+    ] {
+        let said = phone.adb.shell(line)?;
+        // Nothing, or `null`: not set.
+        if let Ok(number) = said.trim().parse::<u32>() {
+            facts.insert(name, number.to_string());
+        }
+    }
     let facts = facts
         .into_iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .map(|(name, value)| (name.to_owned(), value))
         .collect();
     observe(phone, "transport", &facts).map(drop)
 }

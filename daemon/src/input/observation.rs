@@ -20,6 +20,9 @@ pub const PACKAGE: &str = "package";
 /// The fact that tells its version as Android counts them.
 pub const VERSION_CODE: &str = "version_code";
 
+/// The fact that is `true` where the lab's own work is among what is watched.
+pub const CONFOUNDER: &str = "confounder";
+
 /// Somebody beside the packets told something: an open form, so that what is told next year needs
 /// no new one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 //! must keep, so that feeding the journal again gives the same records. No I/O, no clock.
 
 mod charges;
+mod isolated;
 mod kept;
 mod lateness;
 mod names;
@@ -199,6 +200,7 @@ pub struct Core {
     heard: Vec<Heard>,
     lateness: Lateness,
     app_names: process::AppNames,
+    isolated: isolated::Isolated,
     charges: charges::EarlyCharges,
     paths: Paths,
     book: ContactBook,
@@ -256,6 +258,7 @@ impl Core {
             heard: Vec::new(),
             lateness: Lateness::default(),
             app_names: process::AppNames::default(),
+            isolated: isolated::Isolated::default(),
             charges: charges::EarlyCharges::default(),
             paths: Paths::default(),
             book: ContactBook::new(setup.session, setup.rules).leaving_in(setup.egress),
@@ -459,6 +462,7 @@ impl Core {
             }
             Event::Note(note) => out.push(Record::Note(note.clone())),
             Event::Observation(told) => {
+                self.observation(told);
                 self.book.hear(told);
                 out.push(Record::Observation(told.clone()));
             }

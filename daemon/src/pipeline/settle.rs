@@ -11,6 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{
     Core, Flow, Settled, State, charges,
+    isolated::Isolated,
     kept::Samples,
     lateness::{self, Lateness},
     names,
@@ -149,6 +150,7 @@ impl Core {
             inventory: &self.inventory,
             resolved: &self.resolved,
             app_names: &self.app_names,
+            isolated: &self.isolated,
             paths: &self.paths,
             probes: &self.probes,
             samples: &mut self.samples,
@@ -198,6 +200,7 @@ struct Desk<'a> {
     inventory: &'a InventoryHistory,
     resolved: &'a ResolvedNames,
     app_names: &'a process::AppNames,
+    isolated: &'a Isolated,
     paths: &'a Paths,
     probes: &'a Probes,
     samples: &'a mut Samples,
@@ -305,7 +308,8 @@ impl<'a> Desk<'a> {
     }
 
     /// The owner, its apps as they were when the flow began, and the process behind it. Which app
-    /// an isolated process belongs to is in no file: only its name says so.
+    /// an isolated process belongs to is in no file: Android says so through the shim, or its name
+    /// does; where they differ nobody is named.
     fn who(&self, flow: &Flow) -> (Conclusion, Option<OwnerApps<'a>>, Option<NamedProcess>) {
         let (history, version) = (self.inventory, flow.user.inventory);
         let mut owner = conclude(flow);
@@ -315,9 +319,28 @@ impl<'a> Desk<'a> {
             .as_ref()
             .filter(|process| process.basis == ProcessBasis::ProcUid)
             .and_then(|process| history.app(package_of(&process.name), version));
+        let Some(uid) = owner.uid.filter(|uid| uid::is_isolated(*uid)) else {
+            return (owner, apps, process);
+        };
+        let holder = self.isolated.holder(uid, flow.start, flow.end);
+        let told = holder
+            .and_then(|holder| holder.package.as_deref())
+            .and_then(|package| history.app(package, version));
+        let process = process.or_else(|| {
+            holder.map(|holder| NamedProcess {
+                name: holder.process.clone(),
+                acts_for: None,
+                basis: ProcessBasis::Android,
+            })
+        });
+        let (app, basis) = match (told, app) {
+            (Some(told), Some(app)) if told.package != app.package => (None, owner.basis),
+            (Some(told), _) => (Some(told), Basis::Android),
+            (None, app) => (app, Basis::Process),
+        };
         match (apps, app) {
-            (Some(apps), Some(app)) if owner.uid.is_some_and(uid::is_isolated) => {
-                owner.basis = Basis::Process;
+            (Some(apps), Some(app)) => {
+                owner.basis = basis;
                 (owner, Some(apps.of_app(app)), process)
             }
             (apps, _) => (owner, apps, process),

@@ -35,10 +35,19 @@ public final class Main {
     /** Looks without a daemon before it ends. */
     private static final int ALONE_MAX = 6;
     private static final int VALUE_MAX = 500;
+    /** App ids of isolated processes; a user has 100,000 UIDs. */
+    private static final int PER_USER = 100000;
+    private static final int ISOLATED_FIRST = 90000;
+    /** Looks after which an isolated process is told again: five minutes. */
+    private static final int AGAIN = 60;
 
     private final String folder;
     private final Context context;
     private final Map<String, String> told = new HashMap<>();
+    /** Isolated processes by UID and number, as they were told, and the look at which. */
+    private final Map<String, String[]> isolated = new HashMap<>();
+    private final Map<String, Integer> toldAt = new HashMap<>();
+    private int looks;
     private int alone;
 
     private Main(String folder, Context context) {
@@ -56,7 +65,9 @@ public final class Main {
         Main shim = new Main(words[0], systemContext());
         shim.tell("shim", "version", Shim.version(), "sdk", "" + Build.VERSION.SDK_INT);
         while (shim.alone < ALONE_MAX) {
+            shim.alone = Shim.listens(shim.folder) ? 0 : shim.alone + 1;
             shim.look();
+            shim.looks++;
             Thread.sleep(PAUSE_MS);
         }
     }
@@ -84,6 +95,8 @@ public final class Main {
         changed("private_dns", () -> Settings.Global.getString(settings, "private_dns_mode"));
         changed("location", () -> Settings.Secure.getString(settings, "location_mode"));
         changed("ad_id_limited", () -> Settings.Secure.getString(settings, "limit_ad_tracking"));
+        isolated();
+        changed("users", this::users);
         packages();
     }
 
@@ -91,6 +104,101 @@ public final class Main {
         IntentFilter filter = new IntentFilter(Intent.ACTION_BATTERY_CHANGED);
         Intent battery = context.registerReceiver(null, filter);
         return battery == null ? null : "" + battery.getIntExtra(BatteryManager.EXTRA_PLUGGED, -1);
+    }
+
+    /** Who holds the UIDs that are in no file, from process to process. */
+    private void isolated() {
+        ActivityManager manager =
+                (ActivityManager) context.getSystemService(Context.ACTIVITY_SERVICE);
+        List<ActivityManager.RunningAppProcessInfo> all;
+        try {
+            all = manager.getRunningAppProcesses();
+        } catch (RuntimeException error) {
+            changed("isolated", () -> { throw error; });
+            return;
+        }
+        if (all == null) {
+            changed("isolated", () -> null);
+            return;
+        }
+        Map<String, String[]> now = new HashMap<>();
+        for (ActivityManager.RunningAppProcessInfo one : all) {
+            if (one.uid % PER_USER >= ISOLATED_FIRST) {
+                String packages = one.pkgList == null ? "" : String.join(" ", one.pkgList);
+                now.put(one.uid + " " + one.pid, new String[] {
+                    "happening", "seen",
+                    "uid", "" + one.uid,
+                    "pid", "" + one.pid,
+                    "process", cut("" + one.processName),
+                    "packages", cut(packages),
+                });
+            }
+        }
+        // Ends first: a UID may have been given on.
+        for (String key : new ArrayList<>(isolated.keySet())) {
+            if (!now.containsKey(key)) {
+                String[] facts = isolated.get(key).clone();
+                facts[1] = "gone";
+                if (tell("isolated", facts)) {
+                    isolated.remove(key);
+                    toldAt.remove(key);
+                }
+            }
+        }
+        for (Map.Entry<String, String[]> one : now.entrySet()) {
+            Integer at = toldAt.get(one.getKey());
+            if ((at == null || looks - at >= AGAIN) && tell("isolated", one.getValue())) {
+                isolated.put(one.getKey(), one.getValue());
+                toldAt.put(one.getKey(), looks);
+            }
+        }
+    }
+
+    /** Android's users: their numbers and flags. Hidden, so by its name. */
+    private String users() throws Exception {
+        StringBuilder users = new StringBuilder();
+        for (int[] user : numbers()) {
+            users.append(users.length() == 0 ? "" : " ").append(user[0]).append(':').append(user[1]);
+        }
+        return users.toString();
+    }
+
+    private List<int[]> numbers() throws Exception {
+        Object manager = context.getSystemService(Context.USER_SERVICE);
+        List<int[]> users = new ArrayList<>();
+        for (Object user : (List<?>) manager.getClass().getMethod("getUsers").invoke(manager)) {
+            Class<?> type = user.getClass();
+            users.add(new int[] {
+                type.getField("id").getInt(user), type.getField("flags").getInt(user),
+            });
+        }
+        return users;
+    }
+
+    /** What users but the first have installed, where Android lets it be asked. */
+    private void packagesOfOthers(PackageManager manager, Map<String, String> seen)
+            throws Exception {
+        for (int[] user : numbers()) {
+            if (user[0] == 0) {
+                continue;
+            }
+            Object all = PackageManager.class
+                    .getMethod("getInstalledPackagesAsUser", int.class, int.class)
+                    .invoke(manager, 0, user[0]);
+            for (Object found : (List<?>) all) {
+                PackageInfo one = (PackageInfo) found;
+                String key = "package." + one.packageName + " " + user[0];
+                seen.put(one.packageName + " " + user[0], "");
+                String[] facts = {
+                    "package", one.packageName,
+                    "user", "" + user[0],
+                    "uid", "" + one.applicationInfo.uid,
+                    "flags", "" + one.applicationInfo.flags,
+                    "enabled", "" + one.applicationInfo.enabled,
+                };
+                toldOnce(key, facts);
+            }
+        }
     }
 
     @SuppressWarnings("deprecation")
@@ -126,10 +234,23 @@ public final class Main {
                 changed("package." + one.packageName, () -> { throw error; });
             }
         }
+        boolean whole = true;
+        try {
+            packagesOfOthers(manager, seen);
+        } catch (Exception error) {
+            whole = false;
+            changed("packages_of_users", () -> { throw error; });
+        }
         for (String key : new ArrayList<>(told.keySet())) {
             String name = key.startsWith("package.") ? key.substring(8) : null;
-            if (name != null && !seen.containsKey(name) && told.remove(key) != null) {
-                tell("package", "package", name, "happening", "removed");
+            boolean ofOther = name != null && name.indexOf(' ') >= 0;
+            if (name == null || seen.containsKey(name) || (ofOther && !whole)) {
+                continue;
+            }
+            String[] words = name.split(" ");
+            String user = words.length > 1 ? words[1] : "0";
+            if (tell("package", "package", words[0], "user", user, "happening", "removed")) {
+                told.remove(key);
             }
         }
     }
@@ -146,6 +267,7 @@ public final class Main {
         String[] facts = {
             "package", one.packageName,
             "label", cut("" + app.loadLabel(manager)),
+            "user", "" + app.uid / PER_USER,
             "uid", "" + app.uid,
             "flags", "" + app.flags,
             "enabled", "" + app.enabled,
@@ -153,7 +275,10 @@ public final class Main {
             "installer", installer == null ? "none" : installer,
             "signers_sha256", cut(signers.toString()),
         };
-        String key = "package." + one.packageName;
+        toldOnce("package." + one.packageName, facts);
+    }
+
+    private void toldOnce(String key, String[] facts) {
         String now = String.join("\n", facts);
         if (!now.equals(told.get(key)) && tell("package", facts)) {
             told.put(key, now);
@@ -183,7 +308,6 @@ public final class Main {
 
     private boolean tell(String topic, String... facts) {
         String why = Shim.tell(folder, topic, facts);
-        alone = why == null ? 0 : alone + (topic.equals("shim") ? 0 : 1);
         if (why != null) {
             System.err.println("sakshi shim: " + topic + ": " + why);
         }

@@ -127,6 +127,27 @@ pub struct HandsetArgs {
     pub command: HandsetCommand,
 }
 
+/// What a watch begins with.
+#[cfg(feature = "lab")]
+#[derive(Debug, Args)]
+pub struct HandsetStart {
+    /// Name of the case.
+    #[arg(long, value_name = "NAME")]
+    pub case: String,
+    /// Filled template of `sakshi case template`, for a new case.
+    #[arg(long, value_name = "FILE")]
+    pub authority: Option<PathBuf>,
+    /// What `baseline` kept; what differs now is recorded.
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// Rule set to judge by, or a brand's file that one asks; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub rules: Vec<PathBuf>,
+    /// More for `sakshi run` on the handset.
+    #[arg(last = true)]
+    pub run: Vec<String>,
+}
+
 /// The steps.
 #[cfg(feature = "lab")]
 #[derive(Debug, Subcommand)]
@@ -156,23 +177,7 @@ pub enum HandsetCommand {
         format: TextOrJson,
     },
     /// Begin a watch that stays when the cable goes.
-    Start {
-        /// Name of the case.
-        #[arg(long, value_name = "NAME")]
-        case: String,
-        /// Filled template of `sakshi case template`, for a new case.
-        #[arg(long, value_name = "FILE")]
-        authority: Option<PathBuf>,
-        /// What `baseline` kept; what differs now is recorded.
-        #[arg(long, value_name = "FILE")]
-        baseline: Option<PathBuf>,
-        /// Rule set to judge by, or a brand's file that one asks; may be repeated.
-        #[arg(long, value_name = "FILE")]
-        rules: Vec<PathBuf>,
-        /// More for `sakshi run` on the handset.
-        #[arg(last = true)]
-        run: Vec<String>,
-    },
+    Start(HandsetStart),
     /// Say how the watch is doing. Exit code 1: none runs.
     Status {
         /// How it is shown.

@@ -20,6 +20,7 @@ use crate::{
         },
         journal::{JournalBody, read_block},
     },
+    input::{CONFOUNDER, Observation},
     report::export::{ExportError, parse},
     time::Timestamp,
 };
@@ -174,6 +175,7 @@ pub(super) fn gather(
         Kind::INTERFACE,
         Kind::COUNTERS,
         Kind::SUSPENSION,
+        Kind::OBSERVATION,
     ]) {
         let record = record?;
         match record.kind.as_str() {
@@ -194,6 +196,7 @@ pub(super) fn gather(
                 gathered.interface_changes += u64::from(span.holds(change.at));
             }
             "counters" => gathered.interfaces.take(&parse(&record)?, span),
+            "observation" => gathered.observation(&parse(&record)?, span),
             _ => gathered.suspension(&parse(&record)?, span),
         }
     }
@@ -294,6 +297,25 @@ impl Gathered {
                 detail: gap.detail.clone(),
             }),
             _ => {}
+        }
+    }
+
+    /// What the lab's own work put into the traffic; once, however often it was told.
+    fn observation(&mut self, told: &Observation, span: Span) {
+        let is_confounder = told.facts.get(CONFOUNDER).is_some_and(|it| it == "true");
+        if !is_confounder || !span.holds(told.at) {
+            return;
+        }
+        let weaker = Weaker {
+            from: told.at,
+            place: told.topic.clone(),
+            detail: "adb went over the network: its own traffic is among what was watched"
+                .to_owned(),
+        };
+        let same =
+            |other: &Weaker| (&other.place, &other.detail) == (&weaker.place, &weaker.detail);
+        if !self.degraded.iter().any(same) {
+            self.degraded.push(weaker);
         }
     }
 
