@@ -128,6 +128,10 @@ impl<K: Address> Starts<K> {
         let (kept, bits) = addr.split();
         let part = self.kept.get(from..to)?;
         let mut before = part.partition_point(|start| *start < kept);
+        // Of most addresses the network is none of the starts: nothing below it has to be told apart.
+        if part.get(before) != Some(&kept) {
+            return Some(before);
+        }
         // Those that only the bits below tell apart: one, but for lists of single addresses.
         let mut end = before + part.get(before..)?.partition_point(|start| *start == kept);
         while before < end {
