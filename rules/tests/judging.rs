@@ -1,5 +1,6 @@
 //! What the engine says, condition by condition, and what must hold whatever it is asked.
 
+mod claims;
 mod contacts;
 
 use proptest::prelude::*;

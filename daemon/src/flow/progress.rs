@@ -118,6 +118,10 @@ struct TcpProgress {
 
 /// A flow, with the caller's own state beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and a flow is kept small"
+)]
 pub struct Flow<T> {
     /// Its id.
     pub id: FlowId,
