@@ -262,9 +262,6 @@ impl Writer {
             None,
         );
         case.files.remove(dropped);
-        let mut exhibit = case.entry("exhibits/screen.png", &[salt; 90]);
-        exhibit["at"] = json!(AT);
-        case.append("exhibit", &exhibit, None);
         if parts {
             case.roll();
         }
