@@ -266,6 +266,33 @@ fn where_names_are_hidden_is_said() {
     assert_eq!(said, talks.map(|(_, _, _, expected)| expected));
 }
 
+/// A dry run reads no server's part of a handshake, and keeps nothing: its counts are the same.
+#[test]
+fn a_dry_run_counts_as_an_inspection_does() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let [capture, case] = ["day.pcap", "case"].map(|name| dir.path().join(name));
+    let plan = Plan {
+        seed: 11,
+        flows: 600,
+        ..Plan::default()
+    };
+    let out = BufWriter::new(File::create(&capture).expect("a file"));
+    make(&plan, out, std::io::sink()).expect("made");
+    let counts = |how: &[&str]| {
+        let mut arguments = vec!["inspect", text(&capture), "--format", "json"];
+        arguments.extend(how);
+        let said = daemon::output(arguments).expect("inspected");
+        let said: Value = serde_json::from_str(&said).expect("one object");
+        [
+            "packets", "unparsed", "flows", "contacts", "findings", "lost",
+        ]
+        .map(|key| (key, said[key].clone()))
+    };
+    let dry = counts(&["--dry-run"]);
+    assert_eq!(dry, counts(&["--case", text(&case)]));
+    assert_eq!(dry[2].1, 600, "{dry:?}");
+}
+
 #[test]
 fn the_same_plan_gives_the_same_bytes() {
     let plan = Plan {

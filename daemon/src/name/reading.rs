@@ -43,6 +43,8 @@ pub struct Shown<'a> {
     pub remote_port: u16,
     /// Whether the handset sent it.
     pub outbound: bool,
+    /// Whether only names are asked for: then what a server chose in a handshake is not read.
+    pub names_only: bool,
     /// TCP's numbers and flags; zeros for a datagram.
     pub tcp: Numbers,
     /// Payload bytes on the wire.
@@ -344,7 +346,7 @@ impl Streams {
 
     /// A server's part of a handshake begins where the client's packet says that it stands.
     fn after_client(&mut self, shown: &Shown<'_>) {
-        if self.client.reader.take_hello() && shown.tcp.acks {
+        if self.client.reader.take_hello() && shown.tcp.acks && !shown.names_only {
             self.server = Half {
                 stream: Stream::at(shown.tcp.ack),
                 reader: Server::tls(),
@@ -387,6 +389,7 @@ pub fn heard_alone(bytes: &[u8], proto: SocketProto, port: u16, outbound: bool) 
         local_port: 0,
         remote_port: port,
         outbound,
+        names_only: false,
         tcp: Numbers::default(),
         wire_len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
         bytes,

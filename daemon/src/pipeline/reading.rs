@@ -131,7 +131,7 @@ impl Core {
         packet: &Packet<'_>,
         view: &View<'_>,
     ) -> Keep {
-        let Some(mut shown) = shown(observed, view) else {
+        let Some(mut shown) = shown(observed, view, self.counts_only) else {
             return Keep::Whole;
         };
         let Some(flow) = self.table.get_mut(observed.flow) else {
@@ -286,7 +286,7 @@ impl Known<'_> {
 }
 
 /// A packet's payload as a reading is shown it; none where it has no ports.
-const fn shown<'a>(observed: Observed, view: &View<'a>) -> Option<Shown<'a>> {
+const fn shown<'a>(observed: Observed, view: &View<'a>, names_only: bool) -> Option<Shown<'a>> {
     let outbound = observed.outbound;
     Some(match view.transport {
         Transport::Tcp(tcp) => Shown {
@@ -294,6 +294,7 @@ const fn shown<'a>(observed: Observed, view: &View<'a>) -> Option<Shown<'a>> {
             local_port: tcp.sport,
             remote_port: tcp.dport,
             outbound,
+            names_only,
             tcp: Numbers {
                 seq: tcp.seq,
                 ack: tcp.ack,
@@ -308,6 +309,7 @@ const fn shown<'a>(observed: Observed, view: &View<'a>) -> Option<Shown<'a>> {
             local_port: udp.sport,
             remote_port: udp.dport,
             outbound,
+            names_only,
             tcp: Numbers {
                 seq: 0,
                 ack: 0,

@@ -33,6 +33,7 @@ impl Flow {
             local_port: 40_000,
             remote_port: 40_001,
             outbound: true,
+            names_only: false,
             tcp: Numbers::default(),
             wire_len: u32::try_from(wire_len).unwrap(),
             bytes: datagram,

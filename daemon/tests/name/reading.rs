@@ -51,6 +51,7 @@ impl Flow {
             local_port: 40_000,
             remote_port: self.port,
             outbound,
+            names_only: false,
             tcp,
             wire_len: u32::try_from(wire_len).unwrap(),
             bytes,

@@ -393,6 +393,7 @@ pub(super) fn reading(data: &[u8]) {
             local_port: 40_000,
             remote_port,
             outbound: flags & 1 == 0,
+            names_only: flags & 64 != 0,
             tcp: Numbers {
                 seq: u32::from(u16::from_be_bytes([s0, s1])).wrapping_sub(256),
                 ack: u32::from(flags),

@@ -203,9 +203,26 @@ impl Toolchain {
         let mut flags = paths::neutral(&self.cache);
         if self.purpose == Purpose::Phone {
             flags.push(sysroot::NO_UNWIND_TABLES.into());
+            flags.extend(self.smaller().map(OsString::from));
         }
         flags.extend(self.own_flags());
         paths::encoded(&flags)
+    }
+
+    /// What makes the linker write less: functions that are the same are one (no code of ours
+    /// compares their addresses), and Android's relocations are packed, as its loader has read them
+    /// since API 23.
+    fn smaller(&self) -> impl Iterator<Item = String> {
+        // The NDK's linker is called by a compiler.
+        let through = match self.linking {
+            Linking::Ndk(_) => "-Wl,",
+            Linking::Rustup | Linking::Debian => "",
+        };
+        let packed = (self.target == Target::Android).then_some("--pack-dyn-relocs=android");
+        ["--icf=all"]
+            .into_iter()
+            .chain(packed)
+            .map(move |word| format!("-Clink-arg={through}{word}"))
     }
 
     /// Flags that say what to link with.

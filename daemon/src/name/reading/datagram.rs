@@ -66,7 +66,7 @@ impl Datagrams {
                 self.look(looked, shown, heard)
             }
             Self::Quic(initials) if shown.outbound => initial(initials, shown, heard),
-            Self::Quic(initials) => {
+            Self::Quic(initials) if !shown.names_only => {
                 let (chosen, read) = initials.answer(shown.bytes);
                 heard.extend(chosen.map(|chosen| Heard::Server(Box::new(chosen))));
                 if read { Took::READ } else { Took::NOTHING }
