@@ -35,8 +35,8 @@ const LIMITS: [&str; 8] = [
      and no offload of a handset took part.",
     "The daemon ran in a namespace with packet rules of its own; a handset's netd, its VPNs and its \
      tethering were not there.",
-    "Names are seen in DNS over UDP in clear, in a ClientHello of one segment and in HTTP/1; names in \
-     QUIC, in encrypted DNS and in encrypted ClientHellos are not read, and were not sent.",
+    "Names are seen in DNS over UDP in clear, in a ClientHello of one segment and in HTTP/1; names in QUIC, \
+     in encrypted DNS and in encrypted ClientHellos were not sent, so that nothing is shown of them.",
     "The place is where a published range stands. Whether the servers behind an address stand there, \
      and where data is kept, no figure says.",
     "Countries of ranges that are no cloud's are the registry's country of the holder.",
