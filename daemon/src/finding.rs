@@ -27,7 +27,7 @@ use crate::{
         Resolver,
         body::{self, PacketRef, Record},
     },
-    input::Observation,
+    input::{Observation, SHIM},
     time::Timestamp,
 };
 
@@ -37,8 +37,7 @@ pub const CONTACTS_MAX: usize = 200_000;
 /// What the flows of our own probe are called in `owner.role`.
 pub const PROBE: &str = "probe";
 
-/// Who tells of the screen, and in which words.
-const SHIM: &str = "shim";
+/// What an observation of the screen is about.
 const SCREEN: &str = "screen";
 
 /// The role of a UID that resolves names for others: it is no app.

@@ -23,7 +23,7 @@ use crate::{
 
 pub use gap::{Gap, GapCause};
 pub use observation::{
-    CONFOUNDER, CONSENT, Observation, ObservationRefused, PACKAGE, VERSION_CODE,
+    CONFOUNDER, CONSENT, Observation, ObservationRefused, PACKAGE, SHIM, VERSION_CODE,
     checked_observation,
 };
 pub use probe::{ProbeFlow, ProbeMark, ProbeOrder, ProbeSent};

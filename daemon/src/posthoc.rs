@@ -8,7 +8,7 @@ use sakshi_rules::{
     RuleSet, judge,
     judge::explain::{Explanation, explain},
     register::Seen,
-    rule_set::PLACE_AGE_DAYS_DEFAULT,
+    rule_set::max_place_age_days,
 };
 use serde::Serialize;
 
@@ -106,12 +106,6 @@ pub struct PostHoc {
     pub rows: Vec<FindingRow>,
 }
 
-/// As in a watch: no set is given a grade that it does not allow.
-fn max_age(sets: &[RuleSet]) -> u32 {
-    let ages = sets.iter().map(RuleSet::max_place_age_days);
-    ages.min().unwrap_or(PLACE_AGE_DAYS_DEFAULT)
-}
-
 /// Judges every contact of a case. No list of places is asked again: the place of each is graded by
 /// what the case keeps of it and by how old a list may be under these sets.
 pub fn judge_anew(
@@ -123,7 +117,7 @@ pub fn judge_anew(
     let standing = stored.findings().len();
     let (mut judged, mut not_judged) = (0, 0);
     let (mut graded_anew, mut graded_as_recorded) = (0, 0);
-    let max_place_age_days = max_age(sets);
+    let max_place_age_days = max_place_age_days(sets);
     let anew = stored.judged_anew(|contact, total, packets| {
         let Some(mut input) = recorded_input(contact, total) else {
             not_judged += 1;
@@ -202,7 +196,7 @@ pub struct Explained {
 pub fn explain_contact(stored: &Fold, label: &str, sets: &[RuleSet]) -> Option<Explained> {
     let (contact, total) = stored.contact_of(label)?;
     let input = recorded_input(contact, &total).map(|mut input| {
-        if let Regraded::Other(place) = regrade(&input.place, max_age(sets)) {
+        if let Regraded::Other(place) = regrade(&input.place, max_place_age_days(sets)) {
             input.place = *place;
         }
         input

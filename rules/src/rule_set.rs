@@ -17,6 +17,12 @@ use crate::judge::Outcome;
 /// says otherwise.
 pub const PLACE_AGE_DAYS_DEFAULT: u32 = 180;
 
+/// The fewest days that one of these sets allows: none is given a grade that it does not allow.
+pub fn max_place_age_days(sets: &[RuleSet]) -> u32 {
+    let ages = sets.iter().map(RuleSet::max_place_age_days);
+    ages.min().unwrap_or(PLACE_AGE_DAYS_DEFAULT)
+}
+
 /// How much a matching rule matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use sakshi_rules::rule_set::PLACE_AGE_DAYS_DEFAULT;
 
 use super::args::TextOrJsonl;
-use crate::{locate::light::Position, pipeline::PLACE_AGE_DAYS_DEFAULT, time::Timestamp};
+use crate::{locate::light::Position, time::Timestamp};
 
 /// Where the collection is, if nothing else is said.
 const DIR: &str = "sakshi-data";

@@ -92,8 +92,6 @@ pub struct Observed {
     pub is_new: bool,
     /// Whether the handset sent it.
     pub outbound: bool,
-    /// Flows that wait for [`FlowTable::drain_ended`].
-    pub ended: usize,
 }
 
 /// All flows that have not ended, with a `T` of the caller in each.
@@ -167,7 +165,6 @@ impl<T: Default> FlowTable<T> {
             flow: id,
             is_new: kept.is_none(),
             outbound,
-            ended: self.ended.len(),
         }
     }
 

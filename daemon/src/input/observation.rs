@@ -13,6 +13,8 @@ pub const WORD_MAX: usize = 32;
 /// Longest value of a fact, in bytes.
 pub const VALUE_MAX: usize = 2_000;
 
+/// Who tells of Android: the part that runs in its Java.
+pub const SHIM: &str = "shim";
 /// What a consent step is about.
 pub const CONSENT: &str = "consent";
 /// The fact that names an app.

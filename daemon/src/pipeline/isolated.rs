@@ -7,10 +7,13 @@
 use std::collections::BTreeMap;
 
 use super::{Core, mark_ready};
-use crate::{attribute::uid, input::Observation, time::Timestamp};
+use crate::{
+    attribute::uid,
+    input::{Observation, SHIM},
+    time::Timestamp,
+};
 
-/// Who tells it, and what about.
-const SOURCE: &str = "shim";
+/// What such an observation is about.
 const TOPIC: &str = "isolated";
 /// Holders that are remembered; a phone runs some tens of isolated processes at once.
 pub const HOLDERS_MAX: usize = 4096;
@@ -97,7 +100,7 @@ impl Isolated {
 impl Core {
     /// Takes what the shim says of an isolated process; its flows are looked at anew.
     pub(super) fn observation(&mut self, told: &Observation) {
-        if told.source != SOURCE || told.topic != TOPIC {
+        if told.source != SHIM || told.topic != TOPIC {
             return;
         }
         let Some(uid) = self.isolated.note(told) else {
@@ -124,7 +127,7 @@ mod tests {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Observation {
             at: Timestamp::from_micros(at * 1_000_000),
-            source: SOURCE.to_owned(),
+            source: SHIM.to_owned(),
             topic: TOPIC.to_owned(),
             facts: facts.collect(),
         }

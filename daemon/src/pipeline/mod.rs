@@ -22,7 +22,7 @@ use std::{
     sync::Arc,
 };
 
-use sakshi_rules::{RuleSet, contact::AppProtocol};
+use sakshi_rules::{RuleSet, contact::AppProtocol, rule_set::max_place_age_days};
 
 use self::{
     lateness::Lateness,
@@ -60,8 +60,6 @@ pub const SETTLE_AFTER_NANOS: i64 = 5_000_000_000;
 pub const TOTALS_EVERY_NANOS: i64 = 60_000_000_000;
 /// Flows that are closed together when the input is over: they leave the table only for their records.
 const CLOSED_AT_ONCE: usize = 256;
-/// Age up to which a provider's list is believed in full when no rule set says otherwise, in days.
-pub const PLACE_AGE_DAYS_DEFAULT: u32 = 180;
 
 /// How much of a packet the journal must keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -246,13 +244,12 @@ struct Counts {
 impl Core {
     /// A core for one session.
     pub fn new(setup: Setup) -> Self {
-        let ages = setup.rules.iter().map(RuleSet::max_place_age_days);
         Self {
             session: setup.session,
             table: FlowTable::new(setup.handset),
             inventory: InventoryHistory::new(setup.inventory),
             atlas: setup.atlas,
-            max_age_days: ages.min().unwrap_or(PLACE_AGE_DAYS_DEFAULT),
+            max_age_days: max_place_age_days(&setup.rules),
             resolved: ResolvedNames::new(),
             waiting_bytes: reading::Waiting::default(),
             heard: Vec::new(),
