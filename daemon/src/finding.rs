@@ -4,25 +4,24 @@
 //! drafts. A contact is judged when it is first known and again when a bound in a rule is crossed;
 //! what is unchanged is not out twice.
 
-use std::net::{IpAddr, Ipv4Addr};
+mod claim;
+
+use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 use sakshi_rules::{
     Outcome, RuleSet, Verdict,
-    contact::{self as rules, AppProtocol, Name, NameSource, Place, Proto},
+    contact::{self as rules, AppProtocol, Place},
     judge,
     token::country_token,
     vocabulary::Word,
 };
 
+use self::claim::Key;
+pub use self::claim::{Claim, Found};
 use crate::{
-    attribute::{
-        charge::Charge,
-        inventory::{OwnerApps, Version},
-        owner::Conclusion,
-        process::NamedProcess,
-        uid,
-    },
+    attribute::{inventory::OwnerApps, owner::Conclusion, process::NamedProcess, uid},
     evidence::{
         Resolver,
         body::{self, PacketRef, Record},
@@ -54,84 +53,6 @@ impl ContactId {
     }
 }
 
-/// What makes two flows the same contact.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
-    owner: Conclusion,
-    process: Option<NamedProcess>,
-    charges: Vec<Charge>,
-    addr: IpAddr,
-    embedded_ipv4: Option<Ipv4Addr>,
-    port: Option<u16>,
-    proto: Proto,
-    name: Option<String>,
-    /// What its flows said besides: a connection that asks for a further host is another contact.
-    said: Vec<(String, NameSource)>,
-    names_hidden: Option<body::NamesHidden>,
-    app_protocol: AppProtocol,
-    via: Option<body::Via>,
-    resolver_abroad: Option<IpAddr>,
-    phase: u32,
-    /// Version of the inventory in which its flow began: an app that was updated is another
-    /// contact.
-    inventory: Version,
-}
-
-/// A settled flow's claims: who, what, where.
-#[derive(Debug, Clone)]
-pub struct Claim {
-    /// Who sent.
-    pub owner: Conclusion,
-    /// The process behind it.
-    pub process: Option<NamedProcess>,
-    /// Whom netd charges, where that is another.
-    pub charged_to: Vec<body::ChargedTo>,
-    /// Version of the inventory in which the flow began.
-    pub inventory: Version,
-    /// Address reached.
-    pub addr: IpAddr,
-    /// The IPv4 address inside it that a translator sends on to.
-    pub embedded_ipv4: Option<Ipv4Addr>,
-    /// Port reached.
-    pub port: Option<u16>,
-    /// Protocol.
-    pub proto: Proto,
-    /// What the payload spoke.
-    pub app_protocol: AppProtocol,
-    /// Name beyond a choice between candidates.
-    pub name: Option<String>,
-    /// What was said besides: further hosts of one connection, and such names as cover others.
-    pub said: Vec<(String, NameSource)>,
-    /// Names are hidden in it.
-    pub names_hidden: Option<body::NamesHidden>,
-    /// By which way it left.
-    pub via: Option<body::Via>,
-    /// One of those who gave its name to its address stands in none of the countries that count as the
-    /// handset's own.
-    pub resolver_abroad: Option<IpAddr>,
-    /// Whether payload was sent.
-    pub payload: bool,
-    /// Whether it is our own probe's, of which no rule is asked.
-    pub probe: bool,
-    /// When it was settled.
-    pub at: Timestamp,
-}
-
-/// What is asked of a flow only where its contact is a new one.
-#[derive(Debug)]
-pub struct Found {
-    /// Where it is.
-    pub place: Place,
-    /// What lists of domains say that its name is for; none without such lists.
-    pub categories: Option<Vec<String>>,
-    /// Who gave its name to its address.
-    pub resolvers: Vec<Resolver>,
-    /// Every name seen.
-    pub names: Vec<Name>,
-    /// Its first packets.
-    pub packets: Vec<PacketRef>,
-}
-
 /// Counts that a flow adds to its contact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Share {
@@ -154,6 +75,9 @@ impl Share {
 
 #[derive(Debug)]
 struct Entry {
+    key: Key,
+    /// The key's hash.
+    hash: u64,
     input: rules::Contact,
     packets: Vec<PacketRef>,
     verdicts: Vec<Verdict>,
@@ -174,8 +98,15 @@ pub struct ContactBook {
     session: u64,
     sets: Vec<RuleSet>,
     bounds: Vec<u64>,
-    by_key: std::collections::HashMap<Key, ContactId, RandomState>,
-    entries: Vec<Entry>,
+    /// Contacts by the hash of their keys, which stand in the entries only.
+    by_key: HashTable<ContactId>,
+    hasher: RandomState,
+    /// Each apart, so that a book that grows moves none.
+    #[expect(
+        clippy::vec_box,
+        reason = "an entry is large, and a vector of them that doubles would copy them all"
+    )]
+    entries: Vec<Box<Entry>>,
     dirty: Vec<ContactId>,
     phase: u32,
     /// Names of the phases by number; the first one is before any phase.
@@ -187,6 +118,10 @@ pub struct ContactBook {
     egress: Option<String>,
     /// Whether the screen is on, as far as was told.
     screen_on: Option<bool>,
+    /// The latest contact's day, by its number since the epoch: as text it costs more than the rest.
+    day: (i64, String),
+    /// Nobody reads records: none is made.
+    counts_only: bool,
 }
 
 impl ContactBook {
@@ -199,7 +134,8 @@ impl ContactBook {
             session,
             sets,
             bounds,
-            by_key: std::collections::HashMap::default(),
+            by_key: HashTable::new(),
+            hasher: RandomState::default(),
             entries: Vec::new(),
             dirty: Vec::new(),
             phase: 0,
@@ -208,7 +144,19 @@ impl ContactBook {
             findings: 0,
             egress: None,
             screen_on: None,
+            day: (0, day(Timestamp::default())),
+            counts_only: false,
         }
+    }
+
+    /// From now on contacts are judged and counted, and no record is made of them.
+    pub const fn count_only(&mut self) {
+        self.counts_only = true;
+    }
+
+    /// Whether no record is made.
+    pub const fn is_counting_only(&self) -> bool {
+        self.counts_only
     }
 
     /// The same, where the lab states in which country traffic goes out into the internet.
@@ -286,7 +234,7 @@ impl ContactBook {
 
     /// The contact's name in records.
     pub fn label(&self, id: ContactId) -> String {
-        format!("{}-{}", self.session, id.number())
+        label(self.session, id)
     }
 
     /// Whether a rule says something of the contact other than *excepted*.
@@ -299,29 +247,13 @@ impl ContactBook {
     /// full. `found` is asked by its name, of a new one only.
     pub fn settle(
         &mut self,
-        claim: Claim,
+        claim: Claim<'_>,
         found: impl FnOnce(Option<&str>) -> Found,
         apps: Option<&OwnerApps<'_>>,
         out: &mut Vec<Record>,
     ) -> Option<ContactId> {
-        let key = Key {
-            owner: claim.owner,
-            process: claim.process.clone(),
-            charges: claim.charged_to.iter().map(charge_of).collect(),
-            addr: claim.addr,
-            embedded_ipv4: claim.embedded_ipv4,
-            port: claim.port,
-            proto: claim.proto,
-            name: claim.name.clone(),
-            said: claim.said.clone(),
-            names_hidden: claim.names_hidden,
-            app_protocol: claim.app_protocol,
-            via: claim.via,
-            resolver_abroad: claim.resolver_abroad,
-            phase: self.phase,
-            inventory: claim.inventory,
-        };
-        if let Some(id) = self.by_key.get(&key).copied() {
+        let hash = claim::hash(&self.hasher, &claim, self.phase);
+        if let Some(id) = self.known(hash, &claim) {
             self.strengthen(id, claim.payload, out);
             return Some(id);
         }
@@ -331,13 +263,26 @@ impl ContactBook {
         }
         let id = ContactId(u32::try_from(self.entries.len()).ok()?);
         let at = claim.at;
-        let found = found(claim.name.as_deref());
-        let (entry, record) = self.new_entry(id, claim, found, apps);
-        self.entries.push(entry);
-        self.by_key.insert(key, id);
-        out.push(Record::Contact(Box::new(record)));
+        let found = found(claim.name);
+        if self.day.0 != at.day() {
+            self.day = (at.day(), day(at));
+        }
+        let (entry, record) = self.new_entry(id, hash, claim, found, apps);
+        self.entries.push(Box::new(entry));
+        let entries = &self.entries;
+        let hash_of = |id: &ContactId| entries.get(id.0 as usize).map_or(0, |entry| entry.hash);
+        self.by_key.insert_unique(hash, id, hash_of);
+        out.extend(record.map(|record| Record::Contact(Box::new(record))));
         self.judge(id, at, out);
         Some(id)
+    }
+
+    fn known(&self, hash: u64, claim: &Claim<'_>) -> Option<ContactId> {
+        let is_it = |id: &ContactId| {
+            let entry = self.entries.get(id.0 as usize);
+            entry.is_some_and(|entry| entry.hash == hash && entry.key.is_of(claim, self.phase))
+        };
+        self.by_key.find(hash, is_it).copied()
     }
 
     /// A contact judged without payload is judged again once payload was sent.
@@ -356,26 +301,18 @@ impl ContactBook {
     fn new_entry(
         &self,
         id: ContactId,
-        claim: Claim,
+        hash: u64,
+        claim: Claim<'_>,
         found: Found,
         apps: Option<&OwnerApps<'_>>,
-    ) -> (Entry, body::Contact) {
+    ) -> (Entry, Option<body::Contact>) {
+        let key = Key::new(&claim, self.phase);
         let mut owner = owner_body(&claim.owner, apps, claim.process.as_ref());
         if claim.probe {
             owner.role = Some(PROBE.to_owned());
         }
         let packages = packages_body(apps);
-        let endpoint = body::Endpoint {
-            addr: claim.addr,
-            embedded_ipv4: claim.embedded_ipv4,
-            port: claim.port,
-            proto: claim.proto,
-            app_protocol: claim.app_protocol,
-            name: claim.name,
-            names: found.names,
-            categories: found.categories,
-        };
-        let place = found.place;
+        let endpoint = claim.endpoint(found.names, found.categories);
         let steered = self.steered(claim.via, claim.resolver_abroad, &found.resolvers);
         let input = rules::Contact {
             steered: steered.clone(),
@@ -384,21 +321,24 @@ impl ContactBook {
             ..rules_input(
                 &owner,
                 &packages,
-                &endpoint,
-                &place,
-                self.phase_name().to_owned(),
-                claim.at,
+                endpoint,
+                found.place,
+                When {
+                    phase: self.phase_name().to_owned(),
+                    day: self.day.1.clone(),
+                    at: claim.at,
+                },
                 claim.payload,
             )
         };
-        let record = body::Contact {
+        let record = (!self.counts_only).then(|| body::Contact {
             contact: self.label(id),
             owner,
             packages,
             charged_to: claim.charged_to,
-            name_token: endpoint.name.as_deref().and_then(country_token),
-            endpoint,
-            place,
+            name_token: input.endpoint.name.as_deref().and_then(country_token),
+            endpoint: input.endpoint.clone(),
+            place: input.place.clone(),
             via: claim.via,
             resolvers: found.resolvers,
             steered,
@@ -406,8 +346,10 @@ impl ContactBook {
             names_hidden: claim.names_hidden,
             phase: self.phase_name().to_owned(),
             at: claim.at,
-        };
+        });
         let entry = Entry {
+            key,
+            hash,
             input,
             packets: found.packets,
             verdicts: Vec::new(),
@@ -454,21 +396,20 @@ impl ContactBook {
     }
 
     fn judge(&mut self, id: ContactId, at: Timestamp, out: &mut Vec<Record>) {
-        let label = self.label(id);
+        let session = self.session;
         let entry = self.entries.get_mut(id.0 as usize);
         let Some(entry) = entry.filter(|entry| !entry.probe) else {
             return;
         };
         let verdicts = judge(&self.sets, &entry.input);
-        for verdict in &verdicts {
-            if !entry.verdicts.contains(verdict) {
-                out.push(Record::Finding(Box::new(finding_body(
-                    &label,
-                    verdict,
-                    &entry.packets,
-                    at,
-                ))));
-            }
+        if !self.counts_only {
+            let new = verdicts
+                .iter()
+                .filter(|verdict| !entry.verdicts.contains(verdict));
+            out.extend(new.map(|verdict| {
+                let label = label(session, id);
+                Record::Finding(Box::new(finding_body(&label, verdict, &entry.packets, at)))
+            }));
         }
         self.findings = self.findings.saturating_sub(not_excepted(&entry.verdicts));
         self.findings += not_excepted(&verdicts);
@@ -542,14 +483,17 @@ impl ContactBook {
 
     /// A contact's counts, if they have changed since they were written last.
     fn total(&mut self, id: ContactId, out: &mut Vec<Record>) {
-        let label = self.label(id);
+        let session = self.session;
         let changed = self.entries.get_mut(id.0 as usize);
         let Some(entry) = changed.filter(|entry| entry.dirty) else {
             return;
         };
         entry.dirty = false;
+        if self.counts_only {
+            return;
+        }
         out.push(Record::Total(body::Total {
-            contact: label,
+            contact: label(session, id),
             flows: entry.flows,
             packets_out: entry.share.packets_out,
             bytes_out: entry.share.bytes_out,
@@ -558,6 +502,10 @@ impl ContactBook {
             last: entry.last,
         }));
     }
+}
+
+fn label(session: u64, id: ContactId) -> String {
+    format!("{session}-{}", id.number())
 }
 
 fn not_excepted(verdicts: &[Verdict]) -> u64 {
@@ -603,13 +551,6 @@ pub fn owner_body(
     }
 }
 
-const fn charge_of(charged: &body::ChargedTo) -> Charge {
-    Charge {
-        uid: charged.uid,
-        tag: charged.tag,
-    }
-}
-
 fn packages_body(apps: Option<&OwnerApps<'_>>) -> Vec<body::Package> {
     let package = |app: &&crate::attribute::inventory::App| body::Package {
         name: app.package.clone(),
@@ -634,10 +575,13 @@ pub fn recorded_input(contact: &body::Contact, total: &body::Total) -> Option<ru
     let input = rules_input(
         &contact.owner,
         &contact.packages,
-        &contact.endpoint,
-        &contact.place,
-        contact.phase.clone(),
-        contact.at,
+        contact.endpoint.clone(),
+        contact.place.clone(),
+        When {
+            phase: contact.phase.clone(),
+            day: day(contact.at),
+            at: contact.at,
+        },
         total.payload?,
     );
     Some(rules::Contact {
@@ -649,16 +593,24 @@ pub fn recorded_input(contact: &body::Contact, total: &body::Total) -> Option<ru
     })
 }
 
+/// When a contact was settled.
+struct When {
+    phase: String,
+    /// As [`day`] has it.
+    day: String,
+    at: Timestamp,
+}
+
 /// What the rule engine is asked.
 fn rules_input(
     owner: &body::Owner,
     packages: &[body::Package],
-    endpoint: &body::Endpoint,
-    place: &Place,
-    phase: String,
-    at: Timestamp,
+    endpoint: body::Endpoint,
+    place: Place,
+    when: When,
     payload: bool,
 ) -> rules::Contact {
+    let When { phase, day, at } = when;
     let package = |package: &body::Package| rules::Package {
         name: package.name.clone(),
         class: package.class,
@@ -674,24 +626,28 @@ fn rules_input(
             may_act_for_app: owner.may_act_for_app,
         },
         cleartext: cleartext(endpoint.app_protocol),
-        endpoint: endpoint.clone(),
-        place: place.clone(),
+        endpoint,
+        place,
         steered: None,
         tunnelled: false,
         phase,
         payload,
         bytes_out: 0,
-        day: at.to_string().chars().take(10).collect(),
+        day,
         minute: minute(at),
         screen_on: None,
     }
 }
 
+/// The day in UTC, as `2026-11-24`.
+fn day(at: Timestamp) -> String {
+    at.to_string().chars().take(10).collect()
+}
+
 /// Minutes after midnight in UTC.
 fn minute(at: Timestamp) -> Option<u16> {
-    let text = at.to_string();
-    let part = |from: usize| text.get(from..from + 2)?.parse::<u16>().ok();
-    Some(part(11)? * 60 + part(14)?)
+    let minutes = at.as_micros().div_euclid(60_000_000);
+    u16::try_from(minutes.rem_euclid(24 * 60)).ok()
 }
 
 /// Whether a protocol leaves its payload readable; unknown protocols are not guessed.

@@ -32,6 +32,11 @@ impl Timestamp {
         self.0.div_euclid(1_000)
     }
 
+    /// Number of the day in UTC since the Unix epoch.
+    pub const fn day(self) -> i64 {
+        self.0.div_euclid(24 * 3_600 * 1_000_000_000)
+    }
+
     /// Nanoseconds from `earlier` to `self`; negative when the clock went back.
     pub const fn nanos_since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
@@ -80,6 +85,7 @@ pub struct StreamClock {
 
 impl StreamClock {
     /// Takes a time of the stream in. The epoch is no time: a packet without one has it.
+    #[inline]
     pub fn advance(&mut self, at: Timestamp) {
         if at == Timestamp::default() {
             return;

@@ -107,7 +107,7 @@ fn read(path: &Path, atlas: &Arc<Atlas>) -> BTreeMap<Seen, (NameSource, u64)> {
             batch.clear();
             let next = file.next(&mut batch);
             for input in batch.iter() {
-                core.feed(input, &mut records);
+                core.feed(&input, &mut records);
             }
             if let Next::End(_) = next {
                 break;

@@ -111,6 +111,17 @@ pub struct Conclusion {
     pub may_act_for_app: bool,
 }
 
+impl Conclusion {
+    /// Nothing was said.
+    pub const UNKNOWN: Self = Self {
+        uid: None,
+        basis: Basis::None,
+        creator_uid: None,
+        disputed_uid: None,
+        may_act_for_app: false,
+    };
+}
+
 /// Ports on which the platform's resolver speaks for apps: DNS, and DNS over TLS (RFC 7858).
 pub const RESOLVER_PORTS: [u16; 2] = [53, 853];
 
@@ -198,13 +209,7 @@ impl Evidence {
                 may_act_for_app: uid::is_resolver(owner),
                 ..named(owner, Basis::SockDiag)
             },
-            (None, None) => Conclusion {
-                uid: None,
-                basis: Basis::None,
-                creator_uid: None,
-                disputed_uid: None,
-                may_act_for_app: false,
-            },
+            (None, None) => Conclusion::UNKNOWN,
         }
     }
 }
@@ -213,13 +218,7 @@ impl Evidence {
 /// packets: `basis` says which. Nothing stands beside it that could confirm or refute it.
 pub const fn as_told(uid: Option<u32>, basis: Basis, remote_port: Option<u16>) -> Conclusion {
     let Some(uid) = uid else {
-        return Conclusion {
-            uid: None,
-            basis: Basis::None,
-            creator_uid: None,
-            disputed_uid: None,
-            may_act_for_app: false,
-        };
+        return Conclusion::UNKNOWN;
     };
     let resolver = matches!(remote_port, Some(53 | 853));
     Conclusion {

@@ -33,7 +33,7 @@ when = { payload = true, country_not = ["@home"] }
 min_grade = "low"
 "#;
 
-fn claim(via: Via) -> Claim {
+fn claim(via: Via) -> Claim<'static> {
     Claim {
         owner: Conclusion {
             uid: Some(10_050),

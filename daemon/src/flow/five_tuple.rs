@@ -18,6 +18,19 @@ pub struct Side {
     pub port: Option<u16>,
 }
 
+impl Side {
+    /// Equality without a call: addresses are compared as numbers.
+    #[inline]
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.port == other.port
+            && match (self.addr, other.addr) {
+                (IpAddr::V4(one), IpAddr::V4(other)) => one.to_bits() == other.to_bits(),
+                (IpAddr::V6(one), IpAddr::V6(other)) => one.to_bits() == other.to_bits(),
+                _ => false,
+            }
+    }
+}
+
 /// Protocol and both ends, the handset's first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FiveTuple {
@@ -29,16 +42,26 @@ pub struct FiveTuple {
     pub remote: Side,
 }
 
+impl FiveTuple {
+    /// Whether these are its ends, whichever of them is the handset's.
+    #[inline]
+    pub(super) fn is_between(&self, protocol: u8, one: &Side, other: &Side) -> bool {
+        let (local, remote) = (&self.local, &self.remote);
+        self.protocol == protocol
+            && ((remote.is(other) && local.is(one)) || (remote.is(one) && local.is(other)))
+    }
+}
+
 /// The hash of a five-tuple, the same for both directions. IPv4 packets are kept apart from IPv6 ones
 /// that carry such addresses, and packets without ports from those with port 0.
 pub(super) fn hash(hasher: &impl BuildHasher, protocol: u8, one: &Side, other: &Side) -> u64 {
     let of_side = |side: &Side| {
-        let (addr, family) = match side.addr {
-            IpAddr::V4(addr) => (addr.to_bits().into(), 0_u32),
-            IpAddr::V6(addr) => (addr.to_bits(), 1),
-        };
         let port = side.port.map_or(0, |port| 1 << 16 | u32::from(port));
-        hasher.hash_one((addr, family << 31 | port << 8 | u32::from(protocol)))
+        let rest = port << 8 | u32::from(protocol);
+        match side.addr {
+            IpAddr::V4(addr) => hasher.hash_one(u64::from(addr.to_bits()) << 32 | u64::from(rest)),
+            IpAddr::V6(addr) => hasher.hash_one((addr.to_bits(), 1 << 31 | rest)),
+        }
     };
     of_side(one).wrapping_add(of_side(other))
 }

@@ -9,7 +9,7 @@ use crate::{
     time::Timestamp,
 };
 
-use super::{Closing, FiveTuple, RttBasis, Side, closing::RECEIVE_LAG_NANOS};
+use super::{Closing, FiveTuple, RttBasis, closing::RECEIVE_LAG_NANOS};
 
 /// IP protocol number of TCP.
 pub(super) const TCP: u8 = 6;
@@ -205,13 +205,6 @@ impl<T> Flow<T> {
         let all = sources.iter().zip(frames);
         all.take(self.frames_len.into())
             .map(|(&source, &frame)| FrameRef { source, frame })
-    }
-
-    /// Whether it is the flow of these ends, whichever of them is the handset's.
-    pub(super) fn is_between(&self, protocol: u8, one: &Side, other: &Side) -> bool {
-        let (local, remote) = (&self.tuple.local, &self.tuple.remote);
-        self.tuple.protocol == protocol
-            && ((remote == other && local == one) || (remote == one && local == other))
     }
 
     /// Whether it is a TCP flow.

@@ -98,19 +98,23 @@ impl<T, const LISTS: usize> Slab<T, LISTS> {
         self.append(at, list);
     }
 
+    #[inline]
     pub(super) fn at(&self, at: u32) -> Option<&Flow<T>> {
         let (chunk, place) = split(at);
         self.chunks.get(chunk)?.get(place)?.as_ref()
     }
 
+    #[inline]
     pub(super) fn at_mut(&mut self, at: u32) -> Option<&mut Flow<T>> {
         place_mut(&mut self.chunks, at)?.as_mut()
     }
 
+    #[inline]
     pub(super) fn get(&self, id: FlowId) -> Option<&Flow<T>> {
         self.at(id.slot).filter(|flow| flow.id == id)
     }
 
+    #[inline]
     pub(super) fn get_mut(&mut self, id: FlowId) -> Option<&mut Flow<T>> {
         self.at_mut(id.slot).filter(|flow| flow.id == id)
     }

@@ -145,36 +145,78 @@ impl<T: Default> FlowTable<T> {
         let (src, dst) = self.sides(view);
         let hash = hash(&self.hasher, view.protocol, &src, &dst);
         let found = self.slot_of(hash, view.protocol, &src, &dst);
-        let kept = found.filter(|&at| !self.is_replaced(at, packet, view, src));
-        let mut predecessor_open = false;
-        if let (Some(at), None) = (found, kept) {
-            predecessor_open = self.slab.at(at).is_some_and(|flow| flow.closing.is_none());
-            self.end(at, hash, Ended::Replaced);
+        match found.and_then(|at| self.add(at, packet, view, &src)) {
+            Some(observed) => observed,
+            None => self.begin_for(found, hash, (src, dst), packet, view),
         }
-        let at = kept.unwrap_or_else(|| self.begin(hash, (src, dst), packet, view));
+    }
+
+    /// Counts a packet to the flow of a slot; none where it begins another flow there.
+    #[inline]
+    fn add(
+        &mut self,
+        at: u32,
+        packet: &Packet<'_>,
+        view: &View<'_>,
+        src: &Side,
+    ) -> Option<Observed> {
         let now_nanos = self.clock.elapsed_nanos();
-        let Some(flow) = self.slab.at_mut(at) else {
-            unreachable!("the map holds slots that are taken")
-        };
-        flow.predecessor_open |= predecessor_open;
-        let outbound = flow.tuple.local == src;
+        let flow = self.slab.at_mut(at)?;
+        let outbound = flow.tuple.local.is(src);
+        let reused = matches!(view.transport, Transport::Tcp(tcp) if flow.is_reused_by(&tcp));
+        if reused || (outbound && flow.has_other_owner(packet.uid)) {
+            return None;
+        }
         flow.add(packet, view, outbound);
         let (id, list) = (flow.id, class(flow.tuple.protocol, flow.state));
         self.slab.touch(at, list, now_nanos);
-        Observed {
+        Some(Observed {
             flow: id,
-            is_new: kept.is_none(),
+            is_new: false,
             outbound,
+        })
+    }
+
+    /// Begins a flow with its first packet; the one that had its five-tuple before ends.
+    #[inline(never)]
+    fn begin_for(
+        &mut self,
+        before: Option<u32>,
+        hash: u64,
+        (src, dst): (Side, Side),
+        packet: &Packet<'_>,
+        view: &View<'_>,
+    ) -> Observed {
+        let mut predecessor_open = false;
+        if let Some(at) = before {
+            predecessor_open = self.slab.at(at).is_some_and(|flow| flow.closing.is_none());
+            self.end(at, hash, Ended::Replaced);
+        }
+        let at = self.begin(hash, (src, dst), packet, view);
+        if let Some(flow) = self.slab.at_mut(at) {
+            flow.predecessor_open = predecessor_open;
+        }
+        let Some(observed) = self.add(at, packet, view, &src) else {
+            unreachable!("a flow that has just begun is replaced by nothing")
+        };
+        Observed {
+            is_new: true,
+            ..observed
         }
     }
 
     /// Lets time pass; flows that were idle too long end.
+    #[inline]
     pub fn tick(&mut self, now: Timestamp) {
         self.clock.advance(now);
-        let now_nanos = self.clock.elapsed_nanos();
-        if now_nanos < self.look_at_nanos {
-            return;
+        if self.clock.elapsed_nanos() >= self.look_at_nanos {
+            self.end_idle();
         }
+    }
+
+    #[cold]
+    fn end_idle(&mut self) {
+        let now_nanos = self.clock.elapsed_nanos();
         // A flow that is touched from now on is idle for the shortest timeout or longer.
         let shortest = self.timeouts_nanos.into_iter().min().unwrap_or_default();
         let mut look_at = now_nanos.saturating_add(shortest);
@@ -190,6 +232,11 @@ impl<T: Default> FlowTable<T> {
             }
         }
         self.look_at_nanos = look_at;
+    }
+
+    /// The moment of the clock, in nanoseconds, before which [`FlowTable::tick`] ends no flow.
+    pub const fn next_look_nanos(&self) -> i64 {
+        self.look_at_nanos
     }
 
     /// Ends every flow: the input is over.
@@ -208,7 +255,7 @@ impl<T: Default> FlowTable<T> {
         let slots = 0..self.slab.slots();
         let mut open = Vec::with_capacity(self.slab.len());
         open.extend(slots.filter_map(|at| self.slab.at(at).map(|flow| flow.id)));
-        open.sort_unstable();
+        open.sort_unstable_by_key(|id| id.ordinal);
         open
     }
 
@@ -238,16 +285,22 @@ impl<T: Default> FlowTable<T> {
 
     /// Moves all flows that have ended into `into`, ordered by id.
     pub fn drain_ended(&mut self, into: &mut Vec<Flow<T>>) {
-        self.ended.sort_unstable_by_key(|flow| flow.id);
-        into.append(&mut self.ended);
+        self.ended.sort_unstable_by_key(|flow| flow.id.ordinal);
+        if into.is_empty() {
+            std::mem::swap(into, &mut self.ended);
+        } else {
+            into.append(&mut self.ended);
+        }
     }
 
     /// A flow that has not ended.
+    #[inline]
     pub fn get(&self, id: FlowId) -> Option<&Flow<T>> {
         self.slab.get(id)
     }
 
     /// A flow that has not ended, to change the caller's state in it.
+    #[inline]
     pub fn get_mut(&mut self, id: FlowId) -> Option<&mut Flow<T>> {
         self.slab.get_mut(id)
     }
@@ -301,7 +354,7 @@ impl<T: Default> FlowTable<T> {
     fn slot_of(&self, hash: u64, protocol: u8, one: &Side, other: &Side) -> Option<u32> {
         let is_it = |&at: &u32| {
             let flow = self.slab.at(at);
-            flow.is_some_and(|flow| flow.is_between(protocol, one, other))
+            flow.is_some_and(|flow| flow.tuple.is_between(protocol, one, other))
         };
         self.by_ends.find(hash, is_it).copied()
     }
@@ -340,14 +393,6 @@ impl<T: Default> FlowTable<T> {
             }
             _ => own,
         }
-    }
-
-    fn is_replaced(&self, at: u32, packet: &Packet<'_>, view: &View<'_>, src: Side) -> bool {
-        let Some(flow) = self.slab.at(at) else {
-            return true;
-        };
-        let reused = matches!(view.transport, Transport::Tcp(tcp) if flow.is_reused_by(&tcp));
-        reused || (flow.tuple.local == src && flow.has_other_owner(packet.uid))
     }
 
     fn begin(

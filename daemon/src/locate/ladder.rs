@@ -52,6 +52,13 @@ pub struct Verdict {
     organisation: Option<u16>,
 }
 
+impl Verdict {
+    /// Whether it rests on nothing that ages: it is the same at any other moment.
+    pub const fn is_ageless(&self) -> bool {
+        self.list.is_none()
+    }
+}
+
 pub(super) fn verdict(atlas: &Atlas, addr: IpAddr, at: Timestamp, max_age_days: u32) -> Verdict {
     let addr = match addr {
         IpAddr::V6(translated) => {

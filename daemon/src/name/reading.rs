@@ -214,6 +214,11 @@ impl Reading {
         }
     }
 
+    /// Whether nothing more is looked for: whatever it is shown changes nothing.
+    pub const fn is_over(&self) -> bool {
+        matches!(self, Self::Over | Self::Datagrams(Datagrams::Done))
+    }
+
     /// Whether the handset's side has said whom it talks to, or did not begin with anything known. What
     /// is found later all the same is heard then.
     pub fn is_answered(&self) -> bool {

@@ -219,7 +219,15 @@ impl ResolvedNames {
 
     /// What an address is called at a moment, for somebody of a UID.
     pub fn endpoint_name(&self, addr: IpAddr, at: Timestamp, uid: Option<u32>) -> Resolution<'_> {
+        let mut names = self.names(addr, at);
+        let Some(latest) = names.next() else {
+            return Resolution::None;
+        };
         let own = |name: &ResolvedName| uid.is_some() && name.asked_by == uid;
+        // Most addresses have one name.
+        if !latest.hint && names.all(|name| name.name == latest.name && !own(name)) {
+            return Resolution::One(latest);
+        }
         let mut candidates: Vec<&ResolvedName> = Vec::new();
         for pass_own in [true, false] {
             for name in self.names(addr, at).filter(|name| own(name) == pass_own) {
@@ -229,7 +237,6 @@ impl ResolvedNames {
             }
         }
         match candidates.as_slice() {
-            [] => Resolution::None,
             [one] if !one.hint => Resolution::One(one),
             _ => Resolution::Candidates(candidates),
         }

@@ -28,6 +28,9 @@ pub(super) fn host_name(bytes: &[u8]) -> Option<String> {
     if bytes.is_empty() || bytes.len() > NAME_BYTES_MAX {
         return None;
     }
+    if bytes.iter().copied().all(is_plain) {
+        return plain(bytes.to_vec());
+    }
     let mut out = String::with_capacity(bytes.len());
     for &byte in bytes {
         push_byte(&mut out, byte);
@@ -42,6 +45,17 @@ pub(super) fn identifier(bytes: &[u8]) -> String {
         push_escaped(&mut out, byte);
     }
     out
+}
+
+/// Whether a byte needs no escape in a name, as most do not.
+pub(super) const fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'\\'
+}
+
+/// A name of bytes that need no escape, in lower case; none where one does.
+pub(super) fn plain(mut bytes: Vec<u8>) -> Option<String> {
+    bytes.make_ascii_lowercase();
+    String::from_utf8(bytes).ok()
 }
 
 fn push_byte(out: &mut String, byte: u8) {

@@ -56,6 +56,7 @@ pub(super) struct Network<'a> {
 }
 
 /// Finds the outermost IP header.
+#[inline]
 pub(super) fn network(
     link: LinkType,
     data: &[u8],
@@ -63,7 +64,7 @@ pub(super) fn network(
 ) -> Result<Network<'_>, Unparsed> {
     let (version, offset) = match link {
         LinkType::RawIp | LinkType::Pcapdroid => (Version::Nibble, 0),
-        LinkType::Ethernet => ethertype(data, 12, NESTED_MAX)?,
+        LinkType::Ethernet => ethernet(data)?,
         LinkType::Sll => sll(data)?,
         LinkType::Sll2 => sll2(data)?,
         LinkType::Null | LinkType::Loop => (loopback(data)?, 4),
@@ -88,6 +89,16 @@ fn be16(data: &[u8], at: usize) -> Result<u16, Unparsed> {
     match data.get(at..).and_then(<[u8]>::first_chunk::<2>) {
         Some(bytes) => Ok(u16::from_be_bytes(*bytes)),
         None => Err(Unparsed::LinkTruncated),
+    }
+}
+
+/// Ethernet, IP right behind it in most cases.
+#[inline]
+fn ethernet(data: &[u8]) -> Result<(Version, usize), Unparsed> {
+    match data.get(12..14) {
+        Some([0x08, 0x00]) => Ok((Version::V4, 14)),
+        Some([0x86, 0xdd]) => Ok((Version::V6, 14)),
+        _ => ethertype(data, 12, NESTED_MAX),
     }
 }
 

@@ -25,18 +25,27 @@ const ETHERNET_LEN: usize = 14;
 
 /// The packet inside of one, whose view's offsets count in `data` too; none where there is none, or
 /// it cannot be dissected.
+#[inline]
 pub fn inner<'a>(view: &View<'a>, data: &'a [u8]) -> Option<View<'a>> {
-    if view.fragment_id.is_some() {
-        return None;
+    let may_carry = match view.transport {
+        Transport::Other => true,
+        Transport::Udp(udp) => udp.sport == TEREDO_PORT || udp.dport == TEREDO_PORT,
+        _ => false,
+    };
+    if may_carry && view.fragment_id.is_none() {
+        carried(view, data)
+    } else {
+        None
     }
+}
+
+fn carried<'a>(view: &View<'a>, data: &'a [u8]) -> Option<View<'a>> {
     let behind = data.get(view.headers_len..)?;
     let (version, skipped) = match (view.transport, view.protocol) {
         (Transport::Other, IPV4_IN_IP) => (Version::V4, 0),
         (Transport::Other, IPV6_IN_IP) => (Version::V6, 0),
         (Transport::Other, GRE) => gre(behind)?,
-        (Transport::Udp(udp), _) if udp.sport == TEREDO_PORT || udp.dport == TEREDO_PORT => {
-            (Version::V6, teredo(behind)?)
-        }
+        (Transport::Udp(_), _) => (Version::V6, teredo(behind)?),
         _ => return None,
     };
     let bytes = behind.get(skipped..)?;

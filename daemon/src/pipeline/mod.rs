@@ -4,6 +4,7 @@
 //! must keep, so that feeding the journal again gives the same records. No I/O, no clock.
 
 mod charges;
+mod counts;
 mod isolated;
 mod kept;
 mod lateness;
@@ -16,15 +17,12 @@ mod reading;
 mod settle;
 mod sightings;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{collections::VecDeque, net::IpAddr, sync::Arc};
 
 use sakshi_rules::{RuleSet, contact::AppProtocol, rule_set::max_place_age_days};
 
 use self::{
+    counts::Counts,
     lateness::Lateness,
     paths::{Paths, Way},
 };
@@ -34,12 +32,12 @@ use crate::{
         owner::{Conclusion, LookedUp, Rival, Sighted},
         uid::AppId,
     },
-    evidence::body::{Closes, Outbound, Record, SourceCount, Summary, Via},
+    evidence::body::{Record, SourceCount, Summary, Via},
     finding::{ContactBook, ContactId, Share},
     flow::{self, Closing, FlowId, FlowTable, Observed},
     input::{
         Event, Gap, GapCause, Input, InventoryChange, Packet, PhaseChange, SocketClosed,
-        SocketProto, Tally, Vantage,
+        SocketProto, Vantage,
     },
     locate::Atlas,
     name::{Heard, Reading, hidden, resolved::ResolvedNames},
@@ -51,13 +49,18 @@ pub use charges::{CHARGES_MAX, EARLY_CHARGES_MAX};
 pub use kept::{FINDING_PACKETS_MAX, FLOW_PACKETS_MAX};
 pub use names::{ASKED_SHORTLY_NANOS, FLOW_NAMES_MAX};
 pub use reading::{WAITING_BYTES_MAX, WAITING_NANOS_MAX};
-use sightings::Sightings;
+use sightings::{Found, Sightings};
 pub use sightings::{SAME_ENDS_MAX, SIGHTING_WAIT_NANOS, SIGHTINGS_MAX};
 
 /// A flow without a name of its own is settled this long after its first outbound packet.
 pub const SETTLE_AFTER_NANOS: i64 = 5_000_000_000;
 /// Totals of changed contacts are written this often, in the time of the input.
 pub const TOTALS_EVERY_NANOS: i64 = 60_000_000_000;
+/// What begins to wait is due after this or later: a flow to be settled, bytes for more of their
+/// stream, a probe to be found, a flow to end because it is idle.
+const NOTHING_DUE_NANOS: i64 = SETTLE_AFTER_NANOS;
+const _: () =
+    assert!(NOTHING_DUE_NANOS <= WAITING_NANOS_MAX && NOTHING_DUE_NANOS <= probe::PATIENCE_NANOS);
 /// Flows that are closed together when the input is over: they leave the table only for their records.
 const CLOSED_AT_ONCE: usize = 256;
 
@@ -192,6 +195,8 @@ pub struct Core {
     inventory: InventoryHistory,
     atlas: Arc<Atlas>,
     max_age_days: u32,
+    /// The resolver that was looked at last, and whether it is known to be abroad.
+    last_resolver: Option<(IpAddr, bool)>,
     resolved: ResolvedNames,
     waiting_bytes: reading::Waiting,
     /// What the payload at hand said; empty between packets.
@@ -216,29 +221,14 @@ pub struct Core {
     forgotten: u64,
     sightings_forgotten: u64,
     totals_due_nanos: i64,
+    /// Nothing is due before this moment of the clock: until then nobody looks.
+    due_nanos: i64,
     clock: StreamClock,
     counts: Counts,
     samples: kept::Samples,
     probes: probe::Probes,
     /// Nobody reads the records of flows: none is made.
     counts_only: bool,
-}
-
-/// What a session's summary is made of.
-#[derive(Debug, Default)]
-struct Counts {
-    packets: u64,
-    unparsed: BTreeMap<&'static str, u64>,
-    flows: u64,
-    lost: u64,
-    loss_unknown: bool,
-    /// A hole in our rules had no count of its own.
-    hole_unknown: bool,
-    sources: Vec<(u64, u64)>,
-    closes: Option<Closes>,
-    /// Packets seen at OUTPUT.
-    sent: u64,
-    tally: Option<Tally>,
 }
 
 impl Core {
@@ -250,6 +240,7 @@ impl Core {
             inventory: InventoryHistory::new(setup.inventory),
             atlas: setup.atlas,
             max_age_days: max_place_age_days(&setup.rules),
+            last_resolver: None,
             resolved: ResolvedNames::new(),
             waiting_bytes: reading::Waiting::default(),
             heard: Vec::new(),
@@ -274,6 +265,7 @@ impl Core {
             forgotten: 0,
             sightings_forgotten: 0,
             totals_due_nanos: TOTALS_EVERY_NANOS,
+            due_nanos: 0,
             clock: StreamClock::default(),
             samples: kept::Samples::default(),
             probes: probe::Probes::default(),
@@ -284,22 +276,37 @@ impl Core {
     /// From now on flows are judged and counted, and no record is made of them.
     pub const fn count_only(&mut self) {
         self.counts_only = true;
+        self.book.count_only();
     }
 
     /// Takes one input; appends what follows from it to `out`.
-    pub fn feed(&mut self, input: Input<'_>, out: &mut Vec<Record>) -> Keep {
-        let before = out.len();
-        self.samples.begin();
-        let keep = match input {
-            Input::Packet(packet) => self.packet(&packet, out),
+    pub fn feed(&mut self, input: &Input<'_>, out: &mut Vec<Record>) -> Keep {
+        match input {
+            Input::Packet(packet) => self.feed_packet(packet, out),
             Input::Event(event) => {
+                let before = out.len();
+                self.samples.begin();
                 self.event(event, out);
+                self.note_records(out, before);
                 Keep::Whole
             }
-        };
-        self.counts
-            .note_records(out.get(before..).unwrap_or_default());
+        }
+    }
+
+    /// Takes a packet, as [`Core::feed`] does.
+    pub fn feed_packet(&mut self, packet: &Packet<'_>, out: &mut Vec<Record>) -> Keep {
+        let before = out.len();
+        self.samples.begin();
+        let keep = self.packet(packet, out);
+        self.note_records(out, before);
         keep
+    }
+
+    #[inline]
+    fn note_records(&mut self, out: &[Record], before: usize) {
+        if let Some(records @ [_, ..]) = out.get(before..) {
+            self.counts.note_records(records);
+        }
     }
 
     fn packet(&mut self, packet: &Packet<'_>, out: &mut Vec<Record>) -> Keep {
@@ -309,27 +316,38 @@ impl Core {
         let view = match dissect(packet.link, packet.data, packet.original_len) {
             Ok(view) => view,
             Err(reason) => {
+                self.table.tick(packet.at);
                 *self.counts.unparsed.entry(reason.key()).or_default() += 1;
                 return Keep::Whole;
             }
         };
-        let socket = self.sighting_of(packet, &view);
+        let seen_leaving = packet.vantage == Vantage::Output;
+        let socket = if seen_leaving {
+            self.sighting_of(packet, &view)
+        } else {
+            Found::default()
+        };
         let observed = self.observe(packet, &view);
-        self.note_socket(observed, packet, socket.sighting, &view);
+        if seen_leaving {
+            self.note_socket(observed, socket.sighting, &view);
+        }
         self.read_told(observed.flow, packet);
         let keep = self.read_payload(observed, packet, &view);
-        self.count(observed, packet, &view, out);
+        if observed.outbound || seen_leaving {
+            self.count(observed, packet, &view, out);
+        }
         self.note_sample(observed);
         self.close_ended(out);
         if socket.compared {
             return Keep::Whole;
         }
         // A live watch sees what goes into a tunnel by itself.
-        if packet.vantage == Vantage::Both {
-            self.inside(packet, view, keep, out)
-        } else {
-            keep
+        if packet.vantage == Vantage::Both
+            && let Some(inner) = inner(&view, packet.data)
+        {
+            return self.inside(packet, inner, keep, out);
         }
+        keep
     }
 
     /// Counts a packet to its flow.
@@ -349,14 +367,14 @@ impl Core {
     fn inside<'a>(
         &mut self,
         packet: &Packet<'a>,
-        outer: View<'a>,
+        carried: View<'a>,
         keep: Keep,
         out: &mut Vec<Record>,
     ) -> Keep {
         let mut keep = keep;
-        let mut outer = outer;
+        let mut next = Some(carried);
         for _ in 0..TUNNELS_MAX {
-            let Some(view) = inner(&outer, packet.data) else {
+            let Some(view) = next else {
                 break;
             };
             // Whoever sent the tunnel's packet need not be who sent what is in it.
@@ -372,12 +390,12 @@ impl Core {
             keep = keep.and(self.read_payload(observed, &carried, &view));
             self.count(observed, &carried, &view, out);
             self.close_ended(out);
-            outer = view;
+            next = inner(&view, packet.data);
         }
         keep
     }
 
-    /// Counts the packet to the contact of its flow. A flow that is not settled yet is counted when
+    /// Counts a packet of the handset to the contact of its flow. A flow that is not settled yet is counted when
     /// it is; one whose phase, owner or payload has changed is settled anew.
     fn count(
         &mut self,
@@ -449,6 +467,7 @@ impl Core {
             Event::Tally(tally) => self.counts.tally = Some(*tally),
             Event::SocketClosed(closed) => self.socket_closed(closed),
             Event::Tick(at) => {
+                self.table.tick(*at);
                 self.advance(*at, out);
                 self.close_ended(out);
             }
@@ -520,9 +539,18 @@ impl Core {
         out.push(Record::Phase(change.clone()));
     }
 
-    /// Lets time pass: flows expire, waiting flows are settled, totals fall due.
+    /// Lets time pass.
+    #[inline]
     fn advance(&mut self, at: Timestamp, out: &mut Vec<Record>) {
         self.clock.advance(at);
+        if self.clock.elapsed_nanos() >= self.due_nanos {
+            self.do_what_is_due(at, out);
+        }
+    }
+
+    /// Flows expire, waiting flows are settled, totals fall due.
+    #[inline(never)]
+    fn do_what_is_due(&mut self, at: Timestamp, out: &mut Vec<Record>) {
         self.table.tick(at);
         let now_nanos = self.clock.elapsed_nanos();
         self.conclude_waiting(now_nanos, at);
@@ -533,6 +561,18 @@ impl Core {
             self.book.totals(out);
             self.report_bounds(out);
         }
+        let waits = [
+            self.waiting.front().map(|(due, _)| *due),
+            self.waiting_bytes.next_due(),
+            self.probes.next_due(),
+        ];
+        let new = now_nanos.saturating_add(NOTHING_DUE_NANOS);
+        self.due_nanos = waits
+            .into_iter()
+            .flatten()
+            .fold(new, i64::min)
+            .min(self.totals_due_nanos)
+            .min(self.table.next_look_nanos());
     }
 
     /// Ends every flow and writes what is still to be said: the session is over.
@@ -541,8 +581,7 @@ impl Core {
         self.settle_ready(out);
         self.judge_probes(i64::MAX, out);
         self.end_source(out);
-        self.counts
-            .note_records(out.get(before..).unwrap_or_default());
+        self.note_records(out, before);
     }
 
     fn end_source(&mut self, out: &mut Vec<Record>) {
@@ -561,6 +600,7 @@ impl Core {
         // The next source has a time of its own.
         self.clock = StreamClock::default();
         self.totals_due_nanos = TOTALS_EVERY_NANOS;
+        self.due_nanos = 0;
     }
 
     /// Whether no flow is live, so that time alone changes nothing.
@@ -677,70 +717,6 @@ impl Core {
     }
 }
 
-impl Counts {
-    fn packet(&mut self, packet: &Packet<'_>) {
-        self.packets += 1;
-        self.sent += u64::from(packet.vantage == Vantage::Output);
-        if let Some((packets, _)) = self.sources.get_mut(usize::from(packet.source)) {
-            *packets += 1;
-        }
-    }
-
-    fn flow(&mut self, source: u16) {
-        self.flows += 1;
-        if let Some((_, flows)) = self.sources.get_mut(usize::from(source)) {
-            *flows += 1;
-        }
-    }
-
-    /// Packets lost; none where some could not be counted. A hole without a count of its own is
-    /// counted in the session's sums, where they are known to the packet.
-    fn lost(&self) -> Option<u64> {
-        let summed = self.tally.is_some_and(|tally| tally.counter.is_some());
-        let unknown = self.loss_unknown || (self.hole_unknown && !summed);
-        (!unknown).then_some(self.lost)
-    }
-
-    /// The capture's sums, with what its own queue dropped counted as lost.
-    fn outbound(&self) -> Option<Outbound> {
-        let tally = self.tally?;
-        let dropped = tally.received.saturating_sub(self.sent);
-        Some(Outbound {
-            counter: tally.counter,
-            seen: self.sent,
-            lost: tally.lost.saturating_add(dropped),
-            missed: tally.missed,
-            elsewhere: tally.elsewhere,
-            unattributed: tally.unattributed,
-            repeated: tally.repeated,
-        })
-    }
-
-    fn note_records(&mut self, records: &[Record]) {
-        for record in records {
-            match record {
-                Record::Gap(gap)
-                    if matches!(gap.cause, GapCause::KernelLoss | GapCause::QueueFull) =>
-                {
-                    // A sum beyond 64 bits is no count.
-                    match gap
-                        .packets
-                        .and_then(|packets| self.lost.checked_add(packets))
-                    {
-                        Some(lost) => self.lost = lost,
-                        None => self.loss_unknown = true,
-                    }
-                }
-                // What was missed and counted is no loss: it stands by itself in the sums.
-                Record::Gap(gap) if gap.cause == GapCause::RulesMissing => {
-                    self.hole_unknown |= gap.packets.is_none();
-                }
-                _ => {}
-            }
-        }
-    }
-}
-
 /// IP protocol number of a socket.
 const fn protocol(proto: SocketProto) -> u8 {
     match proto {
@@ -753,30 +729,5 @@ fn mark_ready(flow: &mut Flow, ready: &mut Vec<FlowId>) {
     if !flow.user.ready {
         flow.user.ready = true;
         ready.push(flow.id);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn losses_beyond_64_bits_are_not_known() {
-        let gap = |packets| {
-            Record::Gap(Gap {
-                at: Timestamp::default(),
-                cause: GapCause::KernelLoss,
-                from: None,
-                to: None,
-                packets: Some(packets),
-                place: "group 101".to_owned(),
-                detail: String::new(),
-            })
-        };
-        let mut counts = Counts::default();
-        counts.note_records(&[gap(u64::MAX - 1), gap(1)]);
-        assert_eq!((counts.lost, counts.loss_unknown), (u64::MAX, false));
-        counts.note_records(&[gap(1)]);
-        assert!(counts.loss_unknown);
     }
 }

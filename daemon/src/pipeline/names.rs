@@ -56,7 +56,12 @@ pub(super) struct Handshake {
 }
 
 /// Adds a name that a flow said; false when there is no room for it. The first packet stands.
-pub(super) fn push(names: &mut Vec<Said>, name: &str, source: NameSource, frame: FrameRef) -> bool {
+pub(super) fn push(
+    names: &mut Vec<Said>,
+    name: String,
+    source: NameSource,
+    frame: FrameRef,
+) -> bool {
     if names
         .iter()
         .any(|said| *said.name == *name && said.source == source)
@@ -71,7 +76,7 @@ pub(super) fn push(names: &mut Vec<Said>, name: &str, source: NameSource, frame:
         names.reserve_exact(1);
     }
     names.push(Said {
-        name: name.into(),
+        name: name.into_boxed_str(),
         source,
         frame,
     });
@@ -101,10 +106,10 @@ pub(super) fn endpoint<'a>(flow: &'a Flow, resolved: &'a Resolution<'_>) -> Opti
 }
 
 /// What a flow said beside that name.
-pub(super) fn besides(flow: &Flow, name: Option<&str>) -> Vec<(String, NameSource)> {
+pub(super) fn besides<'a>(flow: &'a Flow, name: Option<&str>) -> Vec<(&'a str, NameSource)> {
     let said = flow.user.names.iter();
     said.filter(|said| said.source.is_said() && Some(&*said.name) != name)
-        .map(|said| (said.name.to_string(), said.source))
+        .map(|said| (&*said.name, said.source))
         .collect()
 }
 

@@ -16,7 +16,7 @@ use crate::{
         uid,
     },
     flow::Observed,
-    input::{FactBasis, Gap, GapCause, OwnerDoubt, OwnerFact, Packet, SocketProto, Vantage},
+    input::{FactBasis, Gap, GapCause, OwnerDoubt, OwnerFact, Packet, SocketProto},
     packet::{Transport, View},
 };
 
@@ -106,12 +106,9 @@ impl Core {
         }
     }
 
-    /// The socket that sent a packet, where it is the first of that socket. Ends the flow of its
+    /// The socket that sent a packet which was seen as it left, where it is the first of that socket. Ends the flow of its
     /// five-tuple if that is another socket's, so that the packet begins a new one.
     pub(super) fn sighting_of(&mut self, packet: &Packet<'_>, view: &View<'_>) -> Found {
-        if packet.vantage != Vantage::Output {
-            return Found::default();
-        }
         let Some(ends) = Ends::of_sent(view) else {
             return Found::default();
         };
@@ -134,17 +131,13 @@ impl Core {
         found
     }
 
-    /// Notes in the packet's flow which socket sent it, where packets are seen as they are sent.
+    /// Notes in the packet's flow which socket sent it; the packet was seen as it left.
     pub(super) fn note_socket(
         &mut self,
         observed: Observed,
-        packet: &Packet<'_>,
         sighting: Option<Sighting>,
         view: &View<'_>,
     ) {
-        if packet.vantage != Vantage::Output {
-            return;
-        }
         let Some(flow) = self.table.get_mut(observed.flow) else {
             return;
         };

@@ -14,7 +14,7 @@ use crate::{
 
 /// How long the packets of a probe may take to be read, in nanoseconds of the stream: much longer
 /// than the kernel gathers them, and than an owner takes to be known.
-const PATIENCE_NANOS: i64 = 5_000_000_000;
+pub(super) const PATIENCE_NANOS: i64 = 5_000_000_000;
 /// Flows of the probe that have ended and are remembered; beyond that, the oldest is forgotten.
 const ENDED_MAX: usize = 256;
 
@@ -44,6 +44,11 @@ pub(super) struct Probes {
 }
 
 impl Probes {
+    /// When the next one is to be judged.
+    pub(super) fn next_due(&self) -> Option<i64> {
+        self.pending.front().map(|(due, _)| *due)
+    }
+
     /// Whether a flow is the probe's: its UID and its target.
     pub(super) fn sent(&self, flow: &Flow) -> bool {
         self.order.as_ref().is_some_and(|order| {

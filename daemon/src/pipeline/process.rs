@@ -139,7 +139,15 @@ impl AppNames {
 
 impl Core {
     /// Takes what the writer of the capture put beside the packet.
+    #[inline]
     pub(super) fn read_told(&mut self, id: FlowId, packet: &Packet<'_>) {
+        if matches!(packet.link, LinkType::Pcapdroid | LinkType::Pktap) {
+            self.take_told(id, packet);
+        }
+    }
+
+    #[inline(never)]
+    fn take_told(&mut self, id: FlowId, packet: &Packet<'_>) {
         let told_by = match packet.link {
             LinkType::Pcapdroid => Basis::Pcapdroid,
             LinkType::Pktap => Basis::Pktap,

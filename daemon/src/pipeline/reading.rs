@@ -54,6 +54,11 @@ impl Held {
 }
 
 impl Waiting {
+    /// When the flow that has waited longest has waited long enough.
+    pub(super) fn next_due(&self) -> Option<i64> {
+        self.order.front().map(|(due, ..)| *due)
+    }
+
     /// Readings that gave up since the last call.
     pub(super) const fn take_gave_up(&mut self) -> u64 {
         std::mem::replace(&mut self.gave_up, 0)
@@ -75,7 +80,7 @@ impl Waiting {
                 } else {
                     source
                 };
-                self.unnamed += u64::from(!names::push(&mut of.names, &name, source, frame));
+                self.unnamed += u64::from(!names::push(&mut of.names, name, source, frame));
             }
             Heard::Proxied => of.through_proxy = true,
             Heard::Hello(hello) => {
@@ -125,16 +130,32 @@ impl Waiting {
 
 impl Core {
     /// Looks for names in a payload, and says how much of the packet that took.
+    #[inline]
     pub(super) fn read_payload(
         &mut self,
         observed: Observed,
         packet: &Packet<'_>,
         view: &View<'_>,
     ) -> Keep {
-        let Some(mut shown) = shown(observed, view, self.counts_only) else {
+        if let Transport::Tcp(tcp) = view.transport
+            && tcp.payload_len == 0
+            && !tcp.syn
+        {
+            return Keep::Headers(view.headers_len);
+        }
+        match self.table.get(observed.flow) {
+            Some(flow) if flow.user.reading.is_over() => Keep::Headers(view.headers_len),
+            _ => self.read_on(observed, packet, view),
+        }
+    }
+
+    /// The same of a flow in which something is still looked for.
+    #[inline(never)]
+    fn read_on(&mut self, observed: Observed, packet: &Packet<'_>, view: &View<'_>) -> Keep {
+        let Some(flow) = self.table.get_mut(observed.flow) else {
             return Keep::Whole;
         };
-        let Some(flow) = self.table.get_mut(observed.flow) else {
+        let Some(mut shown) = shown(observed, view, self.counts_only) else {
             return Keep::Whole;
         };
         let was_answered = flow.user.reading.is_answered();

@@ -40,10 +40,15 @@ use crate::{
 
 impl Core {
     /// Settles the flows that became ready with the input before.
+    #[inline]
     pub(super) fn settle_ready(&mut self, out: &mut Vec<Record>) {
-        if self.ready.is_empty() {
-            return;
+        if !self.ready.is_empty() {
+            self.settle_all_ready(out);
         }
+    }
+
+    #[inline(never)]
+    fn settle_all_ready(&mut self, out: &mut Vec<Record>) {
         let mut ready = std::mem::take(&mut self.ready);
         for id in ready.drain(..) {
             if self.should_wait(id) {
@@ -156,15 +161,21 @@ impl Core {
             samples: &mut self.samples,
             sources: &self.sources,
             max_age_days: self.max_age_days,
+            last_resolver: &mut self.last_resolver,
         };
         (&mut self.table, desk)
     }
 
     /// Writes the flows that have ended.
+    #[inline]
     pub(super) fn close_ended(&mut self, out: &mut Vec<Record>) {
-        if !self.table.has_ended() {
-            return;
+        if self.table.has_ended() {
+            self.write_ended(out);
         }
+    }
+
+    #[inline(never)]
+    fn write_ended(&mut self, out: &mut Vec<Record>) {
         let mut ended = std::mem::take(&mut self.ended);
         self.table.drain_ended(&mut ended);
         for flow in &mut ended {
@@ -173,8 +184,8 @@ impl Core {
         }
         let wants_flows = !self.counts_only;
         let (_, mut desk) = self.desk();
-        for mut flow in ended.drain(..) {
-            let owner = conclude(&flow).uid;
+        for flow in &mut ended {
+            let owner = conclude(flow).uid;
             desk.paths.reconsider(&mut flow.user.way, owner);
             let via = flow.user.way.via();
             let stands = flow
@@ -182,12 +193,13 @@ impl Core {
                 .settled
                 .is_some_and(|settled| !flow.user.ready && settled.via == via);
             if !stands {
-                desk.settle(&mut flow, out);
+                desk.settle(flow, out);
             }
             if wants_flows {
-                out.push(Record::Flow(Box::new(desk.flow_record(&flow))));
+                out.push(Record::Flow(Box::new(desk.flow_record(flow))));
             }
         }
+        ended.clear();
         self.ended = ended;
     }
 }
@@ -206,6 +218,7 @@ struct Desk<'a> {
     samples: &'a mut Samples,
     sources: &'a [String],
     max_age_days: u32,
+    last_resolver: &'a mut Option<(IpAddr, bool)>,
 }
 
 impl<'a> Desk<'a> {
@@ -262,6 +275,7 @@ impl<'a> Desk<'a> {
         let addr = flow.tuple.remote.addr;
         let embedded_ipv4 = self.paths.nat64.embedded(addr);
         let resolvers = names::resolvers(flow, name, self.resolved);
+        let resolver_abroad = self.abroad(&resolvers, flow.start);
         let claim = Claim {
             owner,
             process,
@@ -272,11 +286,11 @@ impl<'a> Desk<'a> {
             port: flow.tuple.remote.port,
             proto: proto(flow),
             app_protocol: flow.user.protocol.unwrap_or(AppProtocol::Unknown),
-            name: name.map(str::to_owned),
+            name,
             said: names::besides(flow, name),
             names_hidden: names::names_hidden(flow),
             via: flow.user.way.via(),
-            resolver_abroad: self.abroad(&resolvers, flow.start),
+            resolver_abroad,
             payload: flow.payload_out,
             probe: self.probes.sent(flow),
             at: flow.end,
@@ -284,27 +298,44 @@ impl<'a> Desk<'a> {
         let located = embedded_ipv4.map_or(addr, IpAddr::V4);
         let (atlas, sources, max_age_days) = (self.atlas, self.sources, self.max_age_days);
         let at = |addr| atlas.locate(addr, flow.start, max_age_days);
+        let unrecorded = self.book.is_counting_only();
         let found = |name: Option<&str>| Found {
             place: at(located),
             categories: atlas.purposes(name),
             resolvers: resolvers
                 .iter()
+                .filter(|_| !unrecorded)
                 .map(|addr| resolver(*addr, at(*addr)))
                 .collect(),
             names: names::all(flow, owner, &resolved, sources),
-            packets: packet_refs(flow, sources),
+            packets: if unrecorded {
+                Vec::new()
+            } else {
+                packet_refs(flow, sources)
+            },
         };
         self.book.settle(claim, found, apps.as_ref(), out)
     }
 
     /// The first of the resolvers that is known to be in another country than the handset.
-    fn abroad(&self, resolvers: &[IpAddr], at: Timestamp) -> Option<IpAddr> {
-        let is_abroad = |addr: &&IpAddr| {
-            let verdict = self.atlas.verdict(**addr, at, self.max_age_days);
-            let country = std::str::from_utf8(&verdict.country).unwrap_or_default();
-            verdict.country != NO_COUNTRY && self.book.is_abroad(country)
-        };
-        resolvers.iter().find(is_abroad).copied()
+    fn abroad(&mut self, resolvers: &[IpAddr], at: Timestamp) -> Option<IpAddr> {
+        let found = resolvers.iter().find(|addr| self.is_abroad(**addr, at));
+        found.copied()
+    }
+
+    /// Whether that is known of one. Most flows are named by the resolver that named the last one; what
+    /// is said of it is kept where no list is asked, whose age would count.
+    fn is_abroad(&mut self, addr: IpAddr, at: Timestamp) -> bool {
+        if let Some((known, is_abroad)) = *self.last_resolver
+            && known == addr
+        {
+            return is_abroad;
+        }
+        let verdict = self.atlas.verdict(addr, at, self.max_age_days);
+        let country = std::str::from_utf8(&verdict.country).unwrap_or_default();
+        let is_abroad = verdict.country != NO_COUNTRY && self.book.is_abroad(country);
+        *self.last_resolver = verdict.is_ageless().then_some((addr, is_abroad));
+        is_abroad
     }
 
     /// The owner, its apps as they were when the flow began, and the process behind it. Which app
@@ -482,6 +513,9 @@ fn awaits_answer(flow: &Flow, resolved: &ResolvedNames, lateness: Lateness) -> b
 
 /// The owner as far as the kernel has said by now.
 pub(super) fn conclude(flow: &Flow) -> Conclusion {
+    if flow.uid.is_none() && flow.user.told.is_none() {
+        return Conclusion::UNKNOWN;
+    }
     let port = flow.tuple.remote.port;
     if let Some(told) = flow.user.told().process.conclude(flow.uid, port) {
         return told;

@@ -213,7 +213,7 @@ impl Replay<'_> {
         };
         let said = &mut self.said;
         let bytes = replay_block(record, |input| {
-            core.feed(input, said);
+            core.feed(&input, said);
             Ok(())
         })?;
         self.take_said();

@@ -12,7 +12,7 @@ use crate::{
         body::{Record, Summary},
         journal::JournalWriter,
     },
-    input::{Event, Input},
+    input::{Event, Input, Packet},
     pipeline::{Core, Keep},
     time::Timestamp,
 };
@@ -78,7 +78,7 @@ impl Engine {
 
     /// Takes one input.
     pub fn feed(&mut self, input: &Input<'_>) -> Result<(), SessionError> {
-        let keep = self.core.feed(*input, &mut self.records);
+        let keep = self.core.feed(input, &mut self.records);
         if let Some(keeper) = &mut self.keeper {
             if let (Input::Packet(packet), Some(sample)) = (input, self.core.sample()) {
                 keeper.packet(packet, sample);
@@ -100,6 +100,17 @@ impl Engine {
         } else {
             self.draft_records()
         }
+    }
+
+    /// Takes a packet, as [`Engine::feed`] does: where only counts are asked for, without more.
+    #[inline]
+    pub fn feed_packet(&mut self, packet: &Packet<'_>) -> Result<(), SessionError> {
+        if !self.counts_only {
+            return self.feed(&Input::Packet(*packet));
+        }
+        self.core.feed_packet(packet, &mut self.records);
+        self.records.clear();
+        Ok(())
     }
 
     /// Ends every flow: a source or the session is over. What was kept is closed.

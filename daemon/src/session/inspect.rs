@@ -204,10 +204,13 @@ impl<'a> Feed<'a> {
         }
     }
 
-    fn input(&mut self, input: &Input<'_>) {
+    /// Feeds one input, unless one before it failed.
+    fn feed(&mut self, one: impl FnOnce(&mut Engine) -> Result<(), SessionError>) {
         self.inputs += 1;
-        if self.failed.is_none() {
-            self.failed = self.engine.feed(input).err();
+        if self.failed.is_none()
+            && let Err(error) = one(self.engine)
+        {
+            self.failed = Some(error);
         }
     }
 
@@ -219,11 +222,11 @@ impl<'a> Feed<'a> {
 impl Sink for Feed<'_> {
     fn packet(&mut self, packet: &Packet<'_>) {
         self.bytes += packet.data.len();
-        self.input(&Input::Packet(*packet));
+        self.feed(|engine| engine.feed_packet(packet));
     }
 
     fn event(&mut self, event: Event) {
-        self.input(&Input::Event(&event));
+        self.feed(|engine| engine.feed(&Input::Event(&event)));
     }
 
     fn is_full(&self) -> bool {

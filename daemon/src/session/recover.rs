@@ -179,7 +179,7 @@ fn missing(
     };
     for record in reader.records_after(began, &[Kind::JOURNAL]) {
         replay_block(&record?, |input| {
-            core.feed(input, &mut records);
+            core.feed(&input, &mut records);
             Ok(())
         })?;
         if let Some(seq) = compare(&mut records)? {

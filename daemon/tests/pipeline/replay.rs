@@ -150,7 +150,7 @@ fn feed(core: &mut Core, steps: &[Step], journal: &mut JournalWriter) -> Vec<Rec
             }),
             Step::Event(event) => Input::Event(event),
         };
-        let keep = match core.feed(input, &mut records) {
+        let keep = match core.feed(&input, &mut records) {
             Keep::Whole => usize::MAX,
             Keep::Headers(bytes) => bytes,
         };
@@ -171,7 +171,7 @@ proptest! {
         let mut again = core(PACKAGES);
         let mut second = Vec::new();
         for input in block.inputs.iter() {
-            again.feed(input, &mut second);
+            again.feed(&input, &mut second);
         }
         again.finish(&mut second);
         prop_assert_eq!(first, second);

@@ -234,11 +234,11 @@ impl Witness {
             data: &sent.bytes,
         };
         self.kept
-            .push(self.core.feed(Input::Packet(packet), &mut self.records));
+            .push(self.core.feed(&Input::Packet(packet), &mut self.records));
     }
 
     pub fn hear(&mut self, event: &Event) {
-        self.core.feed(Input::Event(event), &mut self.records);
+        self.core.feed(&Input::Event(event), &mut self.records);
     }
 
     pub fn tick(&mut self, millis: i64) {

@@ -179,8 +179,8 @@ pub(super) fn quic(data: &[u8]) {
         rest = behind;
         let read = one.datagram(datagram);
         assert_eq!(read, other.datagram(datagram));
-        let answer = one.answer(datagram);
-        assert_eq!(answer, other.answer(datagram));
+        let answer = one.answer(datagram, false);
+        assert_eq!(answer, other.answer(datagram, false));
         for hello in &read.hellos {
             check_hello(&hello.hello);
         }
@@ -234,7 +234,7 @@ pub(super) fn quic_frames(data: &[u8]) {
     for (number, frames) in (0..).zip(data.chunks(1200)) {
         let mut frames = frames.to_vec();
         frames.resize(frames.len().max(4), 0);
-        if let (Some(chosen), _) = flow.answer(&server.initial(ids, &[], number, &frames)) {
+        if let (Some(chosen), _) = flow.answer(&server.initial(ids, &[], number, &frames), false) {
             check_server(&chosen);
         }
     }

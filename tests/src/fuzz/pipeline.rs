@@ -67,7 +67,7 @@ struct Journaled {
 
 impl Journaled {
     fn feed(&mut self, input: &Input<'_>) {
-        let keep = match self.core.feed(*input, &mut self.records) {
+        let keep = match self.core.feed(input, &mut self.records) {
             Keep::Whole => usize::MAX,
             Keep::Headers(bytes) => bytes,
         };
@@ -138,7 +138,7 @@ pub(super) fn feed(blocks: &[DecodedBlock]) -> (Core, Vec<Record>) {
     let mut core = core();
     let mut records = Vec::new();
     for input in blocks.iter().flat_map(|block| block.inputs.iter()) {
-        core.feed(input, &mut records);
+        core.feed(&input, &mut records);
     }
     core.finish(&mut records);
     assert_eq!(bodies(&records).len(), records.len());

@@ -58,8 +58,8 @@ fn feed(seconds: impl IntoIterator<Item = i64>) -> (Vec<Record>, Vec<Record>, u6
     let (mut live, mut last) = (Vec::new(), Vec::new());
     let data = made::datagram(40_000);
     for (frame, seconds) in (1..).zip(seconds) {
-        core.feed(Input::Event(&Event::Tick(at(seconds))), &mut live);
-        core.feed(Input::Packet(packet(&data, at(seconds), frame)), &mut live);
+        core.feed(&Input::Event(&Event::Tick(at(seconds))), &mut live);
+        core.feed(&Input::Packet(packet(&data, at(seconds), frame)), &mut live);
     }
     core.finish(&mut last);
     (live, last, core.summary().packets)

@@ -160,9 +160,14 @@ impl CaptureFile {
             if batch.is_full() {
                 return Next::More;
             }
-            let offset = self.window.offset();
-            let step = match &mut self.format {
-                Format::Pcap(_) => self.pcap_record(batch),
+            let mut offset = self.window.offset();
+            let step = match self.format {
+                Format::Pcap(header) => {
+                    let step = self.pcap_records(&header, batch);
+                    // A record that cannot be read is not consumed.
+                    offset = self.window.offset();
+                    step
+                }
                 Format::Pcapng { .. } => self.pcapng_block(batch),
             };
             match step {
@@ -194,10 +199,16 @@ impl CaptureFile {
         self.raw_bytes.load(Ordering::Relaxed)
     }
 
-    fn pcap_record(&mut self, batch: &mut impl Sink) -> Result<(), Stop> {
-        let Format::Pcap(header) = self.format else {
-            return Ok(());
-        };
+    /// Reads records until the batch is full.
+    fn pcap_records(&mut self, header: &pcap::Header, batch: &mut impl Sink) -> Result<(), Stop> {
+        while !batch.is_full() {
+            self.pcap_record(header, batch)?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn pcap_record(&mut self, header: &pcap::Header, batch: &mut impl Sink) -> Result<(), Stop> {
         let head_len = header.record_len();
         let head = self.window.peek(head_len)?;
         let record = header.record(head).ok_or(DamageKind::Truncated)?;
@@ -214,7 +225,7 @@ impl CaptureFile {
         self.last_at = record.at;
         let mut packet = packet(self.source, self.frames, header.link, data);
         record.describe(&mut packet);
-        push_told(&mut self.names, packet, batch);
+        push_told(&mut self.names, &packet, batch);
         self.window.consume(length);
         Ok(())
     }
@@ -270,7 +281,7 @@ impl CaptureFile {
                 {
                     (packet.link, packet.uid) = (LinkType::Pcapdroid, Some(uid));
                 }
-                push_told(&mut self.names, packet, batch);
+                push_told(&mut self.names, &packet, batch);
             }
         }
         self.window.consume(length);
@@ -279,12 +290,17 @@ impl CaptureFile {
 }
 
 /// Appends a packet without what `PCAPdroid` wrapped it in, behind the name that came with it.
-fn push_told(names: &mut Names, packet: Packet<'_>, batch: &mut impl Sink) {
-    let (packet, name) = names.unwrap(packet);
-    if let Some(name) = name {
-        batch.event(Event::AppName(name));
+#[inline]
+fn push_told(names: &mut Names, packet: &Packet<'_>, batch: &mut impl Sink) {
+    if pcapdroid::may_be_wrapped(packet)
+        && let Some((unwrapped, name)) = names.unwrap(packet)
+    {
+        if let Some(name) = name {
+            batch.event(Event::AppName(name));
+        }
+        return batch.packet(&unwrapped);
     }
-    batch.packet(&packet);
+    batch.packet(packet);
 }
 
 /// Entry for fuzzing: reads `data` as a capture to its end.
@@ -324,7 +340,7 @@ fn packet(source: u16, frame: u64, link: LinkType, data: &[u8]) -> Packet<'_> {
         LinkType::Other(USER_2) if is_pktap(data) => LinkType::Pktap,
         link => link,
     };
-    let attributes = (link == LinkType::Nflog)
+    let attributes = matches!(link, LinkType::Nflog)
         .then(|| nflog_attributes(data).ok())
         .flatten();
     let vantage = match attributes.and_then(|attributes| attributes.hook) {

@@ -4,7 +4,7 @@
 //! "modified" records, in both byte orders.
 //! Source: draft-ietf-opsawg-pcap, and libpcap's `sf-pcap.c` for the modified format.
 
-use super::bytes::{Fields, Order};
+use super::bytes::Order;
 use crate::{
     input::{LinkType, Packet},
     time::Timestamp,
@@ -67,15 +67,20 @@ impl Header {
 
     /// Parses what stands before a record's packet; none if the bytes are too few. What the
     /// modified format adds (interface, protocol, packet type) is not used.
+    #[inline]
     pub(super) fn record(&self, bytes: &[u8]) -> Option<Record> {
-        let mut fields = Fields::new(bytes, self.order);
-        let seconds = i64::from(fields.u32()?);
-        let fraction = i64::from(fields.u32()?);
-        let nanos = fraction.saturating_mul(self.unit_nanos);
+        let (words, _) = bytes.first_chunk::<16>()?.as_chunks();
+        let &[seconds, fraction, captured, original] = words else {
+            return None;
+        };
+        let number = |word| self.order.u32(word);
+        // Both are numbers of 32 bits: the sum does not overflow.
+        let nanos = i64::from(number(seconds)) * 1_000_000_000
+            + i64::from(number(fraction)) * self.unit_nanos;
         Some(Record {
-            at: Timestamp::from_nanos(seconds.saturating_mul(1_000_000_000)).plus_nanos(nanos),
-            captured_len: fields.u32()?,
-            original_len: fields.u32()?,
+            at: Timestamp::from_nanos(nanos),
+            captured_len: number(captured),
+            original_len: number(original),
         })
     }
 }

@@ -82,11 +82,12 @@ impl Names {
         self.0.contains_key(&uid).then_some(uid)
     }
 
-    /// Takes the wrapping off a packet with a trailer; any other is given back as it is.
-    pub(super) fn unwrap<'a>(&mut self, packet: Packet<'a>) -> (Packet<'a>, Option<AppName>) {
-        let Some(trailer) = trailer(&packet) else {
-            return (packet, None);
-        };
+    /// Takes the wrapping off a packet with a trailer; none for any other.
+    pub(super) fn unwrap<'a>(
+        &mut self,
+        packet: &Packet<'a>,
+    ) -> Option<(Packet<'a>, Option<AppName>)> {
+        let trailer = trailer(packet)?;
         let taken = packet.data.len() - trailer.ip.len();
         let unwrapped = Packet {
             link: LinkType::Pcapdroid,
@@ -95,14 +96,20 @@ impl Names {
                 .original_len
                 .saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX)),
             data: trailer.ip,
-            ..packet
+            ..*packet
         };
         let name = trailer
             .uid
             .filter(|_| !trailer.name.is_empty())
             .and_then(|uid| self.note(uid, text(trailer.name), packet.at));
-        (unwrapped, name)
+        Some((unwrapped, name))
     }
+}
+
+/// Whether a frame begins as all of `PCAPdroid`'s do: between addresses of zeros. Few others do.
+#[inline]
+pub(super) fn may_be_wrapped(packet: &Packet<'_>) -> bool {
+    matches!(packet.link, LinkType::Ethernet) && packet.data.first_chunk() == Some(&[0; 12])
 }
 
 struct Trailer<'a> {
@@ -114,10 +121,7 @@ struct Trailer<'a> {
 /// The trailer of a frame that is laid out exactly as `PCAPdroid` does.
 fn trailer<'a>(packet: &Packet<'a>) -> Option<Trailer<'a>> {
     let data = packet.data;
-    if packet.link != LinkType::Ethernet
-        || usize::try_from(packet.original_len) != Ok(data.len())
-        || data.get(..12) != Some(&[0; 12])
-    {
+    if !may_be_wrapped(packet) || usize::try_from(packet.original_len) != Ok(data.len()) {
         return None;
     }
     let (frame, trailer) = data.split_at_checked(data.len().checked_sub(TRAILER_LEN)?)?;

@@ -49,7 +49,20 @@ impl<R: Read> Window<R> {
     }
 
     /// The next `n` bytes.
+    #[inline]
     pub(super) fn peek(&mut self, n: usize) -> Result<&[u8], Short> {
+        if self.end - self.start < n {
+            self.gather(n)?;
+        }
+        Ok(self
+            .bytes
+            .get(self.start..self.start + n)
+            .unwrap_or_default())
+    }
+
+    /// Reads on until `n` bytes are there.
+    #[cold]
+    fn gather(&mut self, n: usize) -> Result<(), Short> {
         if n > WINDOW_BYTES_MAX {
             return Err(Short::TooLong);
         }
@@ -62,10 +75,7 @@ impl<R: Read> Window<R> {
                 });
             }
         }
-        Ok(self
-            .bytes
-            .get(self.start..self.start + n)
-            .unwrap_or_default())
+        Ok(())
     }
 
     /// The next `N` bytes, as an array.

@@ -36,6 +36,8 @@ pub(super) struct Initial<'a> {
     pub(super) version: Version,
     /// The destination's connection ID.
     pub(super) id: Id,
+    /// The sender's own connection ID: what the other side addresses from now on.
+    pub(super) source: Id,
     /// From the first byte of its header to the last of its tag.
     pub(super) packet: &'a [u8],
     /// Where the packet number begins.
@@ -101,8 +103,8 @@ fn read(bytes: &[u8], version: Version) -> Result<Option<(Packet<'_>, &[u8])>, S
     let kind = kind(reader.u8()?, version);
     reader.take(4)?;
     let id = Id::new(reader.vector8()?);
-    let source = reader.vector8()?;
-    let (Some(id), true) = (id, source.len() <= ID_BYTES_MAX) else {
+    let source = Id::new(reader.vector8()?);
+    let (Some(id), Some(source)) = (id, source) else {
         return Ok(None);
     };
     match kind {
@@ -122,6 +124,7 @@ fn read(bytes: &[u8], version: Version) -> Result<Option<(Packet<'_>, &[u8])>, S
         Kind::Initial => Packet::Initial(Initial {
             version,
             id,
+            source,
             packet,
             number_at,
         }),

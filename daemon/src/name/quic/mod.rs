@@ -96,6 +96,11 @@ pub fn recognise(datagram: &[u8]) -> Option<Kind> {
     }
 }
 
+/// Whether a datagram begins with a long header, as those do that Initials come in.
+pub fn is_long(datagram: &[u8]) -> bool {
+    header::is_long(datagram)
+}
+
 /// Smallest datagram that a client's Initial comes in (RFC 9000 section 14.1).
 const INITIAL_BYTES_MIN: usize = 1200;
 
@@ -198,12 +203,12 @@ impl Initials {
     }
 
     /// Reads a datagram that the other side sent: what it chose, once that is complete, and whether
-    /// anything of it was read.
-    pub fn answer(&mut self, datagram: &[u8]) -> (Option<ServerHello>, bool) {
+    /// anything of it was read. With `names_only` nothing is decrypted.
+    pub fn answer(&mut self, datagram: &[u8], names_only: bool) -> (Option<ServerHello>, bool) {
         let mut read = false;
         let mut rest = datagram;
         for _ in 0..PACKETS_MAX {
-            if !header::is_long(rest) || !self.connections.iter().any(Connection::awaits_answer) {
+            if !header::is_long(rest) || self.connections.is_empty() {
                 break;
             }
             let Some((packet, behind)) = header::split(rest) else {
@@ -213,21 +218,42 @@ impl Initials {
             let Packet::Initial(initial) = packet else {
                 continue;
             };
-            // The latest is the most likely: behind a retry, keys come from its new ID.
-            for connection in self.connections.iter_mut().rev() {
-                if !connection.awaits_answer() || self.answers >= ANSWERS_MAX {
-                    continue;
-                }
-                self.answers += 1;
-                read = true;
-                match connection.answer(&initial) {
-                    Probe::Yes(hello) => return (Some(hello), true),
-                    Probe::NotYet => break,
-                    Probe::No => {}
-                }
+            read |= self.note_chosen(initial.source);
+            if names_only {
+                continue;
+            }
+            if let Some(hello) = self.open_answer(&initial, &mut read) {
+                return (Some(hello), true);
             }
         }
         (None, read)
+    }
+
+    /// The connection ID that the server chose, which its Initials carry in clear: what the client
+    /// sends under it belongs to a connection that is known, and no keys come from it (RFC 9000 section
+    /// 7.2). True where it is news.
+    fn note_chosen(&mut self, id: Id) -> bool {
+        let is_news = self.foreign != id;
+        self.foreign = id;
+        is_news
+    }
+
+    /// Tries a server's Initial with the keys of each connection of which nothing was chosen yet. The
+    /// latest is the most likely: behind a retry, keys come from its new ID.
+    fn open_answer(&mut self, initial: &Initial<'_>, read: &mut bool) -> Option<ServerHello> {
+        for connection in self.connections.iter_mut().rev() {
+            if !connection.awaits_answer() || self.answers >= ANSWERS_MAX {
+                continue;
+            }
+            self.answers += 1;
+            *read = true;
+            match connection.answer(initial) {
+                Probe::Yes(hello) => return Some(hello),
+                Probe::NotYet => break,
+                Probe::No => {}
+            }
+        }
+        None
     }
 
     /// Bytes of hellos that are not complete yet, with what is kept to go on.

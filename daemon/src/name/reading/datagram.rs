@@ -65,9 +65,10 @@ impl Datagrams {
                 let looked = *looked;
                 self.look(looked, shown, heard)
             }
+            Self::Quic(_) if !quic::is_long(shown.bytes) => Took::NOTHING,
             Self::Quic(initials) if shown.outbound => initial(initials, shown, heard),
-            Self::Quic(initials) if !shown.names_only => {
-                let (chosen, read) = initials.answer(shown.bytes);
+            Self::Quic(initials) => {
+                let (chosen, read) = initials.answer(shown.bytes, shown.names_only);
                 heard.extend(chosen.map(|chosen| Heard::Server(Box::new(chosen))));
                 if read { Took::READ } else { Took::NOTHING }
             }
