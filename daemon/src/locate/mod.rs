@@ -131,6 +131,42 @@ struct Provider {
     used_by: Vec<u64>,
 }
 
+/// Rows in as little space as their databases need: they are looked up at random.
+#[derive(Debug)]
+enum Rows {
+    /// Of up to four databases.
+    Short(Vec<([u8; 4], u32)>),
+    /// Of more.
+    Long(Vec<Row>),
+}
+
+impl Rows {
+    fn new(rows: Vec<Row>, databases: usize) -> Self {
+        if databases > 4 {
+            return Self::Long(rows);
+        }
+        let short = |row: Row| {
+            let [a, b, c, d, ..] = row.votes;
+            ([a, b, c, d], row.system)
+        };
+        // In the space of those before, of which the rest is given back.
+        let mut rows: Vec<_> = rows.into_iter().map(short).collect();
+        rows.shrink_to_fit();
+        Self::Short(rows)
+    }
+
+    fn get(&self, at: usize) -> Option<Row> {
+        match self {
+            Self::Short(rows) => {
+                let &([a, b, c, d], system) = rows.get(at)?;
+                let votes = [a, b, c, d, 0, 0, 0, 0];
+                Some(Row { votes, system })
+            }
+            Self::Long(rows) => rows.get(at).copied(),
+        }
+    }
+}
+
 /// The tables, ready for look-ups. Immutable, so threads may share it.
 #[derive(Debug)]
 pub struct Atlas {
@@ -140,7 +176,7 @@ pub struct Atlas {
     nations: Vec<CountryCode>,
     databases: Vec<u16>,
     systems: Systems,
-    rows: Vec<Row>,
+    rows: Rows,
     ipv4: Ranges<u32>,
     ipv6: Ranges<u128>,
     providers: Vec<Provider>,
@@ -195,9 +231,9 @@ impl Atlas {
                 .map(|&code| ladder::nation(code).unwrap_or(NO_COUNTRY))
                 .collect(),
             countries: data.countries,
+            rows: Rows::new(data.rows, data.databases.len()),
             databases: data.databases,
             systems: data.systems,
-            rows: data.rows,
             ipv4: data.ipv4,
             ipv6: data.ipv6,
             providers,
@@ -305,16 +341,16 @@ impl Atlas {
         match addr {
             IpAddr::V4(addr) => {
                 let at = self.ipv4.steps.find(addr.to_bits())?;
-                Some((*self.row_of(&self.ipv4, at)?, at))
+                Some((self.row_of(&self.ipv4, at)?, at))
             }
             IpAddr::V6(addr) => {
                 let at = self.ipv6.steps.find(addr.to_bits())?;
-                Some((*self.row_of(&self.ipv6, at)?, at))
+                Some((self.row_of(&self.ipv6, at)?, at))
             }
         }
     }
 
-    fn row_of<K: Address>(&self, family: &Ranges<K>, at: usize) -> Option<&Row> {
+    fn row_of<K: Address>(&self, family: &Ranges<K>, at: usize) -> Option<Row> {
         self.rows.get(family.rows.get(at)?)
     }
 
@@ -349,7 +385,7 @@ impl Atlas {
             let next = family.steps.start(at + 1);
             next.map_or(last, |next| key(next).saturating_sub(1))
         };
-        let is_same = |at: usize| self.row_of(family, at).is_some_and(&same);
+        let is_same = |at: usize| self.row_of(family, at).is_some_and(|row| same(&row));
         let (mut low, mut high) = (at, at);
         let mut best = Prefix::around(addr, 128);
         for len in (0..128).rev() {
