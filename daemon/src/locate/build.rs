@@ -10,7 +10,7 @@ use super::{
     dataset::{
         CloudPrefix, CountryCode, DATABASES_MAX, Dataset, DomainList, Location, NO_COUNTRY,
         Organisation, ProviderList, Ranges, Row, SOURCES_MAX, Source, SpreadPrefix, System,
-        UNKNOWN_COUNTRY,
+        Systems, UNKNOWN_COUNTRY,
     },
     format::SERVICES_MAX,
     prefix::{self, Prefix},
@@ -102,8 +102,8 @@ impl Builder {
             };
             (name(source), steps_of(&data, vote))
         });
-        let of_systems: BTreeSet<u16> = data
-            .systems
+        let all: Vec<System> = data.systems.iter().collect();
+        let of_systems: BTreeSet<u16> = all
             .iter()
             .filter(|system| system.number != 0)
             .map(|system| system.source)
@@ -111,11 +111,11 @@ impl Builder {
         let systems = of_systems.into_iter().map(|source| {
             let own = |row: &Row| {
                 let system = usize::try_from(row.system).ok();
-                let system = system.and_then(|index| data.systems.get(index));
+                let system = system.and_then(|index| all.get(index));
                 let is_own = system.is_some_and(|system| system.source == source);
                 if is_own { row.system } else { 0 }
             };
-            (name(source), data.systems.clone(), steps_of(&data, own))
+            (name(source), all.clone(), steps_of(&data, own))
         });
         let systems = systems.collect();
         let spread = data.organisations.iter().zip(0_u16..);
@@ -290,20 +290,17 @@ fn key_of(piece: &Piece) -> Option<&str> {
 
 /// One column of the rows, in the common space.
 fn steps_of<T: Copy + PartialEq>(data: &Dataset, value: impl Fn(&Row) -> T) -> Steps<T> {
-    let of = |row: u32| {
-        let row = usize::try_from(row).ok().and_then(|row| data.rows.get(row));
-        value(row.unwrap_or(&Row::default()))
-    };
+    let of = |row: usize| value(data.rows.get(row).unwrap_or(&Row::default()));
     let base = prefix::key(std::net::IpAddr::from([0, 0, 0, 0]));
-    let wide = data.ipv6.starts.iter().copied().zip(&data.ipv6.rows);
-    let wide: Vec<(u128, T)> = wide.map(|(start, &row)| (start, of(row))).collect();
-    let narrow = data.ipv4.starts.iter().zip(&data.ipv4.rows);
-    let narrow = narrow.map(|(&start, &row)| (base | u128::from(start), of(row)));
+    let wide = data.ipv6.iter().map(|(start, row)| (start, of(row)));
+    let wide: Vec<(u128, T)> = wide.collect();
+    let narrow = data.ipv4.iter();
+    let narrow = narrow.map(|(start, row)| (base | u128::from(start), of(row)));
     // IPv4 stands in the IPv6 space where nothing of IPv6 is: what was there goes on behind it.
     let before = wide.partition_point(|&(start, _)| start < base);
     let behind = wide.partition_point(|&(start, _)| start < IPV4_END);
     let goes_on = behind.checked_sub(1).and_then(|at| wide.get(at));
-    let mut steps: Steps<T> = Vec::with_capacity(wide.len() + data.ipv4.starts.len() + 1);
+    let mut steps: Steps<T> = Vec::with_capacity(wide.len() + data.ipv4.steps.count() + 1);
     steps.extend(wide.get(..before).unwrap_or_default());
     steps.extend(narrow);
     steps.extend(goes_on.map(|&(_, value)| (IPV4_END, value)));
@@ -358,7 +355,7 @@ fn flatten<T: Copy + PartialEq>(mut spans: Vec<(Span, T)>, none: T) -> Steps<T> 
 }
 
 /// The systems of all sources in one list, which is in use only, and what each source says by it.
-fn systems_of(sources: &[SystemsOf], of: impl Fn(&str) -> u16) -> (Vec<System>, Vec<Steps<u32>>) {
+fn systems_of(sources: &[SystemsOf], of: impl Fn(&str) -> u16) -> (Systems, Vec<Steps<u32>>) {
     let mut systems = vec![System::default()];
     let mut announced = Vec::with_capacity(sources.len());
     for (name, own, steps) in sources {
@@ -378,7 +375,7 @@ fn systems_of(sources: &[SystemsOf], of: impl Fn(&str) -> u16) -> (Vec<System>, 
             .map(|&(start, index)| (start, number_of(index)));
         announced.push(steps.collect());
     }
-    (systems, announced)
+    (systems.into_iter().collect(), announced)
 }
 
 /// Countries, rows and ranges.
@@ -405,7 +402,7 @@ fn tables(
     }
     let merged = merge(databases, systems, &codes);
     let (rows, indices) = ranked(&merged);
-    let (ipv4, ipv6) = by_family(&merged, &indices);
+    let (ipv4, ipv6) = by_family(&merged, &indices, rows.len());
     Ok(Tables {
         countries: codes.into_keys().collect(),
         rows,
@@ -475,16 +472,14 @@ fn ranked(merged: &Steps<Row>) -> (Vec<Row>, BTreeMap<Row, u32>) {
     (rows, indices)
 }
 
-fn by_family(merged: &Steps<Row>, indices: &BTreeMap<Row, u32>) -> (Ranges<u32>, Ranges<u128>) {
+fn by_family(
+    merged: &Steps<Row>,
+    indices: &BTreeMap<Row, u32>,
+    of: usize,
+) -> (Ranges<u32>, Ranges<u128>) {
     let base = prefix::key(std::net::IpAddr::from([0, 0, 0, 0]));
-    let mut ipv4 = Ranges {
-        starts: Vec::new(),
-        rows: Vec::new(),
-    };
-    let mut ipv6 = Ranges {
-        starts: Vec::new(),
-        rows: Vec::new(),
-    };
+    let mut ipv4 = (Vec::new(), Vec::new());
+    let mut ipv6 = (Vec::new(), Vec::new());
     for &(start, row) in merged {
         let index = indices.get(&row).copied().unwrap_or(0);
         if let Ok(start) = u32::try_from(start ^ base) {
@@ -493,13 +488,16 @@ fn by_family(merged: &Steps<Row>, indices: &BTreeMap<Row, u32>) -> (Ranges<u32>,
             push(&mut ipv6, start, index);
         }
     }
-    (ipv4, ipv6)
+    (
+        Ranges::new(&ipv4.0, &ipv4.1, of),
+        Ranges::new(&ipv6.0, &ipv6.1, of),
+    )
 }
 
-fn push<K>(ranges: &mut Ranges<K>, start: K, row: u32) {
-    if ranges.rows.last() != Some(&row) {
-        ranges.starts.push(start);
-        ranges.rows.push(row);
+fn push<K>((starts, rows): &mut (Vec<K>, Vec<u32>), start: K, row: u32) {
+    if rows.last() != Some(&row) {
+        starts.push(start);
+        rows.push(row);
     }
 }
 

@@ -4,7 +4,10 @@
 
 use serde::Serialize;
 
-use super::prefix::Prefix;
+use super::{
+    prefix::Prefix,
+    steps::{Address, Numbers, Steps},
+};
 use crate::time::Timestamp;
 
 /// One published file that the tables were made from.
@@ -48,11 +51,27 @@ pub const UNKNOWN_COUNTRY: CountryCode = *b"ZZ";
 /// Ranges of one family that cover its whole space: each reaches to the next one's start, the
 /// first begins at 0. Neighbours differ in their row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ranges<K> {
-    /// First addresses, strictly rising.
-    pub starts: Vec<K>,
+pub struct Ranges<K: Address> {
+    /// First addresses.
+    pub steps: Steps<K>,
     /// Index into [`Dataset::rows`], one for each start.
-    pub rows: Vec<u32>,
+    pub rows: Numbers,
+}
+
+impl<K: Address> Ranges<K> {
+    /// From first addresses, strictly rising, and their rows, of which there are `of`.
+    pub fn new(starts: &[K], rows: &[u32], of: usize) -> Self {
+        Self {
+            steps: Steps::new(starts),
+            rows: Numbers::below(of, rows),
+        }
+    }
+
+    /// Each start with its row.
+    pub fn iter(&self) -> impl Iterator<Item = (K, usize)> {
+        let numbers = 0..self.steps.count();
+        numbers.filter_map(|at| Some((self.steps.start(at)?, self.rows.get(at)?)))
+    }
 }
 
 /// What the databases say together of a range.
@@ -75,6 +94,111 @@ pub struct System {
     pub country: CountryCode,
     /// Who runs it.
     pub name: String,
+}
+
+/// Autonomous systems in little space: there may be more than a hundred thousand.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Systems {
+    /// Apart from the others, as this alone is asked for each verdict.
+    numbers: Vec<u32>,
+    said: Vec<(u16, CountryCode)>,
+    /// All names, one behind the other, and where each ends.
+    names: String,
+    ends: Vec<u32>,
+}
+
+impl Systems {
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// The number of one of them; 0 for none.
+    pub fn number(&self, index: usize) -> u32 {
+        self.numbers.get(index).copied().unwrap_or(0)
+    }
+
+    /// One of them.
+    pub fn get(&self, index: usize) -> Option<System> {
+        let &(source, country) = self.said.get(index)?;
+        let end = |at: usize| usize::try_from(*self.ends.get(at)?).ok();
+        let start = index.checked_sub(1).map_or(Some(0), end)?;
+        Some(System {
+            source,
+            number: self.number(index),
+            country,
+            name: self.names.get(start..end(index)?)?.to_owned(),
+        })
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = System> {
+        (0..self.count()).filter_map(|index| self.get(index))
+    }
+}
+
+impl FromIterator<System> for Systems {
+    fn from_iter<T: IntoIterator<Item = System>>(systems: T) -> Self {
+        let mut all = SystemsRead::new(0);
+        for system in systems {
+            let name = system.name.as_bytes();
+            all.push(system.source, system.number, system.country, name);
+        }
+        all.finish().unwrap_or_default()
+    }
+}
+
+/// Systems as they are read; whether their names are text is asked of all at once.
+#[derive(Debug)]
+pub struct SystemsRead {
+    systems: Systems,
+    names: Vec<u8>,
+}
+
+impl SystemsRead {
+    /// For so many.
+    pub fn new(count: usize) -> Self {
+        let systems = Systems {
+            numbers: Vec::with_capacity(count),
+            said: Vec::with_capacity(count),
+            names: String::new(),
+            ends: Vec::with_capacity(count),
+        };
+        Self {
+            systems,
+            names: Vec::new(),
+        }
+    }
+
+    /// One more.
+    #[inline]
+    pub fn push(&mut self, source: u16, number: u32, country: CountryCode, name: &[u8]) {
+        let systems = &mut self.systems;
+        systems.numbers.push(number);
+        systems.said.push((source, country));
+        self.names.extend_from_slice(name);
+        // A file has at most 32 MiB.
+        let end = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        systems.ends.push(end);
+    }
+
+    /// All of them; none where a name is not in UTF-8.
+    pub fn finish(self) -> Option<Systems> {
+        let Self { mut systems, names } = self;
+        systems.names = String::from_utf8(names).ok()?;
+        let whole = |&end: &u32| {
+            let end = usize::try_from(end);
+            end.is_ok_and(|end| systems.names.is_char_boundary(end))
+        };
+        if !systems.ends.iter().all(whole) {
+            return None;
+        }
+        systems.numbers.shrink_to_fit();
+        systems.said.shrink_to_fit();
+        systems.names.shrink_to_fit();
+        systems.ends.shrink_to_fit();
+        Some(systems)
+    }
 }
 
 /// A region of a cloud, or a border group within one.
@@ -163,7 +287,7 @@ pub struct Dataset {
     /// Country databases: indices into `sources`, at most [`DATABASES_MAX`].
     pub databases: Vec<u16>,
     /// Autonomous systems; the first is none.
-    pub systems: Vec<System>,
+    pub systems: Systems,
     /// Distinct rows.
     pub rows: Vec<Row>,
     /// IPv4 addresses to rows.

@@ -12,6 +12,7 @@ use super::{
     dataset::{DATABASES_MAX, Dataset, Ranges, Source},
     format::{HEADER_LEN, MAGIC, NO_DIFFERENCE, PAYLOAD_MAX, PLAIN, VERSION, ZLIB},
     prefix::Prefix,
+    steps::Address,
 };
 
 /// Writes a whole file, its payload [`PLAIN`] or [`ZLIB`].
@@ -65,8 +66,8 @@ pub fn payload(data: &Dataset) -> Result<Vec<u8>, LocateError> {
 
 /// Systems, rows and ranges.
 fn tables(out: &mut Vec<u8>, data: &Dataset) -> Result<(), LocateError> {
-    count(out, data.systems.len());
-    for system in &data.systems {
+    count(out, data.systems.count());
+    for system in data.systems.iter() {
         varint(out, system.source.into());
         varint(out, system.number.into());
         out.extend_from_slice(&system.country);
@@ -195,25 +196,27 @@ fn difference(shifts: &mut Vec<u8>, from: u128, to: u128) -> Result<Option<u128>
     Ok(Some((value >> shift) >> 1))
 }
 
-fn ranges<K: Copy + Into<u128>>(out: &mut Vec<u8>, ranges: &Ranges<K>) -> Result<(), LocateError> {
-    count(out, ranges.starts.len());
-    let mut shifts = Vec::with_capacity(ranges.starts.len());
-    let mut odds = Vec::new();
+/// Writes the columns of a family.
+pub(super) fn ranges<K: Address + Into<u128>>(
+    out: &mut Vec<u8>,
+    ranges: &Ranges<K>,
+) -> Result<(), LocateError> {
+    let many = ranges.steps.count();
+    count(out, many);
+    let mut shifts = Vec::with_capacity(many);
+    let (mut odds, mut rows) = (Vec::new(), Vec::with_capacity(many));
     let mut last = 0;
-    for &start in &ranges.starts {
+    for (start, row) in ranges.iter() {
         let start = start.into();
         if let Some(odd) = difference(&mut shifts, last, start)? {
             varint(&mut odds, odd);
         }
         last = start;
+        count(&mut rows, row);
     }
     out.extend_from_slice(&shifts);
     count(out, odds.len());
     out.extend_from_slice(&odds);
-    let mut rows = Vec::with_capacity(ranges.rows.len());
-    for &row in &ranges.rows {
-        varint(&mut rows, row.into());
-    }
     count(out, rows.len());
     out.extend_from_slice(&rows);
     Ok(())

@@ -4,17 +4,18 @@
 //! what was expected. Every length and index is checked; no input makes it panic or allocate more
 //! than [`PAYLOAD_MAX`] allows.
 
-use std::io::Read;
+use std::io::ErrorKind;
 
-use flate2::{Crc, bufread::ZlibDecoder};
+use flate2::{Crc, Decompress, FlushDecompress, Status};
 
 use super::{
     LocateError,
     dataset::{
         CloudPrefix, CountryCode, DATABASES_MAX, Dataset, DomainList, Location, NO_COUNTRY,
-        Organisation, ProviderList, Ranges, Row, SOURCES_MAX, Source, SpreadPrefix, System,
+        Organisation, ProviderList, Row, SOURCES_MAX, Source, SpreadPrefix, Systems, SystemsRead,
     },
     prefix::Prefix,
+    reader::Reader,
 };
 use crate::time::Timestamp;
 
@@ -80,22 +81,28 @@ fn plain(packed: &[u8], len: u32) -> Result<&[u8], LocateError> {
     }
 }
 
+/// All at once into the space that is needed, which is quicker than bit by bit through a window.
 fn inflate(packed: &[u8], len: u32, total: usize) -> Result<Vec<u8>, LocateError> {
-    let mut payload = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
-    let mut inflate = ZlibDecoder::new(packed).take(u64::from(len) + 1);
-    inflate
-        .read_to_end(&mut payload)
-        .map_err(LocateError::Inflate)?;
-    if u32::try_from(payload.len()) != Ok(len) {
+    let expected = usize::try_from(len).unwrap_or(usize::MAX);
+    let mut payload = Vec::with_capacity(expected.saturating_add(1));
+    let mut inflate = Decompress::new(true);
+    let status = inflate
+        .decompress_vec(packed, &mut payload, FlushDecompress::Finish)
+        .map_err(|error| LocateError::Inflate(error.into()))?;
+    if status != Status::StreamEnd && payload.len() <= expected {
+        return Err(LocateError::Inflate(ErrorKind::UnexpectedEof.into()));
+    }
+    if payload.len() != expected {
         return Err(LocateError::Length {
             expected: len,
             found: payload.len(),
         });
     }
-    let rest = inflate.into_inner().into_inner();
-    if !rest.is_empty() {
+    let read = usize::try_from(inflate.total_in()).unwrap_or(usize::MAX);
+    let rest = packed.len().saturating_sub(read);
+    if rest != 0 {
         return Err(LocateError::Damaged {
-            offset: total - rest.len(),
+            offset: total - rest,
             expected: "the end of the file",
         });
     }
@@ -115,8 +122,8 @@ pub fn decode_payload(payload: &[u8]) -> Result<Dataset, LocateError> {
     if databases.len() > DATABASES_MAX {
         return Err(reader.damaged("at most 8 country databases"));
     }
-    let systems = reader.list(|reader| reader.system(files))?;
-    let rows = reader.rows(countries.len(), databases.len(), systems.len())?;
+    let systems = reader.systems(files)?;
+    let rows = reader.rows(countries.len(), databases.len(), systems.count())?;
     let ipv4 = reader.ranges(rows.len())?;
     let ipv6 = reader.ranges(rows.len())?;
     let lists = reader.list(|reader| reader.provider_list(files))?;
@@ -146,120 +153,7 @@ pub fn decode_payload(payload: &[u8]) -> Result<Dataset, LocateError> {
     })
 }
 
-/// Reads from the front, remembering where it is.
-struct Reader<'a> {
-    rest: &'a [u8],
-    total: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            rest: bytes,
-            total: bytes.len(),
-        }
-    }
-
-    fn damaged(&self, expected: &'static str) -> LocateError {
-        LocateError::Damaged {
-            offset: self.total - self.rest.len(),
-            expected,
-        }
-    }
-
-    fn take(&mut self, len: usize) -> Result<&'a [u8], LocateError> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(len)
-            .ok_or_else(|| self.damaged("more bytes"))?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], LocateError> {
-        let (taken, rest) = self
-            .rest
-            .split_first_chunk()
-            .ok_or_else(|| self.damaged("more bytes"))?;
-        self.rest = rest;
-        Ok(*taken)
-    }
-
-    fn byte(&mut self) -> Result<u8, LocateError> {
-        let [byte] = self.array()?;
-        Ok(byte)
-    }
-
-    /// Unsigned LEB128 of up to 128 bits.
-    fn varint(&mut self) -> Result<u128, LocateError> {
-        // Nine of ten numbers in the file have one byte.
-        let first = self.byte()?;
-        let mut value = u128::from(first & 0x7f);
-        if first & 0x80 == 0 {
-            return Ok(value);
-        }
-        let mut shift = 7_u32;
-        loop {
-            let byte = self.byte()?;
-            let bits = u128::from(byte & 0x7f);
-            let placed = bits.checked_shl(shift).unwrap_or(0);
-            if placed.checked_shr(shift) != Some(bits) {
-                return Err(self.damaged("a number of at most 128 bits"));
-            }
-            value |= placed;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-            shift += 7;
-        }
-    }
-
-    fn number<T: TryFrom<u128>>(&mut self, expected: &'static str) -> Result<T, LocateError> {
-        let value = self.varint()?;
-        T::try_from(value).map_err(|_| self.damaged(expected))
-    }
-
-    /// A count of things that take a byte or more each, so what is left bounds it.
-    fn count(&mut self) -> Result<usize, LocateError> {
-        let count: usize = self.number("a count")?;
-        if count > self.rest.len() {
-            return Err(self.damaged("no more entries than there are bytes"));
-        }
-        Ok(count)
-    }
-
-    /// A part of stated length, to be read on its own.
-    fn part(&mut self) -> Result<Reader<'a>, LocateError> {
-        let len = self.count()?;
-        let start = self.total - self.rest.len();
-        let rest = self.take(len)?;
-        Ok(Self {
-            rest,
-            total: start + len,
-        })
-    }
-
-    fn text(&mut self) -> Result<String, LocateError> {
-        let len = self.count()?;
-        if len > TEXT_MAX {
-            return Err(self.damaged("a text of at most 4096 bytes"));
-        }
-        let bytes = self.take(len)?;
-        String::from_utf8(bytes.to_vec()).map_err(|_| self.damaged("text in UTF-8"))
-    }
-
-    fn list<T>(
-        &mut self,
-        mut entry: impl FnMut(&mut Self) -> Result<T, LocateError>,
-    ) -> Result<Vec<T>, LocateError> {
-        let count = self.count()?;
-        let mut list = Vec::new();
-        for _ in 0..count {
-            list.push(entry(self)?);
-        }
-        Ok(list)
-    }
-
+impl Reader<'_> {
     fn source(&mut self) -> Result<Source, LocateError> {
         let name = self.text()?;
         let version = self.text()?;
@@ -280,24 +174,18 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// An index below `bound`.
-    fn index(&mut self, bound: usize) -> Result<u16, LocateError> {
-        let index: u16 = self.number("an index")?;
-        if usize::from(index) < bound {
-            Ok(index)
-        } else {
-            Err(self.damaged("an index in its list"))
-        }
-    }
-
     /// The first one is none, whatever the sources are.
-    fn system(&mut self, sources: usize) -> Result<System, LocateError> {
-        Ok(System {
-            source: self.index(sources.max(1))?,
-            number: self.number("a system's number")?,
-            country: self.country()?,
-            name: self.text()?,
-        })
+    fn systems(&mut self, sources: usize) -> Result<Systems, LocateError> {
+        let count = self.count()?;
+        let mut systems = SystemsRead::new(count.min(self.rest.len() / 5));
+        for _ in 0..count {
+            let source = self.index(sources.max(1))?;
+            let number = self.number("a system's number")?;
+            let country = self.country()?;
+            systems.push(source, number, country, self.bytes()?);
+        }
+        let systems = systems.finish();
+        systems.ok_or_else(|| self.damaged("names of systems in UTF-8 before this"))
     }
 
     fn rows(
@@ -306,20 +194,31 @@ impl<'a> Reader<'a> {
         databases: usize,
         systems: usize,
     ) -> Result<Vec<Row>, LocateError> {
-        let rows = self.list(|reader| {
+        let count = self.count()?;
+        let systems = u32::try_from(systems).unwrap_or(u32::MAX);
+        let mut rows = Vec::with_capacity(count.min(self.rest.len() / (databases + 1)));
+        let own: [u8; DATABASES_MAX] =
+            std::array::from_fn(|at| if at < databases { u8::MAX } else { 0 });
+        let own = u64::from_le_bytes(own);
+        for _ in 0..count {
             let mut row = Row::default();
-            for (vote, &byte) in row.votes.iter_mut().zip(reader.take(databases)?) {
-                *vote = byte;
-            }
-            row.system = reader.number("an index")?;
-            let of_country = |&vote: &u8| usize::from(vote) < countries;
-            let of_system = usize::try_from(row.system).is_ok_and(|index| index < systems);
-            if row.votes.iter().all(of_country) && of_system {
-                Ok(row)
+            if let Some(bytes) = self.rest.first_chunk() {
+                row.votes = (u64::from_le_bytes(*bytes) & own).to_le_bytes();
+                self.skip(databases);
             } else {
-                Err(reader.damaged("a row of countries and a system in their lists"))
+                let votes = row.votes.iter_mut();
+                votes
+                    .zip(self.take(databases)?)
+                    .for_each(|(vote, &byte)| *vote = byte);
             }
-        })?;
+            // Behind those of the databases stand zeros.
+            let last = row.votes.iter().fold(0, |last, &vote| last.max(vote));
+            if usize::from(last) >= countries {
+                return Err(self.damaged("a row of countries in their list"));
+            }
+            row.system = self.below(systems)?;
+            rows.push(row);
+        }
         if rows.is_empty() {
             return Err(self.damaged("a row"));
         }
@@ -388,68 +287,6 @@ impl<'a> Reader<'a> {
             return Err(self.damaged("1 to 256 country codes, the first empty"));
         }
         Ok(list)
-    }
-
-    /// Differences between starts in two columns (trailing zero bits, and the bits before them),
-    /// then the rows.
-    fn ranges<K>(&mut self, of: usize) -> Result<Ranges<K>, LocateError>
-    where
-        K: TryFrom<u128>,
-    {
-        let count = self.count()?;
-        let shifts = self.take(count)?;
-        let mut odds = self.part()?;
-        let mut indices = self.part()?;
-        if count == 0 || shifts.first() != Some(&NO_DIFFERENCE) {
-            return Err(self.damaged("a first range that starts at 0"));
-        }
-        let mut rows = Vec::with_capacity(count);
-        for _ in 0..count {
-            let row: u32 = indices.number("an index")?;
-            if usize::try_from(row).is_ok_and(|row| row >= of) {
-                return Err(indices.damaged("a row in the list"));
-            }
-            rows.push(row);
-        }
-        if !indices.rest.is_empty() {
-            return Err(indices.damaged("as many rows as ranges"));
-        }
-        let mut starts = Vec::with_capacity(count);
-        let mut start = 0_u128;
-        for (position, &shift) in shifts.iter().enumerate() {
-            let difference = odds.difference(shift)?;
-            if (difference == 0) != (position == 0) {
-                return Err(odds.damaged("rising starts"));
-            }
-            start = start
-                .checked_add(difference)
-                .ok_or_else(|| odds.damaged("a start within the address space"))?;
-            starts.push(
-                K::try_from(start).map_err(|_| odds.damaged("a start within the address space"))?,
-            );
-        }
-        if !odds.rest.is_empty() {
-            return Err(odds.damaged("as many starts as stated"));
-        }
-        Ok(Ranges { starts, rows })
-    }
-
-    /// A difference is an odd number (its lowest bit not written) shifted to the left.
-    fn difference(&mut self, shift: u8) -> Result<u128, LocateError> {
-        if shift == NO_DIFFERENCE {
-            return Ok(0);
-        }
-        let odd = self
-            .varint()?
-            .checked_mul(2)
-            .ok_or_else(|| self.damaged("a difference of at most 128 bits"))?
-            | 1;
-        let value = odd.checked_shl(u32::from(shift)).unwrap_or(0);
-        if value.checked_shr(u32::from(shift)) == Some(odd) {
-            Ok(value)
-        } else {
-            Err(self.damaged("a difference of at most 128 bits"))
-        }
     }
 
     fn location(&mut self) -> Result<Location, LocateError> {

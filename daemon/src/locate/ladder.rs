@@ -10,7 +10,9 @@ use sakshi_rules::contact::{Grade, Place, PlaceBasis};
 
 use super::{
     Atlas, CloudEntry, Holder, Provider,
-    dataset::{CountryCode, Location, NO_COUNTRY, Row, Source, System, UNKNOWN_COUNTRY},
+    dataset::{
+        CountryCode, DATABASES_MAX, Location, NO_COUNTRY, Row, Source, System, UNKNOWN_COUNTRY,
+    },
     prefix::{self, NAT64, Prefix},
 };
 use crate::time::Timestamp;
@@ -98,17 +100,17 @@ struct Query<'a> {
     max_age_days: u32,
 }
 
-/// What the tables hold of an address.
+/// What the tables hold of an address; of each prefix around it the length.
 #[derive(Default)]
 struct Looked {
-    special: Option<(Prefix, u16)>,
-    spread: Option<(Prefix, u16)>,
+    special: Option<(u8, u16)>,
+    spread: Option<(u8, u16)>,
     /// The narrowest prefix in a provider's list.
-    cloud: Option<(Prefix, CloudEntry)>,
+    cloud: Option<(u8, CloudEntry)>,
     /// The narrowest that is an edge network's.
-    edge: Option<(Prefix, CloudEntry)>,
+    edge: Option<(u8, CloudEntry)>,
     /// The same prefix in another provider's list.
-    rival: Option<(Prefix, CloudEntry)>,
+    rival: Option<(u8, CloudEntry)>,
     row: Row,
     /// The number of the row's range.
     range: usize,
@@ -124,23 +126,23 @@ struct Consensus {
 impl Query<'_> {
     fn look(&self, addr: IpAddr) -> Looked {
         let mut looked = Looked::default();
-        for (prefix, &holder) in self.atlas.listed.around(prefix::key(addr)) {
+        let key = prefix::key(addr);
+        for (len, &holder) in self.atlas.listed.around(key) {
             match holder {
                 Holder::Special(block) => {
-                    looked.special.get_or_insert((prefix, block));
+                    looked.special.get_or_insert((len, block));
                 }
                 Holder::Spread(organisation) => {
-                    looked.spread.get_or_insert((prefix, organisation));
+                    looked.spread.get_or_insert((len, organisation));
                 }
                 Holder::Cloud(entry) => {
-                    let of = self.provider(entry).map_or(0, |list| list.edge_services);
-                    if entry.services & of != 0 {
-                        looked.edge.get_or_insert((prefix, entry));
+                    if entry.edge {
+                        looked.edge.get_or_insert((len, entry));
                     }
                     match looked.cloud {
-                        None => looked.cloud = Some((prefix, entry)),
-                        Some((same, _)) if same == prefix => {
-                            looked.rival.get_or_insert((prefix, entry));
+                        None => looked.cloud = Some((len, entry)),
+                        Some((same, _)) if same == len => {
+                            looked.rival.get_or_insert((len, entry));
                         }
                         Some(_) => {}
                     }
@@ -162,12 +164,10 @@ impl Query<'_> {
         list.locations.get(usize::from(entry.location))
     }
 
-    fn system(&self, looked: &Looked) -> Option<&System> {
+    fn system(&self, looked: &Looked) -> Option<System> {
         let index = usize::try_from(looked.row.system).ok()?;
-        self.atlas
-            .systems
-            .get(index)
-            .filter(|system| system.number != 0)
+        let system = self.atlas.systems.get(index);
+        system.filter(|system| system.number != 0)
     }
 
     /// The ladder.
@@ -175,7 +175,8 @@ impl Query<'_> {
         let mut verdict = Verdict {
             grade: Grade::None,
             country: NO_COUNTRY,
-            asn: self.system(looked).map_or(0, |system| system.number),
+            asn: usize::try_from(looked.row.system)
+                .map_or(0, |index| self.atlas.systems.number(index)),
             list: None,
             location: None,
             organisation: None,
@@ -236,17 +237,27 @@ impl Query<'_> {
     /// those that name a country, or one alone, *low*; else they contradict each other.
     fn consensus(&self, row: Row) -> Consensus {
         let votes = row.votes.iter().take(self.atlas.databases.len());
-        let voices = votes
-            .clone()
-            .filter_map(|&vote| self.atlas.countries.get(usize::from(vote)))
-            .filter_map(|&code| nation(code));
-        let mut best = (0, NO_COUNTRY);
+        let mut voices = [NO_COUNTRY; DATABASES_MAX];
         let mut all = 0;
-        for voice in voices.clone() {
-            let count = voices.clone().filter(|&other| other == voice).count();
-            all += 1;
+        for &vote in votes {
+            let nation = self.atlas.nations.get(usize::from(vote));
+            if let Some(&nation) = nation.filter(|&&nation| nation != NO_COUNTRY)
+                && let Some(voice) = voices.get_mut(all)
+            {
+                *voice = nation;
+                all += 1;
+            }
+        }
+        let voices = voices.get(..all).unwrap_or_default();
+        let mut best = (0, NO_COUNTRY);
+        for &voice in voices {
+            let count = voices.iter().filter(|&&other| other == voice).count();
             if count > best.0 {
                 best = (count, voice);
+            }
+            if count == all {
+                // Most often: they agree.
+                break;
             }
         }
         let (count, country) = best;
@@ -268,7 +279,8 @@ impl Query<'_> {
     /// The verdict in words, with what it rests on.
     fn place(&self, addr: IpAddr) -> Place {
         let looked = self.look(addr);
-        if let Some((prefix, index)) = looked.special {
+        if let Some((len, index)) = looked.special {
+            let prefix = Prefix::around(prefix::key(addr), len);
             let block = self.atlas.special.get(usize::from(index));
             return Place {
                 basis: block
@@ -287,6 +299,7 @@ impl Query<'_> {
             .and_then(|index| self.atlas.organisations.get(usize::from(index)))
             .filter(|organisation| !organisation.key.is_empty());
         let system = self.system(&looked);
+        let system = system.as_ref();
         let location = list.zip(verdict.location).and_then(|(list, location)| {
             let location = list.locations.get(usize::from(location))?;
             Some(location.region.clone())
@@ -317,7 +330,11 @@ impl Query<'_> {
     fn words(&self, addr: IpAddr, looked: &Looked, grade: Grade) -> Vec<PlaceBasis> {
         let mut basis = Vec::new();
         if grade == Grade::NotLocatable {
-            basis.extend(looked.spread.and_then(|found| self.spread_says(found)));
+            basis.extend(
+                looked
+                    .spread
+                    .and_then(|found| self.spread_says(addr, found)),
+            );
             let global = looked.cloud.filter(|&(_, entry)| {
                 let at = self.location(entry);
                 at.is_some_and(|at| at.country == NO_COUNTRY)
@@ -327,11 +344,15 @@ impl Query<'_> {
                 let group = self
                     .location(entry)
                     .map_or("", |at| at.border_group.as_str());
-                self.list_says(found, format!("{group} ({})", self.service_names(entry)))
+                self.list_says(
+                    addr,
+                    found,
+                    format!("{group} ({})", self.service_names(entry)),
+                )
             }));
         } else {
             let regions = [looked.cloud, looked.rival].into_iter().flatten();
-            basis.extend(regions.filter_map(|found| self.region_says(found)));
+            basis.extend(regions.filter_map(|found| self.region_says(addr, found)));
             let databases = 0..self.atlas.databases.len();
             basis.extend(databases.filter_map(|number| self.database_says(addr, number)));
         }
@@ -339,7 +360,7 @@ impl Query<'_> {
         basis
     }
 
-    fn spread_says(&self, (prefix, index): (Prefix, u16)) -> Option<PlaceBasis> {
+    fn spread_says(&self, addr: IpAddr, (len, index): (u8, u16)) -> Option<PlaceBasis> {
         let organisation = self.atlas.organisations.get(usize::from(index))?;
         let source = self.atlas.source(organisation.source)?;
         let says = if organisation.name.is_empty() {
@@ -350,15 +371,20 @@ impl Query<'_> {
                 organisation.name, organisation.kind, organisation.document
             )
         };
-        Some(self.basis(source, prefix, says))
+        Some(self.basis(source, Prefix::around(prefix::key(addr), len), says))
     }
 
-    fn list_says(&self, (prefix, entry): (Prefix, CloudEntry), says: String) -> Option<PlaceBasis> {
+    fn list_says(
+        &self,
+        addr: IpAddr,
+        (len, entry): (u8, CloudEntry),
+        says: String,
+    ) -> Option<PlaceBasis> {
         let source = self.atlas.source(self.provider(entry)?.source)?;
-        Some(self.basis(source, prefix, says))
+        Some(self.basis(source, Prefix::around(prefix::key(addr), len), says))
     }
 
-    fn region_says(&self, found: (Prefix, CloudEntry)) -> Option<PlaceBasis> {
+    fn region_says(&self, addr: IpAddr, found: (u8, CloudEntry)) -> Option<PlaceBasis> {
         let location = self.location(found.1)?;
         let country = if location.country == UNKNOWN_COUNTRY {
             "country not known,".to_owned()
@@ -370,16 +396,20 @@ impl Query<'_> {
         } else {
             format!("{country} {} of {}", location.border_group, location.region)
         };
-        self.list_says(found, says)
+        self.list_says(addr, found, says)
     }
 
     fn service_names(&self, entry: CloudEntry) -> String {
-        let services = self.provider(entry).map(|list| list.services.as_slice());
-        let names: Vec<&str> = services
-            .unwrap_or_default()
+        let Some(list) = self.provider(entry) else {
+            return String::new();
+        };
+        let number = usize::try_from(entry.number).unwrap_or(usize::MAX);
+        let bits = list.used_by.get(number).copied().unwrap_or(0);
+        let names: Vec<&str> = list
+            .services
             .iter()
             .zip(0_u32..)
-            .filter(|&(_, bit)| entry.services.checked_shr(bit).unwrap_or(0) & 1 == 1)
+            .filter(|&(_, bit)| bits.checked_shr(bit).unwrap_or(0) & 1 == 1)
             .map(|(name, _)| name.as_str())
             .collect();
         names.join(", ")

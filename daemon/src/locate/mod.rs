@@ -7,6 +7,7 @@
 
 #[cfg(any(test, feature = "lab"))]
 pub mod build;
+mod columns;
 pub mod dataset;
 #[cfg(any(test, feature = "lab"))]
 pub mod encode;
@@ -18,6 +19,7 @@ pub mod nat64;
 pub mod prefix;
 #[cfg(feature = "lab")]
 pub mod published;
+mod reader;
 #[cfg(any(test, feature = "lab"))]
 mod regrade;
 mod special;
@@ -32,10 +34,12 @@ use thiserror::Error;
 pub use self::regrade::{Regraded, regrade};
 pub use self::{dataset::Source, ladder::Verdict};
 use self::{
-    dataset::{CountryCode, Dataset, DomainList, Location, NO_COUNTRY, Organisation, Row, System},
+    dataset::{
+        CountryCode, Dataset, DomainList, Location, NO_COUNTRY, Organisation, Ranges, Row, Systems,
+    },
     prefix::{Prefix, PrefixTable},
     special::Block,
-    steps::{Address, Steps},
+    steps::Address,
 };
 use crate::time::Timestamp;
 
@@ -109,7 +113,10 @@ enum Holder {
 struct CloudEntry {
     list: u16,
     location: u16,
-    services: u64,
+    /// Which of the list's prefixes.
+    number: u32,
+    /// Whether a service whose addresses are announced from many places uses it.
+    edge: bool,
 }
 
 /// A provider's own list, without its prefixes.
@@ -120,34 +127,42 @@ struct Provider {
     name: String,
     locations: Vec<Location>,
     services: Vec<String>,
-    /// Bits of the services whose addresses are announced from many places.
-    edge_services: u64,
+    /// Bits of the services that use each of its prefixes.
+    used_by: Vec<u64>,
 }
 
-/// Ranges of a family with their rows.
+/// Rows in as little space as their databases need: they are looked up at random.
 #[derive(Debug)]
-struct Family<K: Address> {
-    steps: Steps<K>,
-    rows: Numbers,
+enum Rows {
+    /// Of up to four databases.
+    Short(Vec<([u8; 4], u32)>),
+    /// Of more.
+    Long(Vec<Row>),
 }
 
-/// Numbers of rows, in half the space where there are few rows.
-#[derive(Debug)]
-enum Numbers {
-    Narrow(Vec<u16>),
-    Wide(Vec<u32>),
-}
-
-impl Numbers {
-    fn new(numbers: Vec<u32>) -> Self {
-        let narrow: Result<Vec<u16>, _> = numbers.iter().map(|&n| u16::try_from(n)).collect();
-        narrow.map_or(Self::Wide(numbers), Self::Narrow)
+impl Rows {
+    fn new(rows: Vec<Row>, databases: usize) -> Self {
+        if databases > 4 {
+            return Self::Long(rows);
+        }
+        let short = |row: Row| {
+            let [a, b, c, d, ..] = row.votes;
+            ([a, b, c, d], row.system)
+        };
+        // In the space of those before, of which the rest is given back.
+        let mut rows: Vec<_> = rows.into_iter().map(short).collect();
+        rows.shrink_to_fit();
+        Self::Short(rows)
     }
 
-    fn get(&self, at: usize) -> Option<usize> {
+    fn get(&self, at: usize) -> Option<Row> {
         match self {
-            Self::Narrow(numbers) => numbers.get(at).copied().map(usize::from),
-            Self::Wide(numbers) => usize::try_from(*numbers.get(at)?).ok(),
+            Self::Short(rows) => {
+                let &([a, b, c, d], system) = rows.get(at)?;
+                let votes = [a, b, c, d, 0, 0, 0, 0];
+                Some(Row { votes, system })
+            }
+            Self::Long(rows) => rows.get(at).copied(),
         }
     }
 }
@@ -157,11 +172,13 @@ impl Numbers {
 pub struct Atlas {
     sources: Vec<Source>,
     countries: Vec<CountryCode>,
+    /// What each of them counts as; none for a code that is no country's.
+    nations: Vec<CountryCode>,
     databases: Vec<u16>,
-    systems: Vec<System>,
-    rows: Vec<Row>,
-    ipv4: Family<u32>,
-    ipv6: Family<u128>,
+    systems: Systems,
+    rows: Rows,
+    ipv4: Ranges<u32>,
+    ipv6: Ranges<u128>,
     providers: Vec<Provider>,
     organisations: Vec<Organisation>,
     special: Vec<Block>,
@@ -189,11 +206,13 @@ impl Atlas {
         listed.extend(spread.map(|entry| (entry.prefix, Holder::Spread(entry.organisation))));
         let mut providers = Vec::with_capacity(data.lists.len());
         for (number, list) in (0_u16..).zip(data.lists) {
-            listed.extend(list.prefixes.iter().map(|entry| {
+            let edge = ladder::edge_services(&list.services);
+            listed.extend((0_u32..).zip(&list.prefixes).map(|(of_list, entry)| {
                 let holder = Holder::Cloud(CloudEntry {
                     list: number,
                     location: entry.location,
-                    services: entry.services,
+                    number: of_list,
+                    edge: entry.services & edge != 0,
                 });
                 (entry.prefix, holder)
             }));
@@ -202,24 +221,21 @@ impl Atlas {
                 key: list.key,
                 name: list.name,
                 locations: list.locations,
-                edge_services: ladder::edge_services(&list.services),
                 services: list.services,
+                used_by: list.prefixes.iter().map(|entry| entry.services).collect(),
             });
         }
         Self {
             sources: data.sources,
+            nations: (data.countries.iter())
+                .map(|&code| ladder::nation(code).unwrap_or(NO_COUNTRY))
+                .collect(),
             countries: data.countries,
+            rows: Rows::new(data.rows, data.databases.len()),
             databases: data.databases,
             systems: data.systems,
-            rows: data.rows,
-            ipv4: Family {
-                steps: Steps::new(&data.ipv4.starts),
-                rows: Numbers::new(data.ipv4.rows),
-            },
-            ipv6: Family {
-                steps: Steps::new(&data.ipv6.starts),
-                rows: Numbers::new(data.ipv6.rows),
-            },
+            ipv4: data.ipv4,
+            ipv6: data.ipv6,
             providers,
             organisations: data.organisations,
             special,
@@ -325,16 +341,16 @@ impl Atlas {
         match addr {
             IpAddr::V4(addr) => {
                 let at = self.ipv4.steps.find(addr.to_bits())?;
-                Some((*self.row_of(&self.ipv4, at)?, at))
+                Some((self.row_of(&self.ipv4, at)?, at))
             }
             IpAddr::V6(addr) => {
                 let at = self.ipv6.steps.find(addr.to_bits())?;
-                Some((*self.row_of(&self.ipv6, at)?, at))
+                Some((self.row_of(&self.ipv6, at)?, at))
             }
         }
     }
 
-    fn row_of<K: Address>(&self, family: &Family<K>, at: usize) -> Option<&Row> {
+    fn row_of<K: Address>(&self, family: &Ranges<K>, at: usize) -> Option<Row> {
         self.rows.get(family.rows.get(at)?)
     }
 
@@ -357,7 +373,7 @@ impl Atlas {
     /// Widens the block bit by bit, looking only at the ranges that a wider one needs.
     fn block_in<K: Address>(
         &self,
-        family: &Family<K>,
+        family: &Ranges<K>,
         (first, last): (u128, u128),
         addr: u128,
         at: usize,
@@ -369,7 +385,7 @@ impl Atlas {
             let next = family.steps.start(at + 1);
             next.map_or(last, |next| key(next).saturating_sub(1))
         };
-        let is_same = |at: usize| self.row_of(family, at).is_some_and(&same);
+        let is_same = |at: usize| self.row_of(family, at).is_some_and(|row| same(&row));
         let (mut low, mut high) = (at, at);
         let mut best = Prefix::around(addr, 128);
         for len in (0..128).rev() {

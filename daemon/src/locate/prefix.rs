@@ -157,11 +157,12 @@ pub const NAT64: Prefix = Prefix::v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96);
 /// Starts, and a number for each.
 type Numbered<K> = (Steps<K>, Vec<u32>);
 
+/// A prefix without its first address, which is that of any address in it.
 #[derive(Debug, Clone)]
 struct Node<T> {
-    prefix: Prefix,
-    /// Index of the narrowest other prefix around this one.
-    parent: Option<u32>,
+    /// Number of the narrowest other prefix around this one, counted from 1; 0 for none.
+    parent: u32,
+    len: u8,
     value: T,
 }
 
@@ -180,42 +181,40 @@ impl<T> PrefixTable<T> {
         entries.sort_by_key(|(prefix, _)| *prefix);
         let mut nodes: Vec<Node<T>> = Vec::with_capacity(entries.len());
         let mut edges = Edges::default();
-        let mut at: Option<u32> = None;
-        for (index, (prefix, value)) in (0_u32..).zip(entries) {
-            while let Some(node) = at.and_then(|at| get(&nodes, at)) {
-                if node.prefix.covers(prefix) {
-                    break;
-                }
-                edges.push(node.prefix.last().checked_add(1), node.parent);
-                at = node.parent;
+        // Those around the present one, the narrowest last, with their numbers.
+        let mut open: Vec<(Prefix, u32)> = Vec::new();
+        for (number, (prefix, value)) in (1_u32..).zip(entries) {
+            while let Some((before, _)) = open.pop_if(|(before, _)| !before.covers(prefix)) {
+                edges.push(before.last().checked_add(1), narrowest(&open));
             }
-            edges.push(Some(prefix.start()), Some(index));
+            edges.push(Some(prefix.start()), number);
             nodes.push(Node {
-                prefix,
-                parent: at,
+                parent: narrowest(&open),
+                len: prefix.bits(),
                 value,
             });
-            at = Some(index);
+            open.push((prefix, number));
         }
-        while let Some(node) = at.and_then(|at| get(&nodes, at)) {
-            edges.push(node.prefix.last().checked_add(1), node.parent);
-            at = node.parent;
+        while let Some((before, _)) = open.pop() {
+            edges.push(before.last().checked_add(1), narrowest(&open));
         }
         let (ipv4, ipv6) = edges.by_family();
         Self { nodes, ipv4, ipv6 }
     }
 
-    /// The prefixes around an address (in the common space), the narrowest first.
-    pub fn around(&self, addr: u128) -> impl Iterator<Item = (Prefix, &T)> {
+    /// The prefixes around an address (in the common space), the narrowest first: the length of
+    /// each, and what is known of it.
+    pub fn around(&self, addr: u128) -> impl Iterator<Item = (u8, &T)> {
         let narrowest = match u32::try_from(addr ^ MAPPED) {
             Ok(addr) => at(&self.ipv4, addr),
             Err(_) => at(&self.ipv6, addr),
         };
-        let mut next = narrowest.and_then(|number| number.checked_sub(1));
+        let mut next = narrowest.unwrap_or(0);
         std::iter::from_fn(move || {
-            let node = next.and_then(|index| get(&self.nodes, index))?;
+            let index = usize::try_from(next.checked_sub(1)?).ok()?;
+            let node = self.nodes.get(index)?;
             next = node.parent;
-            Some((node.prefix, &node.value))
+            Some((node.len, &node.value))
         })
     }
 
@@ -225,8 +224,9 @@ impl<T> PrefixTable<T> {
     }
 }
 
-fn get<T>(nodes: &[Node<T>], index: u32) -> Option<&Node<T>> {
-    nodes.get(usize::try_from(index).ok()?)
+/// The number of the narrowest of the prefixes that are open; 0 for none.
+fn narrowest(open: &[(Prefix, u32)]) -> u32 {
+    open.last().map_or(0, |&(_, number)| number)
 }
 
 fn at<K: Address>((steps, numbers): &Numbered<K>, addr: K) -> Option<u32> {
@@ -240,9 +240,8 @@ struct Edges(Vec<(u128, u32)>);
 
 impl Edges {
     /// None behind the last address of all.
-    fn push(&mut self, start: Option<u128>, node: Option<u32>) {
+    fn push(&mut self, start: Option<u128>, number: u32) {
         let Some(start) = start else { return };
-        let number = node.map_or(0, |index| index.saturating_add(1));
         match self.0.last_mut() {
             Some((last, of)) if *last == start => *of = number,
             _ => self.0.push((start, number)),
@@ -340,7 +339,13 @@ mod tests {
             let mut expected: Vec<Prefix> =
                 blocks.into_iter().filter(|block| block.contains(probe)).collect();
             expected.sort_by_key(|block| std::cmp::Reverse(block.bits()));
-            let found: Vec<Prefix> = table.around(probe).map(|(block, _)| block).collect();
+            let around = table.around(probe).map(|(len, block)| (Prefix::around(probe, len), *block));
+            let found: Vec<Prefix> = around
+                .map(|(block, same)| {
+                    assert_eq!(block, same);
+                    block
+                })
+                .collect();
             prop_assert_eq!(found, expected);
         }
     }

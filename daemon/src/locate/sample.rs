@@ -53,18 +53,18 @@ pub fn dataset() -> Dataset {
             NO_COUNTRY, *b"IN", *b"EU", *b"XK", *b"HK", *b"AP", *b"ZZ", *b"SG",
         ],
         databases: vec![0],
-        systems: vec![System::default()],
+        systems: [System::default()].into_iter().collect(),
         rows: (0..8).map(row).collect(),
-        ipv4: Ranges {
-            starts: [0, 20, 21, 22, 23, 24, 25, 26, 30, 31]
-                .map(|n| n << 24)
-                .to_vec(),
-            rows: vec![0, 1, 2, 3, 4, 5, 6, 0, 7, 0],
-        },
-        ipv6: Ranges {
-            starts: vec![0, 0x2600 << 112, (0x2600 << 112) + 1, 0x2601 << 112],
-            rows: vec![0, 1, 7, 0],
-        },
+        ipv4: Ranges::new(
+            &[0, 20, 21, 22, 23, 24, 25, 26, 30, 31].map(|n| n << 24),
+            &[0, 1, 2, 3, 4, 5, 6, 0, 7, 0],
+            8,
+        ),
+        ipv6: Ranges::new(
+            &[0, 0x2600 << 112, (0x2600 << 112) + 1, 0x2601 << 112],
+            &[0, 1, 7, 0],
+            8,
+        ),
         lists: vec![ProviderList {
             source: 1,
             key: "aws".to_owned(),

@@ -131,10 +131,9 @@ mod tests {
     fn names_the_narrowest_block() {
         let table = PrefixTable::new(blocks().collect());
         let of = |text: &str| {
-            table
-                .around(key(text.parse().unwrap()))
-                .next()
-                .map(|(prefix, block)| (prefix.to_string(), block.rfc))
+            let addr = key(text.parse().unwrap());
+            let found = table.around(addr).next();
+            found.map(|(len, block)| (Prefix::around(addr, len).to_string(), block.rfc))
         };
         for (addr, prefix, rfc) in [
             ("10.1.2.3", "10.0.0.0/8", "RFC 1918"),

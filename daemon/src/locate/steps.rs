@@ -1,6 +1,7 @@
 //! Rising starts that are searched quickly: an index over the first bits leaves few steps.
 //!
-//! In: first addresses, rising, the first of them 0. Out: for an address, which of them it is in.
+//! In: first addresses, rising, the first of them 0, with a number each. Out: for an address, which
+//! of them it is in.
 
 use std::fmt;
 
@@ -12,8 +13,12 @@ pub trait Address: Copy + Ord {
     /// Most bits of the index: what it costs is bounded by this, whatever is searched.
     const INDEX_BITS_MAX: u32;
 
-    /// Which part of the index an address belongs to; never falls as addresses rise.
-    fn slot(self, bits: u32) -> usize;
+    /// Address 0.
+    const FIRST: Self;
+
+    /// Which part of the index an address belongs to, by what is kept of it; never falls as
+    /// addresses rise.
+    fn slot(kept: Self::Kept, bits: u32) -> usize;
 
     /// How many parts the index has.
     fn slots(bits: u32) -> usize;
@@ -23,6 +28,14 @@ pub trait Address: Copy + Ord {
 
     /// The address that was split.
     fn joined(kept: Self::Kept, below: u64) -> Self;
+
+    /// The address behind by the odd number of which `half` is all but the lowest bit, shifted to
+    /// the left; none where it is beyond the address space, or the shift is not a usual one.
+    fn behind(self, half: u32, shift: u8) -> Option<Self>;
+
+    /// What is kept of the four addresses behind, each by so much from the one before, if that is
+    /// all of them; none as before.
+    fn four_behind(self, halves: [u8; 4], shifts: [u8; 4]) -> Option<[Self::Kept; 4]>;
 }
 
 impl Address for u32 {
@@ -30,8 +43,10 @@ impl Address for u32 {
 
     const INDEX_BITS_MAX: u32 = 16;
 
-    fn slot(self, bits: u32) -> usize {
-        usize::try_from(self >> (Self::BITS - bits)).unwrap_or(usize::MAX)
+    const FIRST: Self = 0;
+
+    fn slot(kept: Self, bits: u32) -> usize {
+        usize::try_from(kept >> (Self::BITS - bits)).unwrap_or(usize::MAX)
     }
 
     fn slots(bits: u32) -> usize {
@@ -45,6 +60,23 @@ impl Address for u32 {
     fn joined(kept: Self, _: u64) -> Self {
         kept
     }
+
+    fn behind(self, half: u32, shift: u8) -> Option<Self> {
+        let odd = u64::from(half) << 1 | 1;
+        let next = u64::from(self) + (odd << (shift % 32));
+        next.try_into().ok().filter(|_| shift < 32)
+    }
+
+    fn four_behind(self, halves: [u8; 4], shifts: [u8; 4]) -> Option<[Self; 4]> {
+        let mut next = u64::from(self);
+        let mut kept = [0; 4];
+        for ((kept, half), shift) in kept.iter_mut().zip(halves).zip(shifts) {
+            next += (u64::from(half) << 1 | 1) << (shift % 32);
+            *kept = u32::try_from(next & u64::from(u32::MAX)).ok()?;
+        }
+        let usual = shifts.iter().all(|&shift| shift < 32);
+        (usual && u32::try_from(next).is_ok()).then_some(kept)
+    }
 }
 
 /// Bits that addresses in use have in common: `2000::/3` (RFC 4291 section 2.4).
@@ -56,16 +88,13 @@ impl Address for u128 {
 
     const INDEX_BITS_MAX: u32 = 16;
 
-    fn slot(self, bits: u32) -> usize {
-        let inside = |from: u128| usize::try_from(from).unwrap_or(usize::MAX);
-        match self >> (Self::BITS - COMMON) {
-            0 => 0,
-            1 => {
-                let after = self >> (Self::BITS - COMMON - bits);
-                1 + inside(after & ((1 << bits) - 1))
-            }
-            _ => Self::slots(bits) - 1,
-        }
+    const FIRST: Self = 0;
+
+    fn slot(network: u64, bits: u32) -> usize {
+        // Of what begins with 001 a part each; one for all that lies before, one for all behind.
+        let part = network >> (u64::BITS - COMMON - bits);
+        let first = (1 << bits) - 1;
+        usize::try_from(part.clamp(first, 2 << bits) - first).unwrap_or(usize::MAX)
     }
 
     fn slots(bits: u32) -> usize {
@@ -83,11 +112,39 @@ impl Address for u128 {
     fn joined(network: u64, below: u64) -> Self {
         Self::from(network) << 64 | Self::from(below)
     }
+
+    /// Nearly all differ in their networks only.
+    fn behind(self, half: u32, shift: u8) -> Option<Self> {
+        let (network, below) = self.split();
+        let odd = u64::from(half) << 1 | 1;
+        let shift = shift.wrapping_sub(64);
+        if u32::from(shift) > odd.leading_zeros() {
+            return None;
+        }
+        let network = network.checked_add(odd << (shift % 64))?;
+        Some(Self::joined(network, below))
+    }
+
+    fn four_behind(self, halves: [u8; 4], shifts: [u8; 4]) -> Option<[u64; 4]> {
+        let (mut network, below) = self.split();
+        let shifts = shifts.map(|shift| shift.wrapping_sub(64));
+        let mut usual = below == 0;
+        let mut kept = [0; 4];
+        for ((kept, half), shift) in kept.iter_mut().zip(halves).zip(shifts) {
+            let difference = (u64::from(half) << 1 | 1) << (shift % 64);
+            let (next, beyond) = network.overflowing_add(difference);
+            // An odd number of 8 bits: none is lost.
+            usual &= shift <= 56 && !beyond;
+            network = next;
+            *kept = next;
+        }
+        usual.then_some(kept)
+    }
 }
 
 /// Starts as they are kept: lists speak of IPv6 networks of 64 bits and wider, so that of few the
 /// bits below are not 0, and those stand beside.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Starts<K: Address> {
     kept: Vec<K::Kept>,
     /// Number of a start, and its bits below.
@@ -95,22 +152,6 @@ struct Starts<K: Address> {
 }
 
 impl<K: Address> Starts<K> {
-    fn new(starts: &[K]) -> Self {
-        let mut below = Vec::new();
-        let numbered = (0_u32..).zip(starts);
-        let kept = numbered.map(|(number, start)| {
-            let (kept, bits) = start.split();
-            if bits != 0 {
-                below.push((number, bits));
-            }
-            kept
-        });
-        Self {
-            kept: kept.collect(),
-            below,
-        }
-    }
-
     fn below(&self, at: usize) -> u64 {
         let number = u32::try_from(at).unwrap_or(u32::MAX);
         let found = self.below.binary_search_by_key(&number, |&(at, _)| at);
@@ -124,8 +165,7 @@ impl<K: Address> Starts<K> {
     }
 
     /// How many of the starts `from..to` are at or before an address.
-    fn before(&self, from: usize, to: usize, addr: K) -> Option<usize> {
-        let (kept, bits) = addr.split();
+    fn before(&self, from: usize, to: usize, (kept, bits): (K::Kept, u64)) -> Option<usize> {
         let part = self.kept.get(from..to)?;
         let mut before = part.partition_point(|start| *start < kept);
         // Of most addresses the network is none of the starts: nothing below it has to be told apart.
@@ -147,7 +187,7 @@ impl<K: Address> Starts<K> {
 }
 
 /// Starts with their index.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Steps<K: Address> {
     starts: Starts<K>,
     bits: u32,
@@ -158,34 +198,21 @@ pub struct Steps<K: Address> {
 impl<K: Address> Steps<K> {
     /// Indexes starts, which must rise.
     pub fn new(starts: &[K]) -> Self {
-        let bits = starts.len().max(2).ilog2().min(K::INDEX_BITS_MAX);
-        let mut index = vec![0_u32; K::slots(bits) + 1];
-        for start in starts {
-            if let Some(count) = index.get_mut(start.slot(bits) + 1) {
-                *count += 1;
-            }
+        let mut rising = Rising::new(starts.len());
+        for &start in starts {
+            rising.push(start);
         }
-        let mut sum = 0;
-        for count in &mut index {
-            sum += *count;
-            *count = sum;
-        }
-        Self {
-            starts: Starts::new(starts),
-            bits,
-            index,
-        }
+        rising.indexed()
     }
 
     /// The last start at or before an address; none when all lie after it.
     pub fn find(&self, addr: K) -> Option<usize> {
-        let slot = addr.slot(self.bits);
-        let bound = |at: usize| {
-            let count = self.index.get(at).copied()?;
-            usize::try_from(count).ok()
-        };
-        let (from, to) = (bound(slot)?, bound(slot + 1)?);
-        let before = self.starts.before(from, to, addr)?;
+        let split = addr.split();
+        let slot = K::slot(split.0, self.bits);
+        let bound = |count: u32| usize::try_from(count).ok();
+        let &[from, to] = self.index.get(slot..)?.first_chunk()?;
+        let (from, to) = (bound(from)?, bound(to)?);
+        let before = self.starts.before(from, to, split)?;
         (from + before).checked_sub(1)
     }
 
@@ -198,6 +225,105 @@ impl<K: Address> Steps<K> {
     pub fn count(&self) -> usize {
         self.starts.kept.len()
     }
+}
+
+/// Starts that come one behind the other.
+#[derive(Debug)]
+pub struct Rising<K: Address>(Starts<K>);
+
+impl<K: Address> Rising<K> {
+    /// For so many.
+    pub fn new(count: usize) -> Self {
+        Self(Starts {
+            kept: Vec::with_capacity(count),
+            below: Vec::new(),
+        })
+    }
+
+    /// The next one.
+    #[inline]
+    pub fn push(&mut self, start: K) {
+        let (kept, below) = start.split();
+        if below != 0 {
+            // A file has at most 32 MiB.
+            let number = u32::try_from(self.0.kept.len()).unwrap_or(u32::MAX);
+            self.0.below.push((number, below));
+        }
+        self.0.kept.push(kept);
+    }
+
+    /// The next four, which are kept whole; the last of them is given back.
+    #[inline]
+    pub fn push_four(&mut self, kept: [K::Kept; 4]) -> K {
+        self.0.kept.extend_from_slice(&kept);
+        let [.., last] = kept;
+        K::joined(last, 0)
+    }
+
+    /// All of them with their index.
+    pub fn indexed(self) -> Steps<K> {
+        let mut starts = self.0;
+        let bits = starts.kept.len().max(2).ilog2().min(K::INDEX_BITS_MAX);
+        let mut index = vec![0_u32; K::slots(bits) + 1];
+        for (number, &kept) in (1..).zip(&starts.kept) {
+            // Written anew by each start of a part: cheaper than to ask which is the last.
+            if let Some(end) = index.get_mut(K::slot(kept, bits) + 1) {
+                *end = number;
+            }
+        }
+        let mut last = 0;
+        for end in &mut index {
+            last = last.max(*end);
+            *end = last;
+        }
+        starts.below.shrink_to_fit();
+        Steps {
+            starts,
+            bits,
+            index,
+        }
+    }
+}
+
+/// Numbers below a bound, in as few bytes each as it allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Numbers {
+    /// Up to 256.
+    Byte(Vec<u8>),
+    /// Up to 65,536.
+    Narrow(Vec<u16>),
+    /// More.
+    Wide(Vec<u32>),
+}
+
+impl Numbers {
+    /// For numbers below a bound, each given; one that is not below it becomes 0.
+    pub fn below(bound: usize, numbers: &[u32]) -> Self {
+        if bound <= 1 << 8 {
+            Self::Byte(fitted(numbers))
+        } else if bound <= 1 << 16 {
+            Self::Narrow(fitted(numbers))
+        } else {
+            Self::Wide(numbers.to_vec())
+        }
+    }
+
+    /// One of them.
+    #[inline]
+    pub fn get(&self, at: usize) -> Option<usize> {
+        match self {
+            Self::Byte(numbers) => numbers.get(at).copied().map(usize::from),
+            Self::Narrow(numbers) => numbers.get(at).copied().map(usize::from),
+            Self::Wide(numbers) => usize::try_from(*numbers.get(at)?).ok(),
+        }
+    }
+}
+
+fn fitted<T: TryFrom<u32> + Default>(numbers: &[u32]) -> Vec<T> {
+    let numbers = numbers.iter();
+    numbers
+        .map(|&number| T::try_from(number).unwrap_or_default())
+        .collect()
 }
 
 #[cfg(test)]
