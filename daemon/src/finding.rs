@@ -80,7 +80,10 @@ struct Entry {
     hash: u64,
     input: rules::Contact,
     packets: Vec<PacketRef>,
+    /// What rules said last; left out where nobody reads records.
     verdicts: Vec<Verdict>,
+    /// How many of what they said last stand and are not excepted.
+    standing: u64,
     flows: u64,
     share: Share,
     first: Timestamp,
@@ -240,7 +243,7 @@ impl ContactBook {
     /// Whether a rule says something of the contact other than *excepted*.
     pub fn has_finding(&self, id: ContactId) -> bool {
         let entry = self.entries.get(id.0 as usize);
-        entry.is_some_and(|entry| not_excepted(&entry.verdicts) > 0)
+        entry.is_some_and(|entry| entry.standing > 0)
     }
 
     /// Finds or makes the contact of a settled flow and judges a new one; none when the book is
@@ -353,6 +356,7 @@ impl ContactBook {
             input,
             packets: found.packets,
             verdicts: Vec::new(),
+            standing: 0,
             flows: 0,
             share: Share::default(),
             first: claim.at,
@@ -402,17 +406,19 @@ impl ContactBook {
             return;
         };
         let verdicts = judge(&self.sets, &entry.input);
-        if !self.counts_only {
-            let new = verdicts
-                .iter()
-                .filter(|verdict| !entry.verdicts.contains(verdict));
-            out.extend(new.map(|verdict| {
-                let label = label(session, id);
-                Record::Finding(Box::new(finding_body(&label, verdict, &entry.packets, at)))
-            }));
+        let standing = not_excepted(&verdicts);
+        self.findings = self.findings.saturating_sub(entry.standing) + standing;
+        entry.standing = standing;
+        if self.counts_only {
+            return;
         }
-        self.findings = self.findings.saturating_sub(not_excepted(&entry.verdicts));
-        self.findings += not_excepted(&verdicts);
+        let new = verdicts
+            .iter()
+            .filter(|verdict| !entry.verdicts.contains(verdict));
+        out.extend(new.map(|verdict| {
+            let label = label(session, id);
+            Record::Finding(Box::new(finding_body(&label, verdict, &entry.packets, at)))
+        }));
         entry.verdicts = verdicts;
     }
 

@@ -298,20 +298,22 @@ impl<'a> Desk<'a> {
         let located = embedded_ipv4.map_or(addr, IpAddr::V4);
         let (atlas, sources, max_age_days) = (self.atlas, self.sources, self.max_age_days);
         let at = |addr| atlas.locate(addr, flow.start, max_age_days);
-        let unrecorded = self.book.is_counting_only();
+        // Where nobody reads records, what only stands in them is left out.
+        let recorded = !self.book.is_counting_only();
+        let sources = if recorded { sources } else { &[] };
         let found = |name: Option<&str>| Found {
             place: at(located),
             categories: atlas.purposes(name),
             resolvers: resolvers
                 .iter()
-                .filter(|_| !unrecorded)
+                .filter(|_| recorded)
                 .map(|addr| resolver(*addr, at(*addr)))
                 .collect(),
             names: names::all(flow, owner, &resolved, sources),
-            packets: if unrecorded {
-                Vec::new()
-            } else {
+            packets: if recorded {
                 packet_refs(flow, sources)
+            } else {
+                Vec::new()
             },
         };
         self.book.settle(claim, found, apps.as_ref(), out)
