@@ -39,6 +39,9 @@ pub const PROBE: &str = "probe";
 /// What an observation of the screen is about.
 const SCREEN: &str = "screen";
 
+/// What an observation of Android's idle mode is about.
+const DOZE: &str = "doze";
+
 /// The role of a UID that resolves names for others: it is no app.
 const RESOLVER: &str = "resolver";
 
@@ -121,6 +124,8 @@ pub struct ContactBook {
     egress: Option<String>,
     /// Whether the screen is on, as far as was told.
     screen_on: Option<bool>,
+    /// Whether Android is in its idle mode, as far as was told.
+    idle: Option<bool>,
     /// The latest contact's day, by its number since the epoch: as text it costs more than the rest.
     day: (i64, String),
     /// Nobody reads records: none is made.
@@ -147,6 +152,7 @@ impl ContactBook {
             findings: 0,
             egress: None,
             screen_on: None,
+            idle: None,
             day: (0, day(Timestamp::default())),
             counts_only: false,
         }
@@ -182,14 +188,15 @@ impl ContactBook {
         self.sets.iter().any(|set| set.home().contains(country))
     }
 
-    /// Takes what was told of the screen; anything else is left alone.
+    /// Takes what was told of the screen and of the idle mode; anything else is left alone.
     pub fn hear(&mut self, told: &Observation) {
-        if told.source == SHIM && told.topic == SCREEN {
-            self.screen_on = match told.facts.get("value").map(String::as_str) {
-                Some("on") => Some(true),
-                Some("off") => Some(false),
-                _ => None,
-            };
+        if told.source != SHIM {
+            return;
+        }
+        match told.topic.as_str() {
+            SCREEN => self.screen_on = flag(told, "on", "off"),
+            DOZE => self.idle = flag(told, "true", "false"),
+            _ => {}
         }
     }
 
@@ -321,6 +328,7 @@ impl ContactBook {
             steered: steered.clone(),
             tunnelled: claim.via == Some(body::Via::Vpn),
             screen_on: self.screen_on,
+            idle: self.idle,
             ..rules_input(
                 &owner,
                 &packages,
@@ -346,6 +354,7 @@ impl ContactBook {
             resolvers: found.resolvers,
             steered,
             screen_on: self.screen_on,
+            idle: self.idle,
             names_hidden: claim.names_hidden,
             phase: self.phase_name().to_owned(),
             at: claim.at,
@@ -594,6 +603,7 @@ pub fn recorded_input(contact: &body::Contact, total: &body::Total) -> Option<ru
         steered: contact.steered.clone(),
         tunnelled: contact.via == Some(body::Via::Vpn),
         screen_on: contact.screen_on,
+        idle: contact.idle,
         bytes_out: total.bytes_out,
         ..input
     })
@@ -642,6 +652,17 @@ fn rules_input(
         day,
         minute: minute(at),
         screen_on: None,
+        idle: None,
+    }
+}
+
+/// What an observation's value says; any other word than the two says nothing.
+fn flag(told: &Observation, yes: &str, no: &str) -> Option<bool> {
+    let value = told.facts.get("value")?;
+    match value.as_str() {
+        word if word == yes => Some(true),
+        word if word == no => Some(false),
+        _ => None,
     }
 }
 

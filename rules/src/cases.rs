@@ -148,6 +148,7 @@ pub struct Given {
     time: Option<Time>,
     categories: Option<Vec<String>>,
     screen_on: Option<bool>,
+    idle: Option<bool>,
 }
 
 /// A time of the day in UTC, as minutes after midnight.
@@ -207,6 +208,7 @@ impl Given {
             day: self.day.unwrap_or_else(|| DAY_DEFAULT.to_owned()),
             minute: self.time.map(|Time(minute)| minute),
             screen_on: self.screen_on,
+            idle: self.idle,
         }
     }
 

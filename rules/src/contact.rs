@@ -338,6 +338,9 @@ pub struct Contact {
     /// Whether the screen was on; none when that was not observed.
     #[serde(default)]
     pub screen_on: Option<bool>,
+    /// Whether the handset was in Android's idle mode (Doze); none when that was not observed.
+    #[serde(default)]
+    pub idle: Option<bool>,
 }
 
 /// What is known of where an endpoint is, apart from the place itself.

@@ -205,6 +205,8 @@ pub(crate) enum Condition {
     Phase(BTreeSet<String>),
     TimeOfDay(BTreeSet<Hours>),
     ScreenOn(bool),
+    /// Android's idle mode (Doze).
+    Idle(bool),
     Payload(bool),
     BytesOutOver(u64),
     Port(BTreeSet<u16>),

@@ -126,7 +126,9 @@ fn condition(key: &str) -> Shape {
         "user" | "asn" => Shape::Numbers(u64::from(u32::MAX)),
         "port" => Shape::Numbers(u64::from(u16::MAX)),
         "bytes_out_over" => Shape::Number(u64::MAX),
-        "payload" | "cleartext" | "screen_on" | "place_known" | "name_against_place" => Shape::Flag,
+        "payload" | "cleartext" | "screen_on" | "idle" | "place_known" | "name_against_place" => {
+            Shape::Flag
+        }
         "country" | "country_not" => Shape::Countries,
         "signer" => Shape::Digests,
         "time_of_day" => Shape::Spans,

@@ -221,7 +221,7 @@ fn what_is_not_known_can_be_ignored() {
 }
 
 #[test]
-fn conditions_on_the_hour_and_the_screen() {
+fn conditions_on_the_hour_the_screen_and_the_idle_state() {
     let india = |when: &str| {
         let head = format!("{HEAD}utc_offset = \"+05:30\"\n");
         parse(&format!("{head}{}", rule_text("R", when)))
@@ -238,6 +238,37 @@ fn conditions_on_the_hour_and_the_screen() {
     contact.screen_on = Some(false);
     check("screen_on = false", &contact, YES);
     check("screen_on = true", &contact, NO);
+    // What the screen was says nothing of the idle state.
+    check("idle = true", &contact, REVIEW);
+    check("idle = false", &contact, REVIEW);
+    contact.idle = Some(true);
+    check("idle = true", &contact, YES);
+    check("idle = false", &contact, NO);
+    contact.idle = Some(false);
+    check("idle = true", &contact, NO);
+    check("idle = false", &contact, YES);
+}
+
+#[test]
+fn the_idle_state_is_said_in_plain_words() {
+    let asks = |wanted: bool| rule(&format!("idle = {wanted}"));
+    let mut contact = ordinary_contact();
+    for (idle, said) in [
+        (None, "whether the handset was idle (Doze) was not observed"),
+        (Some(true), "the handset was idle (Doze)"),
+        (Some(false), "the handset was not idle (Doze)"),
+    ] {
+        contact.idle = idle;
+        let wanted = idle.unwrap_or(true);
+        let verdicts = judge(&[asks(wanted)], &contact);
+        assert!(verdicts[0].reason.contains(said), "{verdicts:?}");
+        // Asked for the contrary, the explanation shows the same.
+        for set in [asks(wanted), asks(!wanted)] {
+            let explained = explain(&set, &contact);
+            let asked = &explained[0].asked[0];
+            assert_eq!((asked.key, asked.found.as_str()), ("idle", said));
+        }
+    }
 }
 
 #[test]
@@ -468,7 +499,7 @@ fn sets() -> Vec<RuleSet> {
         port = [443], proto = [\"tcp\"], app_protocol = [\"tls\"], cleartext = false, \
         name = [\"*\"], country_not = [\"@home\"], provider = [\"aws\"], region = [\"*\"], \
         organisation = [\"*\"], asn = [1], grade = [\"high\"], place_known = true, \
-        place_status = [\"located\"], category = [\"*\"], screen_on = true, \
+        place_status = [\"located\"], category = [\"*\"], screen_on = true, idle = true, \
         time_of_day = [\"00:00-24:00\"]";
     vec![
         parse(include_str!("../sets/in-lab/set.toml")),

@@ -96,6 +96,28 @@ fn a_wrong_case_is_noticed() {
 }
 
 #[test]
+fn a_case_says_whether_the_handset_was_idle() {
+    let rules = "schema = 1\nid = \"s\"\nversion = \"1\"\ntitle = \"t\"\nhome = [\"IN\"]\n\
+        [[rule]]\nid = \"R\"\ntitle = \"t\"\nkind = \"owner\"\nseverity = \"low\"\n\
+        when = { idle = true }\n";
+    let set = RuleSet::parse("set.toml", rules, &[]).unwrap_or_else(|error| panic!("{error}"));
+    let case = |expect: &str, given: &str| {
+        format!("[[case]]\nname = \"{expect}\"\nrule = \"R\"\nexpect = \"{expect}\"\n{given}\n")
+    };
+    let text = [
+        "schema = 1\n".to_owned(),
+        case("finding", "given = { idle = true }"),
+        case("none", "given = { idle = false }"),
+        case("needs_review", "given = { screen_on = false }"),
+    ]
+    .concat();
+    let cases = parse_cases("cases.toml", &text).unwrap_or_else(|error| panic!("{error}"));
+    let failures = check_cases(&set, &cases);
+    let failures: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    assert_eq!(failures, [""; 0]);
+}
+
+#[test]
 fn a_bad_case_file_says_where() {
     let text = "schema = 1\n[[case]]\nname = \"n\"\nrule = \"R\"\nexpect = \"none\"\ngiven = { contry = \"IN\" }\n";
     let error = parse_cases("cases.toml", text)

@@ -323,11 +323,12 @@ fn each_object(schema: &Value, each: &mut impl FnMut(&serde_json::Map<String, Va
 }
 
 /// Keys that are left out where nothing is said, which is most often; every other one is required.
-const LEFT_OUT: [&str; 12] = [
+const LEFT_OUT: [&str; 13] = [
     "asn_country",
     "categories",
     "circumstances",
     "egress",
+    "idle",
     "name_token",
     "network",
     "oom_score_adj",

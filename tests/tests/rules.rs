@@ -158,6 +158,7 @@ fn the_schema_takes_what_is_shipped_and_refuses_what_has_another_shape() {
         "unknown-top-key",
         "no-span-of-the-day",
         "screen-in-quotes",
+        "idle-in-quotes",
         "unknown-place-status",
         "wrong-severity",
         "no-approver",

@@ -342,6 +342,7 @@ fn what_only_android_knows_is_told_as_it_happens_and_names_isolated_processes() 
             "10050 700 com.sample.push com.sample.push;99001 711 com.sample.push:web com.sample.push",
         ),
         ("private_dns_mode", "throws"),
+        ("doze", "on"),
     ];
     let mut shim = Shim::start(room.path(), &folder, &world);
     // The last that the first look tells.
@@ -349,8 +350,9 @@ fn what_only_android_knows_is_told_as_it_happens_and_names_isolated_processes() 
     wait_for(&case, "package", "user", "10");
     send(&handset, HELD);
     send(&handset, NOT_TOLD);
-    // The process ends, an app is removed, the screen goes off.
+    // The process ends, an app is removed, the screen goes off, the handset is idle no more.
     world[0].1 = "off";
+    world[6].1 = "off";
     world[2].1 = "com.sample.push 10050 1002 Push";
     world[4].1 = "10050 700 com.sample.push com.sample.push";
     shim.world(&world);
@@ -415,6 +417,8 @@ fn what_android_told(case: &Path) {
         texts.map(str::to_owned).collect()
     };
     assert_eq!(values("screen", "value"), ["on", "off"]);
+    // The words that a contact's `idle` is read from.
+    assert_eq!(values("doze", "value"), ["true", "false"]);
     assert_eq!(values("users", "value"), ["0:19 10:48"]);
     assert_eq!(
         values("private_dns", "unknown"),

@@ -396,6 +396,10 @@ pub struct Contact {
     /// Whether the screen was on when it was settled; left out where that was not observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub screen_on: Option<bool>,
+    /// Whether Android was in its idle mode (Doze) when it was settled; left out where that was not
+    /// observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<bool>,
     /// Names are hidden in it; null: nothing says so.
     #[serde(default)]
     pub names_hidden: Option<NamesHidden>,

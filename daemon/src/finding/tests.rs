@@ -1,5 +1,7 @@
 //! A contact that is judged anew from its record gets the answer that it got in the watch.
 
+use std::collections::BTreeMap;
+
 use sakshi_rules::{
     RuleSet,
     contact::{AppProtocol, Grade, Place, Proto},
@@ -14,6 +16,7 @@ use crate::{
         owner::{Basis, Conclusion},
     },
     evidence::body::{Record, Total, Via},
+    input::{Observation, SHIM},
     time::Timestamp,
 };
 
@@ -31,6 +34,21 @@ kind = "destination"
 severity = "medium"
 when = { payload = true, country_not = ["@home"] }
 min_grade = "low"
+"#;
+
+const IDLE_RULES: &str = r#"
+schema = 1
+id = "idle"
+version = "1"
+title = "Idle"
+home = ["IN"]
+
+[[rule]]
+id = "IDL-001"
+title = "Sent while the handset was idle"
+kind = "owner"
+severity = "low"
+when = { idle = true }
 "#;
 
 fn claim(via: Via) -> Claim<'static> {
@@ -76,9 +94,12 @@ fn singapore(_: Option<&str>) -> Found {
 }
 
 /// Outcomes and reasons of the watch, and of judging what it recorded by the same rules.
-fn watched_and_anew(via: Via) -> [Vec<(String, String)>; 2] {
-    let set = RuleSet::parse("abroad.toml", RULES, &[]).expect("sound rules");
+fn watched_and_anew(rules: &str, via: Via, told: &[Observation]) -> [Vec<(String, String)>; 2] {
+    let set = RuleSet::parse("rules.toml", rules, &[]).expect("sound rules");
     let mut book = ContactBook::new(1, vec![set.clone()]);
+    for observation in told {
+        book.hear(observation);
+    }
     let mut records = Vec::new();
     book.settle(claim(via), singapore, None, &mut records)
         .expect("room in the book");
@@ -112,9 +133,29 @@ fn watched_and_anew(via: Via) -> [Vec<(String, String)>; 2] {
 #[test]
 fn a_place_reached_through_a_vpn_needs_review_when_judged_anew_too() {
     for (via, outcome) in [(Via::Direct, "finding"), (Via::Vpn, "needs_review")] {
-        let [watched, anew] = watched_and_anew(via);
+        let [watched, anew] = watched_and_anew(RULES, via, &[]);
         let outcomes: Vec<&str> = watched.iter().map(|(said, _)| said.as_str()).collect();
         assert_eq!(outcomes, [outcome]);
         assert_eq!(anew, watched);
+    }
+}
+
+#[test]
+fn the_idle_mode_of_the_watch_is_judged_anew_too() {
+    for (value, outcomes) in [
+        ("true", &["finding"][..]),
+        ("false", &[]),
+        ("not told", &["needs_review"]),
+    ] {
+        let told = Observation {
+            at: Timestamp::default(),
+            source: SHIM.to_owned(),
+            topic: "doze".to_owned(),
+            facts: BTreeMap::from([("value".to_owned(), value.to_owned())]),
+        };
+        let [watched, anew] = watched_and_anew(IDLE_RULES, Via::Direct, &[told]);
+        let said: Vec<&str> = watched.iter().map(|(said, _)| said.as_str()).collect();
+        assert_eq!(said, outcomes, "{value}");
+        assert_eq!(anew, watched, "{value}");
     }
 }

@@ -35,6 +35,21 @@ pub(super) fn screen_text(on: bool) -> &'static str {
     }
 }
 
+pub(super) fn idle(contact: &Contact, wanted: bool) -> Answer {
+    match contact.idle {
+        Some(idle) => Answer::yes_if(idle == wanted, || idle_text(idle).into()),
+        None => Answer::NotKnown("whether the handset was idle (Doze) was not observed".into()),
+    }
+}
+
+pub(super) fn idle_text(idle: bool) -> &'static str {
+    if idle {
+        "the handset was idle (Doze)"
+    } else {
+        "the handset was not idle (Doze)"
+    }
+}
+
 pub(super) fn category(contact: &Contact, wanted: &BTreeSet<Glob>) -> Answer {
     let Some(categories) = &contact.endpoint.categories else {
         return Answer::NotKnown("no list of domains was asked what the name is for".into());

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::circumstance::{screen_text, status};
+use super::circumstance::{idle_text, screen_text, status};
 use super::owner::who;
 use super::place::{grade_text, located, place_text};
 use super::{Answer, Ask, Verdict, ask, ask_of_exception, judge_rule, too_low};
@@ -144,6 +144,7 @@ fn key(condition: &Condition) -> &'static str {
         Condition::Phase(_) => "phase",
         Condition::TimeOfDay(_) => "time_of_day",
         Condition::ScreenOn(_) => "screen_on",
+        Condition::Idle(_) => "idle",
         Condition::Payload(_) => "payload",
         Condition::BytesOutOver(_) => "bytes_out_over",
         Condition::Port(_) => "port",
@@ -190,6 +191,7 @@ fn wanted(condition: &Condition) -> String {
         | Condition::Organisation(globs) => patterns(globs),
         Condition::Payload(flag)
         | Condition::ScreenOn(flag)
+        | Condition::Idle(flag)
         | Condition::Cleartext(flag)
         | Condition::PlaceKnown(flag)
         | Condition::NameAgainstPlace(flag) => flag.to_string(),
@@ -233,6 +235,7 @@ fn value(set: &RuleSet, condition: &Condition, contact: &Contact) -> String {
                 .map(|minute| clock(set.utc_offset.local(minute))),
         ),
         Condition::ScreenOn(wanted) => screen_text(!wanted).to_owned(),
+        Condition::Idle(wanted) => idle_text(!wanted).to_owned(),
         Condition::Payload(wanted) | Condition::Cleartext(wanted) => (!wanted).to_string(),
         Condition::BytesOutOver(_) => contact.bytes_out.to_string(),
         Condition::Port(_) => known(endpoint.port.map(|port| port.to_string())),

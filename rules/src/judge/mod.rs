@@ -189,6 +189,7 @@ fn ask(set: &RuleSet, condition: &Condition, contact: &Contact, day: Option<Day>
         Condition::Vendor(vendors) => declaration::vendor(&contact.owner, vendors),
         Condition::TimeOfDay(hours) => circumstance::hours(contact, hours, set.utc_offset),
         Condition::ScreenOn(wanted) => circumstance::screen(contact, *wanted),
+        Condition::Idle(wanted) => circumstance::idle(contact, *wanted),
         Condition::Category(globs) => circumstance::category(contact, globs),
         Condition::PlaceStatus(wanted) => circumstance::place_status(contact, wanted),
         Condition::Phase(phases) => Answer::yes_if(phases.contains(&contact.phase), || {

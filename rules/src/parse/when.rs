@@ -65,6 +65,7 @@ fn read_condition(
         "vendor" => read_vendors(reader, value, key, scope),
         "time_of_day" => read_hours(reader, value, key, groups),
         "screen_on" => read_bool(reader, value, key).map(Condition::ScreenOn),
+        "idle" => read_bool(reader, value, key).map(Condition::Idle),
         "phase" => {
             let texts = read_texts(reader, value, key, groups)?;
             Some(Condition::Phase(

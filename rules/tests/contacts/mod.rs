@@ -53,6 +53,7 @@ pub fn ordinary_contact() -> Contact {
         day: "2026-11-24".into(),
         minute: Some(270),
         screen_on: None,
+        idle: None,
     }
 }
 
@@ -210,7 +211,11 @@ fn any_place() -> impl Strategy<Value = Place> {
 pub fn any_contact() -> impl Strategy<Value = Contact> {
     let day = prop_oneof![Just("2026-11-24".to_owned()), any::<String>()];
     let phase = prop_oneof![Just("idle".to_owned()), any::<String>()];
-    let seen = (option::of(any::<u16>()), option::of(any::<bool>()));
+    let seen = (
+        option::of(any::<u16>()),
+        option::of(any::<bool>()),
+        option::of(any::<bool>()),
+    );
     let sent = (
         proptest::bool::weighted(0.8),
         option::of(any::<bool>()),
@@ -220,7 +225,7 @@ pub fn any_contact() -> impl Strategy<Value = Contact> {
     (parts, seen).prop_map(
         |(
             (owner, endpoint, place, phase, (payload, cleartext, bytes_out), day),
-            (minute, screen_on),
+            (minute, screen_on, idle),
         )| Contact {
             steered: None,
             tunnelled: false,
@@ -234,6 +239,7 @@ pub fn any_contact() -> impl Strategy<Value = Contact> {
             day,
             minute,
             screen_on,
+            idle,
         },
     )
 }
