@@ -81,12 +81,16 @@ struct Entry {
     key: Key,
     /// The key's hash.
     hash: u64,
-    input: rules::Contact,
+    /// What rules are asked; none once they are not asked again: payload was sent, and no bound of bytes
+    /// is left. What only they need goes with it.
+    input: Option<Box<rules::Contact>>,
     packets: Vec<PacketRef>,
     /// What rules said last; left out where nobody reads records.
     verdicts: Vec<Verdict>,
     /// How many of what they said last stand and are not excepted.
     standing: u64,
+    /// Whether payload was sent.
+    payload: bool,
     flows: u64,
     share: Share,
     first: Timestamp,
@@ -300,8 +304,8 @@ impl ContactBook {
         let Some(entry) = self.entries.get_mut(id.0 as usize) else {
             return;
         };
-        if payload && !entry.input.payload {
-            entry.input.payload = true;
+        if payload && !entry.payload {
+            entry.payload = true;
             mark_dirty(entry, id, &mut self.dirty);
             let at = entry.last;
             self.judge(id, at, out);
@@ -362,7 +366,8 @@ impl ContactBook {
         let entry = Entry {
             key,
             hash,
-            input,
+            payload: input.payload,
+            input: Some(Box::new(input)),
             packets: found.packets,
             verdicts: Vec::new(),
             standing: 0,
@@ -414,21 +419,28 @@ impl ContactBook {
         let Some(entry) = entry.filter(|entry| !entry.probe) else {
             return;
         };
-        let verdicts = judge(&self.sets, &entry.input);
+        let Some(input) = &mut entry.input else {
+            return;
+        };
+        (input.payload, input.bytes_out) = (entry.payload, entry.share.bytes_out);
+        let verdicts = judge(&self.sets, input);
         let standing = not_excepted(&verdicts);
         self.findings = self.findings.saturating_sub(entry.standing) + standing;
         entry.standing = standing;
-        if self.counts_only {
-            return;
+        if !self.counts_only {
+            let new = verdicts
+                .iter()
+                .filter(|verdict| !entry.verdicts.contains(verdict));
+            out.extend(new.map(|verdict| {
+                let label = label(session, id);
+                Record::Finding(Box::new(finding_body(&label, verdict, &entry.packets, at)))
+            }));
+            entry.verdicts = verdicts;
         }
-        let new = verdicts
-            .iter()
-            .filter(|verdict| !entry.verdicts.contains(verdict));
-        out.extend(new.map(|verdict| {
-            let label = label(session, id);
-            Record::Finding(Box::new(finding_body(&label, verdict, &entry.packets, at)))
-        }));
-        entry.verdicts = verdicts;
+        if entry.payload && entry.next_bound.is_none() {
+            entry.input = None;
+            (entry.packets, entry.verdicts) = (Vec::new(), Vec::new());
+        }
     }
 
     /// Counts a flow to a contact, with what it had sent before it was settled. A contact's first
@@ -461,7 +473,6 @@ impl ContactBook {
         if let Some(entry) = self.entries.get_mut(id.0 as usize) {
             entry.flows = entry.flows.saturating_sub(1);
             entry.share = entry.share.minus(share);
-            entry.input.bytes_out = entry.share.bytes_out;
             mark_dirty(entry, id, &mut self.dirty);
         }
     }
@@ -474,7 +485,6 @@ impl ContactBook {
         entry.share.packets_out += share.packets_out;
         entry.share.bytes_out += share.bytes_out;
         entry.last = entry.last.max(last);
-        entry.input.bytes_out = entry.share.bytes_out;
         mark_dirty(entry, id, &mut self.dirty);
         if entry
             .next_bound
@@ -512,7 +522,7 @@ impl ContactBook {
             flows: entry.flows,
             packets_out: entry.share.packets_out,
             bytes_out: entry.share.bytes_out,
-            payload: Some(entry.input.payload),
+            payload: Some(entry.payload),
             first: entry.first,
             last: entry.last,
         }));
