@@ -438,43 +438,18 @@ struct WireName<'a> {
 
 impl WireName<'_> {
     fn text(self) -> String {
-        self.plain_text().unwrap_or_else(|| self.escaped_text())
-    }
-
-    /// The text of a name in which nothing is escaped, as in most; none of another.
-    fn plain_text(&self) -> Option<String> {
         let mut out = Vec::with_capacity(self.len);
         let mut labels = Labels::new(self.message, self.start);
         while let Ok(Some(label)) = labels.next() {
             if !out.is_empty() {
                 out.push(b'.');
             }
-            for &byte in label {
-                if byte == b'.' || !text::is_plain(byte) {
-                    return None;
-                }
-                out.push(byte);
-            }
+            text::push_label(&mut out, label);
         }
         if out.is_empty() {
             out.push(b'.');
         }
-        text::plain(out)
-    }
-
-    fn escaped_text(&self) -> String {
-        let mut out = String::with_capacity(self.len);
-        let mut labels = Labels::new(self.message, self.start);
-        while let Ok(Some(label)) = labels.next() {
-            if !out.is_empty() {
-                out.push('.');
-            }
-            text::push_label(&mut out, label);
-        }
-        if out.is_empty() {
-            out.push('.');
-        }
-        out
+        text::text(out)
     }
 }
 

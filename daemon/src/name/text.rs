@@ -4,19 +4,24 @@
 //! not printable ASCII becomes `\DDD` (RFC 1035 section 5.1), so a name never holds a control
 //! character, a space or a byte above 126.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 
 /// Longest name that is accepted, in bytes before escaping (RFC 1035 section 2.3.4).
 pub const NAME_BYTES_MAX: usize = 255;
 
 /// Appends one DNS label; a dot or a backslash inside it is escaped with a backslash.
-pub(super) fn push_label(out: &mut String, label: &[u8]) {
+pub(super) fn push_label(out: &mut Vec<u8>, label: &[u8]) {
     for &byte in label {
         if byte == b'.' {
-            out.push('\\');
+            out.push(b'\\');
         }
-        push_byte(out, byte);
+        push_escaped(out, byte.to_ascii_lowercase());
     }
+}
+
+/// What was appended, as text: all of it is printable ASCII.
+pub(super) fn text(escaped: Vec<u8>) -> String {
+    String::from_utf8(escaped).unwrap_or_default()
 }
 
 /// A host name that a client wrote as text (SNI, `Host`); dots separate its labels.
@@ -28,45 +33,28 @@ pub(super) fn host_name(bytes: &[u8]) -> Option<String> {
     if bytes.is_empty() || bytes.len() > NAME_BYTES_MAX {
         return None;
     }
-    if bytes.iter().copied().all(is_plain) {
-        return plain(bytes.to_vec());
+    let mut out = Vec::with_capacity(bytes.len());
+    for byte in bytes {
+        push_escaped(&mut out, byte.to_ascii_lowercase());
     }
-    let mut out = String::with_capacity(bytes.len());
-    for &byte in bytes {
-        push_byte(&mut out, byte);
-    }
-    Some(out)
+    Some(text(out))
 }
 
 /// A short identifier that a peer chose (an ALPN), escaped like a name but its case kept.
 pub(super) fn identifier(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len());
+    let mut out = Vec::with_capacity(bytes.len());
     for &byte in bytes {
         push_escaped(&mut out, byte);
     }
-    out
+    text(out)
 }
 
-/// Whether a byte needs no escape in a name, as most do not.
-pub(super) const fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_graphic() && byte != b'\\'
-}
-
-/// A name of bytes that need no escape, in lower case; none where one does.
-pub(super) fn plain(mut bytes: Vec<u8>) -> Option<String> {
-    bytes.make_ascii_lowercase();
-    String::from_utf8(bytes).ok()
-}
-
-fn push_byte(out: &mut String, byte: u8) {
-    push_escaped(out, byte.to_ascii_lowercase());
-}
-
-fn push_escaped(out: &mut String, byte: u8) {
+#[inline]
+fn push_escaped(out: &mut Vec<u8>, byte: u8) {
     match byte {
-        b'\\' => out.push_str(r"\\"),
-        _ if byte.is_ascii_graphic() => out.push(char::from(byte)),
-        // Writing to a String can't fail.
+        b'\\' => out.extend_from_slice(br"\\"),
+        _ if byte.is_ascii_graphic() => out.push(byte),
+        // Writing to a vector can't fail.
         _ => drop(write!(out, "\\{byte:03}")),
     }
 }
@@ -77,9 +65,9 @@ mod tests {
 
     #[test]
     fn escapes_what_is_not_printable() {
-        let mut out = String::new();
+        let mut out = Vec::new();
         push_label(&mut out, b"A.b\\c\n\x00 \xff");
-        assert_eq!(out, r"a\.b\\c\010\000\032\255");
+        assert_eq!(text(out), r"a\.b\\c\010\000\032\255");
     }
 
     #[test]

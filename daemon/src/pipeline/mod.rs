@@ -227,8 +227,6 @@ pub struct Core {
     counts: Counts,
     samples: kept::Samples,
     probes: probe::Probes,
-    /// Nobody reads the records of flows: none is made.
-    counts_only: bool,
 }
 
 impl Core {
@@ -269,13 +267,11 @@ impl Core {
             clock: StreamClock::default(),
             samples: kept::Samples::default(),
             probes: probe::Probes::default(),
-            counts_only: false,
         }
     }
 
     /// From now on flows are judged and counted, and no record is made of them.
     pub const fn count_only(&mut self) {
-        self.counts_only = true;
         self.book.count_only();
     }
 

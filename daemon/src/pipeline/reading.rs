@@ -155,7 +155,7 @@ impl Core {
         let Some(flow) = self.table.get_mut(observed.flow) else {
             return Keep::Whole;
         };
-        let Some(mut shown) = shown(observed, view, self.counts_only) else {
+        let Some(mut shown) = shown(observed, view, self.book.is_counting_only()) else {
             return Keep::Whole;
         };
         let was_answered = flow.user.reading.is_answered();
@@ -212,7 +212,7 @@ impl Core {
                 }
             }
         }
-        if self.counts_only {
+        if self.book.is_counting_only() {
             // What stands in the records of flows only.
             flow.user.tls = None;
         }

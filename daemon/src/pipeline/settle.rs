@@ -182,7 +182,7 @@ impl Core {
             self.conclude_ended(flow);
             self.probes.note_ended(flow);
         }
-        let wants_flows = !self.counts_only;
+        let wants_flows = !self.book.is_counting_only();
         let (_, mut desk) = self.desk();
         for flow in &mut ended {
             let owner = conclude(flow).uid;

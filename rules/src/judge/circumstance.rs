@@ -21,10 +21,8 @@ pub(super) fn hours(contact: &Contact, wanted: &BTreeSet<Hours>, offset: Offset)
 }
 
 pub(super) fn screen(contact: &Contact, wanted: bool) -> Answer {
-    match contact.screen_on {
-        Some(on) => Answer::yes_if(on == wanted, || screen_text(on).into()),
-        None => Answer::NotKnown("whether the screen was on was not observed".into()),
-    }
+    let what = "whether the screen was on";
+    observed(contact.screen_on, wanted, screen_text, what)
 }
 
 pub(super) fn screen_text(on: bool) -> &'static str {
@@ -36,10 +34,8 @@ pub(super) fn screen_text(on: bool) -> &'static str {
 }
 
 pub(super) fn idle(contact: &Contact, wanted: bool) -> Answer {
-    match contact.idle {
-        Some(idle) => Answer::yes_if(idle == wanted, || idle_text(idle).into()),
-        None => Answer::NotKnown("whether the handset was idle (Doze) was not observed".into()),
-    }
+    let what = "whether the handset was idle (Doze)";
+    observed(contact.idle, wanted, idle_text, what)
 }
 
 pub(super) fn idle_text(idle: bool) -> &'static str {
@@ -47,6 +43,18 @@ pub(super) fn idle_text(idle: bool) -> &'static str {
         "the handset was idle (Doze)"
     } else {
         "the handset was not idle (Doze)"
+    }
+}
+
+fn observed(
+    observed: Option<bool>,
+    wanted: bool,
+    text: fn(bool) -> &'static str,
+    what: &str,
+) -> Answer {
+    match observed {
+        Some(is) => Answer::yes_if(is == wanted, || text(is).into()),
+        None => Answer::NotKnown(format!("{what} was not observed")),
     }
 }
 
