@@ -79,9 +79,10 @@ fn sleep_and_a_set_clock_are_told_apart() {
         let [slept] = slept[..] else {
             panic!("{way:?}: {slept:?}");
         };
-        // No more than the time between two readings of the clocks beside it.
+        // The two clocks of a look are read one after the other, so that the difference of two looks
+        // is off, either way, by the time between two readings: as long as the reader was not run.
         assert!(
-            (90_000_000..95_000_000).contains(&slept),
+            (85_000_000..95_000_000).contains(&slept),
             "{way:?}: {slept}"
         );
         let steps: Vec<i64> = stream
