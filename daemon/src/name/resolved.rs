@@ -10,7 +10,7 @@
 //! extension says nothing of that by itself.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{HashMap, VecDeque},
     net::IpAddr,
     sync::Arc,
 };
@@ -78,19 +78,22 @@ pub enum Resolution<'a> {
 /// Names of one address, oldest first.
 #[derive(Debug, Clone, Default)]
 struct Entry {
-    /// Number of the answer that touched it last: the key of its place in the order of eviction.
+    /// Number of the touch that was its last.
     touched: u64,
     names: Vec<ResolvedName>,
 }
+
+type Entries = HashMap<IpAddr, Entry, foldhash::fast::RandomState>;
 
 /// A bounded table from addresses to names. Its worst case, every bound reached by hostile names,
 /// is some 45 MiB; a phone's day takes a few.
 #[derive(Debug, Clone, Default)]
 pub struct ResolvedNames {
     /// Never iterated: its order is random.
-    entries: HashMap<IpAddr, Entry, foldhash::fast::RandomState>,
-    /// Addresses by when they were touched last.
-    order: BTreeMap<u64, IpAddr>,
+    entries: Entries,
+    /// Addresses with the numbers of their touches, oldest first. All but an address's last touch are
+    /// over; they are swept out when they are more than the others may be.
+    order: VecDeque<(u64, IpAddr)>,
     touches: u64,
     evicted: u64,
     /// Names that cover encrypted hellos, with when that stops being believed; oldest first.
@@ -260,10 +263,9 @@ impl ResolvedNames {
     fn insert(&mut self, addr: IpAddr, resolved: ResolvedName) {
         let now = resolved.at;
         self.touches += 1;
+        self.order.push_back((self.touches, addr));
         let entry = self.entries.entry(addr).or_default();
-        self.order.remove(&entry.touched);
         entry.touched = self.touches;
-        self.order.insert(self.touches, addr);
         // The same name from the same asker is renewed; what has expired is no loss.
         entry.names.retain(|known| {
             let renewed = known.name == resolved.name && known.asked_by == resolved.asked_by;
@@ -277,17 +279,31 @@ impl ResolvedNames {
         if self.entries.len() > ADDRESSES_MAX {
             self.evict_oldest(now);
         }
+        if self.order.len() > 2 * ADDRESSES_MAX {
+            let entries = &self.entries;
+            self.order.retain(|touch| is_last(entries, *touch));
+        }
     }
 
     fn evict_oldest(&mut self, now: Timestamp) {
-        let Some((_, addr)) = self.order.pop_first() else {
+        while let Some(touch) = self.order.pop_front() {
+            if !is_last(&self.entries, touch) {
+                continue;
+            }
+            if let Some(entry) = self.entries.remove(&touch.1) {
+                let lost = entry.names.iter().filter(|name| now < name.expires);
+                self.evicted += lost.map(|_| 1).sum::<u64>();
+            }
             return;
-        };
-        if let Some(entry) = self.entries.remove(&addr) {
-            let lost = entry.names.iter().filter(|name| now < name.expires);
-            self.evicted += lost.map(|_| 1).sum::<u64>();
         }
     }
+}
+
+/// Whether a touch is the last one of its address.
+fn is_last(entries: &Entries, (number, addr): (u64, IpAddr)) -> bool {
+    entries
+        .get(&addr)
+        .is_some_and(|entry| entry.touched == number)
 }
 
 fn asks_for_addresses(question: &Question) -> bool {

@@ -233,6 +233,30 @@ fn the_address_learnt_longest_ago_is_evicted_and_counted() {
 }
 
 #[test]
+fn answers_repeated_without_end_change_nothing_of_that_order() {
+    let mut table = ResolvedNames::new();
+    let mut learn_at = |addr: [u8; 4]| {
+        let answer = [Record::a("a.example", 100, addr)];
+        learn(&mut table, &[("a.example", 1)], &answer, 0, None);
+        let oldest = Ipv4Addr::new(10, 0, 0, 0).into();
+        (table.names(oldest, second(0)).count(), table.len())
+    };
+    learn_at([10, 0, 0, 0]);
+    // Three times as many as may be remembered.
+    for _ in 0..3 * ADDRESSES_MAX {
+        learn_at(ADDR);
+    }
+    for index in 1..ADDRESSES_MAX - 1 {
+        let [.., high, low] = index.to_be_bytes();
+        learn_at([10, 0, high, low]);
+    }
+    assert_eq!(learn_at(ADDR), (1, ADDRESSES_MAX));
+    assert_eq!(learn_at([10, 1, 0, 0]), (0, ADDRESSES_MAX));
+    assert_eq!(names(&table, 0), ["a.example"]);
+    assert_eq!(table.evicted(), 1);
+}
+
+#[test]
 fn hinted_addresses_are_candidates_and_no_more() {
     let hint = |table: &mut ResolvedNames, kind: u16, name: &'static str, at| {
         let data = [&b"\0\x01\0\0\x04\0\x04"[..], &ADDR].concat();
