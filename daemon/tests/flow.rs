@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use proptest::prelude::*;
 use sakshi::{
-    flow::{Counts, Ended, Flow, FlowState, FlowTable, FlowTimeouts, Observed, RttBasis},
+    flow::{Counts, Ended, Flow, FlowState, FlowTable, FlowTimeouts, FrameRef, Observed, RttBasis},
     input::{LinkType, Packet, TimeBasis, Vantage},
     packet::{Icmp, Tcp, Transport, Udp, View},
     time::Timestamp,
@@ -154,7 +154,7 @@ fn a_connection_from_syn_to_fin_is_one_flow() {
     assert_eq!(flow.rtt(), Some((10_000, RttBasis::File)));
     assert!(flow.payload_out);
     assert_eq!(
-        flow.frames().map(|frame| frame.frame).collect::<Vec<_>>(),
+        flow.frames().map(FrameRef::frame).collect::<Vec<_>>(),
         [1, 2, 3, 4]
     );
 }

@@ -122,6 +122,12 @@ impl Conclusion {
     };
 }
 
+impl Default for Conclusion {
+    fn default() -> Self {
+        Self::UNKNOWN
+    }
+}
+
 /// Ports on which the platform's resolver speaks for apps: DNS, and DNS over TLS (RFC 7858).
 pub const RESOLVER_PORTS: [u16; 2] = [53, 853];
 

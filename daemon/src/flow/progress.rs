@@ -9,25 +9,34 @@ use crate::{
     time::Timestamp,
 };
 
-use super::{Closing, FiveTuple, RttBasis, closing::RECEIVE_LAG_NANOS};
+use super::{Closing, FLOWS_MAX, FiveTuple, RttBasis, closing::RECEIVE_LAG_NANOS};
 
 /// IP protocol number of TCP.
 pub(super) const TCP: u8 = 6;
 /// First packets of a flow that are kept as evidence pointers.
 pub const FRAMES_MAX: usize = 4;
 
-/// Names one flow of a run; ordered by the flows' starts, never reused.
+/// Names one flow of a run; ordered by the flows' starts, never reused. The ordinal stands above the
+/// slot in one number: at a million flows a second it lasts for half a year.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FlowId {
-    /// 1-based ordinal of the flow.
-    pub(super) ordinal: u64,
-    pub(super) slot: u32,
-}
+pub struct FlowId(u64);
+
+/// Bits of a flow's slot in its id.
+const SLOT_BITS: u32 = 20;
+const _: () = assert!(FLOWS_MAX <= 1 << SLOT_BITS);
 
 impl FlowId {
+    pub(super) fn new(ordinal: u64, slot: u32) -> Self {
+        Self(ordinal << SLOT_BITS | u64::from(slot))
+    }
+
     /// 1-based ordinal of the flow in the order of starts.
     pub const fn ordinal(self) -> u64 {
-        self.ordinal
+        self.0 >> SLOT_BITS
+    }
+
+    pub(super) const fn slot(self) -> u32 {
+        (self.0 & ((1 << SLOT_BITS) - 1)) as u32
     }
 }
 
@@ -82,13 +91,32 @@ pub struct Counts {
     pub bytes: u64,
 }
 
-/// Points to a packet of the case's sources.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FrameRef {
+/// Points to a packet of the case's sources. Many are kept, so that both numbers share 64 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FrameRef(u64);
+
+/// Bits of a packet's ordinal: at ten million packets a second they last for ten months.
+const FRAME_BITS: u32 = 48;
+const FRAME_MAX: u64 = (1 << FRAME_BITS) - 1;
+
+impl FrameRef {
+    /// A packet by the index of its source and its 1-based ordinal there. An ordinal beyond 48 bits
+    /// is not told from the last one.
+    #[inline]
+    pub const fn new(source: u16, frame: u64) -> Self {
+        let frame = if frame < FRAME_MAX { frame } else { FRAME_MAX };
+        Self((source as u64) << FRAME_BITS | frame)
+    }
+
     /// Index of the source.
-    pub source: u16,
+    pub const fn source(self) -> u16 {
+        (self.0 >> FRAME_BITS) as u16
+    }
+
     /// 1-based ordinal within the source.
-    pub frame: u64,
+    pub const fn frame(self) -> u64 {
+        self.0 & FRAME_MAX
+    }
 }
 
 /// The time of a handshake.
@@ -106,14 +134,14 @@ enum Handshake {
 /// A TCP flow's handshake and closing, as far as seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct TcpProgress {
-    /// Sequence number of the first SYN without ACK.
-    syn_seq: Option<u32>,
     handshake: Handshake,
+    /// Sequence number of the first SYN without ACK, if there was one.
+    syn_seq: u32,
+    has_syn: bool,
     /// SYNs without ACK that the handset sent; no more are counted than this holds.
     own_syns: u8,
     fin_out: bool,
     fin_in: bool,
-    data_seen: bool,
 }
 
 /// A flow, with the caller's own state beside it.
@@ -147,6 +175,8 @@ pub struct Flow<T> {
     pub(super) predecessor_open: bool,
     /// Whether the handset sent payload.
     pub payload_out: bool,
+    /// Whether a TCP segment with data was seen, either way.
+    data_seen: bool,
     /// The first UID that came with a packet of the flow.
     pub uid: Option<u32>,
     /// Why it ended; none while it is in the table.
@@ -154,7 +184,7 @@ pub struct Flow<T> {
     /// The caller's state.
     pub user: T,
     /// Sources and ordinals of its first packets.
-    frames: ([u16; FRAMES_MAX], [u64; FRAMES_MAX]),
+    frames: [FrameRef; FRAMES_MAX],
     frames_len: u8,
     tcp: TcpProgress,
 }
@@ -174,6 +204,7 @@ impl<T: Default> Flow<T> {
             received_late: packet.time_basis == TimeBasis::Receive,
             predecessor_open: false,
             payload_out: false,
+            data_seen: false,
             uid: None,
             ended: None,
             user: T::default(),
@@ -201,10 +232,8 @@ impl<T> Flow<T> {
 
     /// The flow's first packets, at most [`FRAMES_MAX`].
     pub fn frames(&self) -> impl Iterator<Item = FrameRef> {
-        let (sources, frames) = &self.frames;
-        let all = sources.iter().zip(frames);
+        let all = self.frames.iter().copied();
         all.take(self.frames_len.into())
-            .map(|(&source, &frame)| FrameRef { source, frame })
     }
 
     /// Whether it is a TCP flow.
@@ -232,10 +261,11 @@ impl<T> Flow<T> {
         let spent = match self.state {
             _ if self.closing.is_some() => true,
             FlowState::Closed => true,
-            FlowState::Answered => self.tcp.data_seen,
+            FlowState::Answered => self.data_seen,
             FlowState::Attempted => false,
         };
-        tcp.syn && !tcp.ack_flag && spent && self.tcp.syn_seq != Some(tcp.seq)
+        let repeated = self.tcp.has_syn && self.tcp.syn_seq == tcp.seq;
+        tcp.syn && !tcp.ack_flag && spent && !repeated
     }
 
     /// Whether a packet of the handset comes from another owner than the flow.
@@ -256,10 +286,8 @@ impl<T> Flow<T> {
         counts.bytes = counts.bytes.saturating_add(u64::from(view.ip_len));
         self.inbound_observed &= packet.vantage == Vantage::Both;
         self.uid = self.uid.or(packet.uid);
-        let at = usize::from(self.frames_len);
-        if let (Some(source), Some(frame)) = (self.frames.0.get_mut(at), self.frames.1.get_mut(at))
-        {
-            (*source, *frame) = (packet.source, packet.frame);
+        if let Some(free) = self.frames.get_mut(usize::from(self.frames_len)) {
+            *free = FrameRef::new(packet.source, packet.frame);
             self.frames_len += 1;
         }
         self.payload_out |= outbound && has_payload(view);
@@ -277,7 +305,7 @@ impl<T> Flow<T> {
             (true, true) if !outbound => self.add_syn_ack(packet, tcp),
             _ => {}
         }
-        self.tcp.data_seen |= tcp.payload_len > 0 && !tcp.syn;
+        self.data_seen |= tcp.payload_len > 0 && !tcp.syn;
         // What is acknowledged was received: that shows an answer which an OUTPUT-only capture
         // does not hold.
         if self.state == FlowState::Attempted && tcp.ack_flag && !tcp.rst && !tcp.syn {
@@ -291,9 +319,9 @@ impl<T> Flow<T> {
     }
 
     fn add_syn(&mut self, packet: &Packet<'_>, tcp: &Tcp<'_>, outbound: bool) {
-        let first = self.tcp.syn_seq.is_none();
+        let first = !self.tcp.has_syn;
         if first {
-            self.tcp.syn_seq = Some(tcp.seq);
+            (self.tcp.has_syn, self.tcp.syn_seq) = (true, tcp.seq);
         }
         if first && outbound {
             self.tcp.handshake = Handshake::Awaited(packet.at, packet.time_basis);
@@ -305,8 +333,8 @@ impl<T> Flow<T> {
     }
 
     fn add_syn_ack(&mut self, packet: &Packet<'_>, tcp: &Tcp<'_>) {
-        let (Handshake::Awaited(at, basis), Some(seq)) = (self.tcp.handshake, self.tcp.syn_seq)
-        else {
+        // A SYN is awaited only where one was seen.
+        let Handshake::Awaited(at, basis) = self.tcp.handshake else {
             return;
         };
         self.tcp.handshake = Handshake::Unknown;
@@ -319,7 +347,7 @@ impl<T> Flow<T> {
         };
         if let Some(basis) = measured
             && nanos >= 0
-            && tcp.ack == seq.wrapping_add(1)
+            && tcp.ack == self.tcp.syn_seq.wrapping_add(1)
         {
             self.tcp.handshake = Handshake::Measured(nanos, basis);
         }
@@ -332,5 +360,23 @@ fn has_payload(view: &View<'_>) -> bool {
         Transport::Tcp(tcp) => tcp.payload_len > 0,
         Transport::Udp(udp) => udp.payload_len > 0,
         Transport::Icmp(_) | Transport::Fragment { .. } | Transport::Other => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_share_a_word_come_out_as_they_went_in() {
+        let last = FrameRef::new(u16::MAX, FRAME_MAX);
+        assert_eq!((last.source(), last.frame()), (u16::MAX, FRAME_MAX));
+        let beyond = FrameRef::new(7, u64::MAX);
+        assert_eq!((beyond.source(), beyond.frame()), (7, FRAME_MAX));
+
+        let slot = (1 << SLOT_BITS) - 1;
+        let (id, next) = (FlowId::new(1, slot), FlowId::new(2, 0));
+        assert_eq!((id.ordinal(), id.slot()), (1, slot));
+        assert!(id < next);
     }
 }

@@ -69,7 +69,7 @@ impl<T, const LISTS: usize> Slab<T, LISTS> {
 
     /// Puts a flow, whose id names [`Slab::next_slot`], at the end of a list.
     pub(super) fn insert(&mut self, flow: Flow<T>, list: usize, now_nanos: i64) {
-        let at = flow.id.slot;
+        let at = flow.id.slot();
         let link = Link {
             touched_nanos: now_nanos,
             list,
@@ -111,12 +111,12 @@ impl<T, const LISTS: usize> Slab<T, LISTS> {
 
     #[inline]
     pub(super) fn get(&self, id: FlowId) -> Option<&Flow<T>> {
-        self.at(id.slot).filter(|flow| flow.id == id)
+        self.at(id.slot()).filter(|flow| flow.id == id)
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, id: FlowId) -> Option<&mut Flow<T>> {
-        self.at_mut(id.slot).filter(|flow| flow.id == id)
+        self.at_mut(id.slot()).filter(|flow| flow.id == id)
     }
 
     /// The flow had a packet: to the end of the list of its state.
@@ -140,12 +140,16 @@ impl<T, const LISTS: usize> Slab<T, LISTS> {
         Some((head, link.touched_nanos))
     }
 
-    pub(super) fn remove(&mut self, at: u32) -> Option<Flow<T>> {
-        let flow = place_mut(&mut self.chunks, at)?.take()?;
+    /// Moves a flow to the end of `into`, once: it is large. False where there is none.
+    pub(super) fn remove_into(&mut self, at: u32, into: &mut Vec<Flow<T>>) -> bool {
+        let Some(place @ Some(_)) = place_mut(&mut self.chunks, at) else {
+            return false;
+        };
+        into.extend(place.take());
         self.unlink(at);
         self.free.push(at);
         self.len -= 1;
-        Some(flow)
+        true
     }
 
     fn append(&mut self, at: u32, list: usize) {

@@ -255,7 +255,7 @@ impl<T: Default> FlowTable<T> {
         let slots = 0..self.slab.slots();
         let mut open = Vec::with_capacity(self.slab.len());
         open.extend(slots.filter_map(|at| self.slab.at(at).map(|flow| flow.id)));
-        open.sort_unstable_by_key(|id| id.ordinal);
+        open.sort_unstable();
         open
     }
 
@@ -263,7 +263,7 @@ impl<T: Default> FlowTable<T> {
     pub fn finish_flows(&mut self, ids: &[FlowId]) {
         for id in ids {
             if self.slab.get(*id).is_some() {
-                self.end_slot(id.slot, Ended::Finished);
+                self.end_slot(id.slot(), Ended::Finished);
             }
         }
     }
@@ -285,7 +285,7 @@ impl<T: Default> FlowTable<T> {
 
     /// Moves all flows that have ended into `into`, ordered by id.
     pub fn drain_ended(&mut self, into: &mut Vec<Flow<T>>) {
-        self.ended.sort_unstable_by_key(|flow| flow.id.ordinal);
+        self.ended.sort_unstable_by_key(|flow| flow.id);
         if into.is_empty() {
             std::mem::swap(into, &mut self.ended);
         } else {
@@ -308,7 +308,7 @@ impl<T: Default> FlowTable<T> {
     /// Ends a flow whose five-tuple another socket has: its next packet begins another flow.
     pub fn replace(&mut self, id: FlowId) {
         if self.slab.get(id).is_some() {
-            self.end_slot(id.slot, Ended::Replaced);
+            self.end_slot(id.slot(), Ended::Replaced);
         }
     }
 
@@ -408,10 +408,8 @@ impl<T: Default> FlowTable<T> {
         let outbound = direction::first_is_outbound(packet, view, &self.handset);
         let (local, remote) = if outbound { (src, dst) } else { (dst, src) };
         self.started += 1;
-        let id = FlowId {
-            ordinal: self.started,
-            slot: self.slab.next_slot(),
-        };
+        let slot = self.slab.next_slot();
+        let id = FlowId::new(self.started, slot);
         let tuple = FiveTuple {
             protocol: view.protocol,
             local,
@@ -422,8 +420,8 @@ impl<T: Default> FlowTable<T> {
         self.slab.insert(flow, list, self.clock.elapsed_nanos());
         let (slab, hasher) = (&self.slab, &self.hasher);
         let rehash = |&at: &u32| slab.at(at).map_or(0, |flow| hash_of(hasher, &flow.tuple));
-        self.by_ends.insert_unique(hash, id.slot, rehash);
-        id.slot
+        self.by_ends.insert_unique(hash, slot, rehash);
+        slot
     }
 
     /// Ends the flow that has been idle longest.
@@ -448,9 +446,10 @@ impl<T: Default> FlowTable<T> {
         if let Ok(entry) = self.by_ends.find_entry(hash, |&known| known == at) {
             entry.remove();
         }
-        if let Some(mut flow) = self.slab.remove(at) {
+        if self.slab.remove_into(at, &mut self.ended)
+            && let Some(flow) = self.ended.last_mut()
+        {
             flow.ended = Some(why);
-            self.ended.push(flow);
         }
     }
 }

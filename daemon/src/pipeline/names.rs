@@ -57,7 +57,7 @@ pub(super) struct Handshake {
 
 /// Adds a name that a flow said; false when there is no room for it. The first packet stands.
 pub(super) fn push(
-    names: &mut Vec<Said>,
+    names: &mut Box<[Said]>,
     name: String,
     source: NameSource,
     frame: FrameRef,
@@ -71,15 +71,15 @@ pub(super) fn push(
     if names.len() >= FLOW_NAMES_MAX {
         return false;
     }
-    if names.is_empty() {
-        // Most flows say one.
-        names.reserve_exact(1);
-    }
-    names.push(Said {
+    // Most flows say one: there is no room for further ones before they are said.
+    let mut more = std::mem::take(names).into_vec();
+    more.reserve_exact(1);
+    more.push(Said {
         name: name.into_boxed_str(),
         source,
         frame,
     });
+    *names = more.into_boxed_slice();
     true
 }
 
@@ -140,7 +140,7 @@ pub(super) fn all(
         name: said.name.to_string(),
         source: said.source,
         strength: Some(NameStrength::Said),
-        packet: Some(packet((said.frame.source, said.frame.frame))),
+        packet: Some(packet((said.frame.source(), said.frame.frame()))),
     });
     let mut names: Vec<Name> = said.collect();
     match resolved {

@@ -23,12 +23,9 @@ const INTERFACES_MAX: usize = 1024;
 /// Interfaces kept with one flow.
 pub(super) const FLOW_INTERFACES_MAX: usize = 4;
 
-/// Where a flow's packets left, as far as was told: nothing in most capture files.
+/// Where a flow's packets left, as far as was told.
 #[derive(Debug, Default)]
-pub(super) struct Way(Option<Box<Told>>);
-
-#[derive(Debug, Default)]
-struct Told {
+pub(super) struct Way {
     /// Interfaces in the order in which they were first used.
     interfaces: [u32; FLOW_INTERFACES_MAX],
     used: u8,
@@ -39,28 +36,30 @@ struct Told {
 }
 
 impl Way {
+    /// Nothing was told.
+    pub(super) const UNKNOWN: Self = Self {
+        interfaces: [0; FLOW_INTERFACES_MAX],
+        used: 0,
+        last: None,
+        generation: 0,
+        via: None,
+    };
+
     /// How it left.
-    pub(super) fn via(&self) -> Option<Via> {
-        self.0.as_ref()?.via
+    pub(super) const fn via(&self) -> Option<Via> {
+        self.via
     }
 
     /// Its packets came inside those of another flow.
-    pub(super) fn mark_inside(&mut self) {
-        self.0.get_or_insert_default().via = Some(Via::Inside);
+    pub(super) const fn mark_inside(&mut self) {
+        self.via = Some(Via::Inside);
     }
 
     /// It repeats another flow.
-    pub(super) fn mark_copy(&mut self) {
-        self.0.get_or_insert_default().via = Some(Via::ClatCopy);
+    pub(super) const fn mark_copy(&mut self) {
+        self.via = Some(Via::ClatCopy);
     }
 
-    /// The interface of its last packet.
-    fn last(&self) -> Option<u32> {
-        self.0.as_ref()?.last
-    }
-}
-
-impl Told {
     fn note(&mut self, interface: u32) {
         self.last = Some(interface);
         let at = usize::from(self.used);
@@ -123,11 +122,7 @@ impl Paths {
 
     /// Takes in by which interface a packet of the flow left. The strongest conclusion stands: a
     /// flow that carried a tunnel stays one when the tunnel is gone.
-    pub(super) fn follow(&self, way: &mut Way, interface: Option<u32>, owner: Option<u32>) {
-        let Some(interface) = interface else {
-            return;
-        };
-        let way = way.0.get_or_insert_default();
+    pub(super) fn follow(&self, way: &mut Way, interface: u32, owner: Option<u32>) {
         if way.last == Some(interface) && way.generation == self.generation {
             return;
         }
@@ -139,14 +134,16 @@ impl Paths {
     /// Concludes anew with what was told since the flow's last packet: its first packet may have come
     /// before the news of its interface.
     pub(super) fn reconsider(&self, way: &mut Way, owner: Option<u32>) {
-        self.follow(way, way.last(), owner);
+        if let Some(interface) = way.last {
+            self.follow(way, interface, owner);
+        }
     }
 
     /// Whether a flow left by an interface of which nothing was told yet: it is new, and the news of
     /// it is on its way. Where no interface is told at all there is nothing to wait for.
     pub(super) fn awaits(&self, way: &Way) -> bool {
         let known = |index: u32| self.interfaces.contains_key(&index);
-        !self.interfaces.is_empty() && way.last().is_some_and(|index| !known(index))
+        !self.interfaces.is_empty() && way.last.is_some_and(|index| !known(index))
     }
 
     fn conclude(&self, index: u32, owner: Option<u32>) -> Option<Via> {
@@ -180,8 +177,7 @@ impl Paths {
 
     /// Names of the interfaces that a flow left by; an index where the name was not told.
     pub(super) fn names(&self, way: &Way) -> Vec<String> {
-        let told = way.0.as_ref();
-        let used = told.and_then(|told| told.interfaces.get(..told.used.into()));
+        let used = way.interfaces.get(..way.used.into());
         used.unwrap_or_default()
             .iter()
             .map(|index| match self.interfaces.get(index) {

@@ -43,14 +43,7 @@ pub(super) struct Held {
     bytes: usize,
     wait: u32,
     /// The packet that brought the last of them.
-    last: (u16, u64),
-}
-
-impl Held {
-    const fn last(&self) -> FrameRef {
-        let (source, frame) = self.last;
-        FrameRef { source, frame }
-    }
+    last: FrameRef,
 }
 
 impl Waiting {
@@ -102,7 +95,7 @@ impl Waiting {
         }
         let held = flow.user.held.get_or_insert_default();
         if let (Some(packet), 1..) = (packet, holds) {
-            held.last = (packet.source, packet.frame);
+            held.last = FrameRef::new(packet.source, packet.frame);
         }
         if holds == held.bytes {
             return;
@@ -170,10 +163,7 @@ impl Core {
         }
         let news = !self.heard.is_empty() || (!was_answered && flow.user.reading.is_answered());
         if news {
-            let frame = FrameRef {
-                source: packet.source,
-                frame: packet.frame,
-            };
+            let frame = FrameRef::new(packet.source, packet.frame);
             self.take_heard(observed.flow, observed.outbound, packet.at, frame);
         }
         if self.waiting_bytes.held > WAITING_BYTES_MAX {
@@ -198,7 +188,7 @@ impl Core {
                 Heard::Dns(DnsKind::Unicast, message) if !outbound && flow.out.packets > 0 => {
                     let asked_by = settle::conclude(flow).uid;
                     let at = self.lateness.earliest(at);
-                    let packet = (frame.source, frame.frame);
+                    let packet = (frame.source(), frame.frame());
                     let by = flow.tuple.remote.addr;
                     self.resolved.learn(&message, at, asked_by, by, packet);
                     self.paths.learn_translators(&message);
@@ -229,7 +219,7 @@ impl Core {
             let Some(held) = self.waiting_bytes.release(flow) else {
                 return;
             };
-            let frame = held.last();
+            let frame = held.last;
             self.take_heard(id, true, at, frame);
         }
     }
@@ -272,7 +262,7 @@ impl Core {
         };
         let port = flow.tuple.remote.port.unwrap_or(0);
         flow.user.reading.conclude(port, &mut self.heard);
-        let frame = held.last();
+        let frame = held.last;
         let known = Known {
             resolved: &self.resolved,
             at: flow.end,

@@ -109,8 +109,8 @@ impl Core {
         let Some(flow) = self.table.get_mut(id) else {
             return false;
         };
-        let awaits =
-            self.paths.awaits(&flow.user.way) || awaits_answer(flow, &self.resolved, self.lateness);
+        let awaits = self.paths.awaits(&flow.user.told().way)
+            || awaits_answer(flow, &self.resolved, self.lateness);
         if flow.user.settled.is_some() || !(may_repeat || awaits) {
             return false;
         }
@@ -124,7 +124,7 @@ impl Core {
             originals.any(|(own, other)| self.table.find(protocol, own, other).is_some())
         });
         if repeats && let Some(flow) = self.table.get_mut(id) {
-            flow.user.way.mark_copy();
+            flow.user.told_mut().way.mark_copy();
         }
     }
 
@@ -186,8 +186,10 @@ impl Core {
         let (_, mut desk) = self.desk();
         for flow in &mut ended {
             let owner = conclude(flow).uid;
-            desk.paths.reconsider(&mut flow.user.way, owner);
-            let via = flow.user.way.via();
+            if let Some(told) = &mut flow.user.told {
+                desk.paths.reconsider(&mut told.way, owner);
+            }
+            let via = flow.user.told().way.via();
             let stands = flow
                 .user
                 .settled
@@ -234,14 +236,15 @@ impl<'a> Desk<'a> {
         {
             return;
         }
-        let before = flow.user.before_phase.as_deref().copied();
-        let share = sent(flow).minus(before.unwrap_or_default());
+        let share = sent(flow).minus(flow.user.told().before_phase);
         if share.packets_out == 0 {
             return;
         }
         let concluded = conclude(flow);
-        self.paths.reconsider(&mut flow.user.way, concluded.uid);
-        let via = flow.user.way.via();
+        if let Some(told) = &mut flow.user.told {
+            self.paths.reconsider(&mut told.way, concluded.uid);
+        }
+        let via = flow.user.told().way.via();
         let contact = match via {
             // Its packets are counted where they were sent first.
             Some(Via::ClatCopy) => None,
@@ -253,14 +256,20 @@ impl<'a> Desk<'a> {
                 self.book.withdraw_flow(before, share);
             }
             if let Some(contact) = contact {
-                let since = flow.user.counted_since.unwrap_or(flow.start);
+                let since = if flow.user.queued {
+                    flow.user.counted_since
+                } else {
+                    flow.start
+                };
                 self.samples.mark(flow, contact.number());
                 self.book.add_flow(contact, share, since, flow.end, out);
             }
         }
+        if flow.user.told().settled_owner != concluded {
+            flow.user.told_mut().settled_owner = concluded;
+        }
         flow.user.settled = Some(Settled {
             contact,
-            owner: concluded,
             phase,
             payload: flow.payload_out,
             via,
@@ -280,7 +289,7 @@ impl<'a> Desk<'a> {
             owner,
             process,
             charged_to: self.charged_to_others(flow, owner),
-            inventory: flow.user.inventory,
+            inventory: flow.user.told().inventory,
             addr,
             embedded_ipv4,
             port: flow.tuple.remote.port,
@@ -289,7 +298,7 @@ impl<'a> Desk<'a> {
             name,
             said: names::besides(flow, name),
             names_hidden: names::names_hidden(flow),
-            via: flow.user.way.via(),
+            via: flow.user.told().way.via(),
             resolver_abroad,
             payload: flow.payload_out,
             probe: self.probes.sent(flow),
@@ -344,7 +353,7 @@ impl<'a> Desk<'a> {
     /// an isolated process belongs to is in no file: Android says so through the shim, or its name
     /// does; where they differ nobody is named.
     fn who(&self, flow: &Flow) -> (Conclusion, Option<OwnerApps<'a>>, Option<NamedProcess>) {
-        let (history, version) = (self.inventory, flow.user.inventory);
+        let (history, version) = (self.inventory, flow.user.told().inventory);
         let mut owner = conclude(flow);
         let process = flow.user.told().process.named(owner, self.app_names);
         let apps = owner.uid.map(|uid| history.describe(uid, version));
@@ -384,7 +393,9 @@ impl<'a> Desk<'a> {
     fn charged_to(&self, flow: &Flow) -> Vec<body::ChargedTo> {
         let charged = |read: &charges::Read| {
             let charge = read.charge;
-            let apps = self.inventory.describe(charge.uid, flow.user.inventory);
+            let apps = self
+                .inventory
+                .describe(charge.uid, flow.user.told().inventory);
             body::ChargedTo {
                 uid: charge.uid,
                 user: apps.user,
@@ -470,9 +481,12 @@ impl<'a> Desk<'a> {
             app_protocol: flow.user.protocol.unwrap_or(AppProtocol::Unknown),
             tls: names::tls(flow),
             place: PlaceSummary::from(&place),
-            phase: self.book.name_of_phase(flow.user.began_in).to_owned(),
-            via: flow.user.way.via(),
-            interfaces: self.paths.names(&flow.user.way),
+            phase: self
+                .book
+                .name_of_phase(flow.user.told().began_in)
+                .to_owned(),
+            via: flow.user.told().way.via(),
+            interfaces: self.paths.names(&flow.user.told().way),
             embedded_ipv4,
             contact: flow
                 .user
@@ -496,8 +510,8 @@ fn resolver(addr: IpAddr, place: Place) -> Resolver {
 /// The flow's first packets, by the names of their sources.
 fn packet_refs(flow: &Flow, sources: &[String]) -> Vec<PacketRef> {
     let reference = |frame: FrameRef| PacketRef {
-        source: names::source(sources, frame.source),
-        frame: frame.frame,
+        source: names::source(sources, frame.source()),
+        frame: frame.frame(),
     };
     flow.frames().map(reference).collect()
 }
