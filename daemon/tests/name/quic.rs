@@ -129,6 +129,51 @@ fn a_server_s_connection_id_keeps_the_keys() {
 }
 
 #[test]
+fn a_server_s_connection_id_is_believed_where_it_is_sealed() {
+    let (id, chosen, other) = (b"12345678", b"of-the-server", b"of-nobody");
+    let client = Sealer::new(Sealed::V1, id);
+    let begin = |name: &str, to: &[u8]| {
+        let hello = hello(name, false);
+        packet(
+            &Sealer::new(Sealed::V1, to),
+            to,
+            0,
+            &hello,
+            &[(0, hello.len())],
+        )
+    };
+    let mut flow = Initials::default();
+    assert_eq!(names(&flow.datagram(&begin(NAME, id))), [NAME]);
+    let answer = |sealer: &Sealer, from: &[u8]| {
+        let mut frames = Vec::new();
+        crypto_frame(&mut frames, 0, &[2, 0, 4]);
+        sealer.initial(Ids { to: b"me", from }, &[], 0, &frames)
+    };
+    // Somebody's, in clear: a connection that begins under that ID is one.
+    let forged = answer(&Sealer::server(Sealed::V1, other), other);
+    assert_eq!(flow.answer(&forged, false), (None, true));
+    assert_eq!(
+        names(&flow.datagram(&begin("other.example", other))),
+        ["other.example"]
+    );
+    // The server's: what the client goes on with under its ID takes no keys from that.
+    let mut flow = Initials::default();
+    flow.datagram(&begin(NAME, id));
+    let sealed = answer(&Sealer::server(Sealed::V1, id), chosen);
+    assert_eq!(flow.answer(&sealed, false), (None, true));
+    let on = client.initial(
+        Ids {
+            to: chosen,
+            from: b"me",
+        },
+        &[],
+        1,
+        &[0; FRAMES_BYTES],
+    );
+    assert_eq!(flow.datagram(&on).outcome, Outcome::Ignored);
+}
+
+#[test]
 fn a_compatible_version_has_keys_of_its_own() {
     let id = b"12345678";
     let hello = hello(NAME, true);

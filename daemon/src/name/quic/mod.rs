@@ -203,7 +203,8 @@ impl Initials {
     }
 
     /// Reads a datagram that the other side sent: what it chose, once that is complete, and whether
-    /// anything of it was read. With `names_only` nothing is decrypted.
+    /// anything of it was read. With `names_only` nothing is decrypted, and the connection ID that it
+    /// carries is believed as it stands.
     pub fn answer(&mut self, datagram: &[u8], names_only: bool) -> (Option<ServerHello>, bool) {
         let mut read = false;
         let mut rest = datagram;
@@ -218,8 +219,8 @@ impl Initials {
             let Packet::Initial(initial) = packet else {
                 continue;
             };
-            read |= self.note_chosen(initial.source);
             if names_only {
+                read |= self.note_chosen(initial.source);
                 continue;
             }
             if let Some(hello) = self.open_answer(&initial, &mut read) {
@@ -229,9 +230,8 @@ impl Initials {
         (None, read)
     }
 
-    /// The connection ID that the server chose, which its Initials carry in clear: what the client
-    /// sends under it belongs to a connection that is known, and no keys come from it (RFC 9000 section
-    /// 7.2). True where it is news.
+    /// The connection ID that the server chose: what the client sends under it belongs to a connection
+    /// that is known, and no keys come from it (RFC 9000 section 7.2). True where it is news.
     fn note_chosen(&mut self, id: Id) -> bool {
         let is_news = self.foreign != id;
         self.foreign = id;
@@ -247,11 +247,15 @@ impl Initials {
             }
             self.answers += 1;
             *read = true;
-            match connection.answer(initial) {
-                Probe::Yes(hello) => return Some(hello),
-                Probe::NotYet => break,
-                Probe::No => {}
-            }
+            let Some(chosen) = connection.answer(initial) else {
+                continue;
+            };
+            // Only who has the connection's keys seals it: the ID is this connection's.
+            self.note_chosen(initial.source);
+            return match chosen {
+                Probe::Yes(hello) => Some(hello),
+                Probe::NotYet | Probe::No => None,
+            };
         }
         None
     }
@@ -403,10 +407,10 @@ impl Connection {
         matches!(self.reading, Reading::Answer(_))
     }
 
-    /// Reads an Initial of the server; *no* where it is not this connection's.
-    fn answer(&mut self, initial: &Initial<'_>) -> Probe<ServerHello> {
+    /// Reads an Initial of the server; none where it is not this connection's.
+    fn answer(&mut self, initial: &Initial<'_>) -> Option<Probe<ServerHello>> {
         let Reading::Answer(begun) = &mut self.reading else {
-            return Probe::No;
+            return None;
         };
         let known = begun.take_if(|open| open.version == initial.version);
         let mut open = known.unwrap_or_else(|| {
@@ -420,7 +424,7 @@ impl Connection {
             if !open.crypto.contiguous().is_empty() {
                 *begun = Some(open);
             }
-            return Probe::No;
+            return None;
         };
         let read = if open.crypto.take(&payload) {
             tls::server_message(open.crypto.contiguous())
@@ -431,7 +435,7 @@ impl Connection {
             Probe::NotYet => *begun = Some(open),
             Probe::Yes(_) | Probe::No => self.reading = Reading::Done,
         }
-        read
+        Some(read)
     }
 }
 
