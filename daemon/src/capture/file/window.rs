@@ -1,14 +1,18 @@
 //! A bounded window on a stream of bytes.
 //!
-//! In: any [`Read`]. Out: the next `n` bytes, or how many there are. The window never grows
-//! beyond [`WINDOW_BYTES_MAX`]; whoever asks for more gets [`Short::TooLong`].
+//! In: any [`Read`]. Out: the next `n` bytes, or how many there are. No more than
+//! [`WINDOW_BYTES_MAX`] are looked at together; whoever asks for more gets [`Short::TooLong`].
 
 use std::io::{self, Read};
 
 /// Most bytes that can be looked at together: the largest pcapng block that is parsed.
 pub(super) const WINDOW_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// Bytes asked of the reader at least.
+/// Bytes asked of the reader at once, in most cases.
 const READ_BYTES: usize = 64 * 1024;
+/// What is read begins where a page does: the kernel copies from pages, and faster to one.
+const PAGE_BYTES: usize = 4096;
+/// Room before that for what was left of the read before, as a rule the beginning of a record.
+const LEFT_BYTES: usize = 64 * 1024;
 
 /// Why fewer bytes are there than asked for.
 #[derive(Debug)]
@@ -36,7 +40,7 @@ impl<R: Read> Window<R> {
     pub(super) fn new(reader: R) -> Self {
         Self {
             reader,
-            bytes: vec![0; READ_BYTES],
+            bytes: Vec::new(),
             start: 0,
             end: 0,
             consumed: 0,
@@ -109,17 +113,23 @@ impl<R: Read> Window<R> {
 
     /// Reads more behind what is there, making room for `n` bytes in all.
     fn fill(&mut self, n: usize) -> Result<usize, Short> {
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-        }
-        if self.start + n > self.bytes.len() {
-            self.bytes.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
-            if n > self.bytes.len() {
-                self.bytes.resize(n.next_multiple_of(READ_BYTES), 0);
+        let held = self.end - self.start;
+        if self.bytes.len() - self.end < PAGE_BYTES || self.start + n > self.bytes.len() {
+            let before = held.next_multiple_of(LEFT_BYTES).max(LEFT_BYTES);
+            let behind = READ_BYTES.max((n - held).next_multiple_of(LEFT_BYTES));
+            let room = before + PAGE_BYTES + behind;
+            if room > self.bytes.len() {
+                self.bytes.resize(room, 0);
             }
+            let to_page = self.bytes.as_ptr().align_offset(PAGE_BYTES) % PAGE_BYTES;
+            let place = before + to_page;
+            self.bytes.copy_within(self.start..self.end, place - held);
+            (self.start, self.end) = (place - held, place);
         }
-        let free = self.bytes.get_mut(self.end..).unwrap_or_default();
+        // Whole pages, so that the next read begins at one too, in the file and here.
+        let whole = (self.bytes.len() - self.end) / PAGE_BYTES * PAGE_BYTES;
+        let free = self.bytes.get_mut(self.end..self.end + whole);
+        let free = free.unwrap_or_default();
         loop {
             match self.reader.read(free) {
                 Ok(read) => {
