@@ -113,8 +113,8 @@ impl Keys {
         }
     }
 
-    /// The frames of an Initial; none unless it was sealed with these keys.
-    pub(super) fn open(&self, initial: &Initial<'_>) -> Option<Vec<u8>> {
+    /// The frames of an Initial, which stand in `room`; none unless it was sealed with these keys.
+    pub(super) fn open<'a>(&self, initial: &Initial<'_>, room: &'a mut Room) -> Option<&'a [u8]> {
         let (packet, number_at) = (initial.packet, initial.number_at);
         let sample_at = number_at + SAMPLE_AT;
         let sample = packet.get(sample_at..sample_at + SAMPLE_BYTES)?;
@@ -124,7 +124,10 @@ impl Keys {
         let first = packet.first()? ^ (mask[0] & 0x0f);
         let number_len = usize::from(first & 0b11) + 1;
         let payload_at = number_at + number_len;
-        let mut header = packet.get(..payload_at)?.to_vec();
+        let (header, frames) = room
+            .of(packet.len().checked_sub(TAG_BYTES)?)
+            .split_at_mut_checked(payload_at)?;
+        header.copy_from_slice(packet.get(..payload_at)?);
         *header.first_mut()? = first;
         let mut nonce = self.iv;
         let number = header.get_mut(number_at..)?;
@@ -135,12 +138,37 @@ impl Keys {
             *nonce ^= *byte;
         }
         let (sealed, tag) = packet.get(payload_at..)?.split_last_chunk::<TAG_BYTES>()?;
-        let mut frames = vec![0; sealed.len()];
-        let buffer = InOutBuf::new(sealed, &mut frames).ok()?;
+        let buffer = InOutBuf::new(sealed, &mut *frames).ok()?;
         Aes128Gcm::new(&self.payload.into())
-            .decrypt_inout_detached(&nonce.into(), &header, buffer, tag.into())
+            .decrypt_inout_detached(&nonce.into(), header, buffer, tag.into())
             .ok()?;
         Some(frames)
+    }
+}
+
+/// Room for a packet while it is opened: most fit where it costs no allocation.
+pub(super) struct Room {
+    small: [u8; ROOM_BYTES],
+    large: Vec<u8>,
+}
+
+/// A packet over Ethernet fits.
+const ROOM_BYTES: usize = 1500;
+
+impl Room {
+    pub(super) const fn new() -> Self {
+        Self {
+            small: [0; ROOM_BYTES],
+            large: Vec::new(),
+        }
+    }
+
+    fn of(&mut self, len: usize) -> &mut [u8] {
+        if let Some(room) = self.small.get_mut(..len) {
+            return room;
+        }
+        self.large.resize(len, 0);
+        &mut self.large
     }
 }
 

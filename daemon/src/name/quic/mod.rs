@@ -16,7 +16,7 @@ mod keys;
 use self::{
     crypto::Crypto,
     header::{Id, Initial, Packet},
-    keys::{Keys, Side},
+    keys::{Keys, Room, Side},
 };
 use super::{
     Probe,
@@ -315,15 +315,15 @@ impl Initials {
             return;
         }
         let keys = keys(initial, initial.id, Side::Client);
-        match keys.open(initial) {
+        match keys.open(initial, &mut Room::new()) {
             Some(payload) => {
-                let mut open = Box::new(Open {
+                let mut open = Open {
                     version: initial.version,
                     keys,
                     crypto: Crypto::default(),
-                });
-                let reading = match open.take(&payload, read) {
-                    Probe::NotYet => Reading::Hello(open),
+                };
+                let reading = match open.take(payload, read) {
+                    Probe::NotYet => Reading::Hello(Box::new(open)),
                     Probe::Yes(()) => Reading::Answer(None),
                     Probe::No => Reading::Done,
                 };
@@ -377,13 +377,15 @@ impl Initials {
         // A compatible version was negotiated (RFC 9368): keys of the new one from the same ID.
         let other =
             (open.version != initial.version).then(|| keys(initial, connection.id, Side::Client));
-        let Some(payload) = other.as_ref().unwrap_or(&open.keys).open(initial) else {
+        let mut room = Room::new();
+        let keys = other.as_ref().unwrap_or(&open.keys);
+        let Some(payload) = keys.open(initial, &mut room) else {
             return false;
         };
         if let Some(keys) = other {
             (open.version, open.keys) = (initial.version, keys);
         }
-        match open.take(&payload, read) {
+        match open.take(payload, read) {
             Probe::NotYet => {}
             Probe::Yes(()) => connection.reading = Reading::Answer(None),
             Probe::No => connection.reading = Reading::Done,
@@ -420,13 +422,14 @@ impl Connection {
                 crypto: Crypto::default(),
             })
         });
-        let Some(payload) = open.keys.open(initial) else {
+        let mut room = Room::new();
+        let Some(payload) = open.keys.open(initial, &mut room) else {
             if !open.crypto.contiguous().is_empty() {
                 *begun = Some(open);
             }
             return None;
         };
-        let read = if open.crypto.take(&payload) {
+        let read = if open.crypto.take(payload) {
             tls::server_message(open.crypto.contiguous())
         } else {
             Probe::No
