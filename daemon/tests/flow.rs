@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use sakshi::{
     flow::{Counts, Ended, Flow, FlowState, FlowTable, FlowTimeouts, FrameRef, Observed, RttBasis},
     input::{LinkType, Packet, TimeBasis, Vantage},
-    packet::{Icmp, Tcp, Transport, Udp, View},
+    packet::{Addresses, Icmp, Tcp, Transport, Udp, View},
     time::Timestamp,
 };
 
@@ -70,10 +70,17 @@ impl Run {
     }
 }
 
+fn addresses(src: IpAddr, dst: IpAddr) -> Addresses {
+    match (src, dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => Addresses::v4(src.octets(), dst.octets()),
+        (IpAddr::V6(src), IpAddr::V6(dst)) => Addresses::v6(src.octets(), dst.octets()),
+        _ => panic!("a packet has addresses of one family"),
+    }
+}
+
 fn view(src: IpAddr, dst: IpAddr, protocol: u8, transport: Transport<'_>) -> View<'_> {
     View {
-        src,
-        dst,
+        addresses: addresses(src, dst),
         ip_len: 100,
         protocol,
         transport,
@@ -134,7 +141,7 @@ fn a_connection_from_syn_to_fin_is_one_flow() {
         (FlowState::Closed, Some(Ended::Finished))
     );
     assert_eq!(
-        (flow.tuple.local.addr, flow.tuple.remote.port),
+        (flow.tuple().local.addr, flow.tuple().remote.port),
         (PHONE, Some(443))
     );
     assert_eq!(
@@ -258,7 +265,7 @@ fn later_fragments_join_their_first() {
     assert_eq!(run.observe(&later).flow, flow);
     let other = run.observe(&stray).flow;
     assert_ne!(other, flow);
-    assert_eq!(run.table.get(other).unwrap().tuple.local.port, None);
+    assert_eq!(run.table.get(other).unwrap().tuple().local.port, None);
 }
 
 #[test]
@@ -319,7 +326,7 @@ fn a_full_table_ends_the_idlest_flow_and_counts_it() {
     run.observe(&udp(PHONE, HOST, 2, 53));
     let [flow] = run.ended().try_into().unwrap();
     assert_eq!(
-        (flow.tuple.protocol, flow.ended),
+        (flow.tuple().protocol, flow.ended),
         (6, Some(Ended::TableFull))
     );
     assert_eq!((run.table.len(), run.table.evicted()), (2, 1));

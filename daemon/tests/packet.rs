@@ -44,7 +44,7 @@ fn check_udp(link: LinkType, prefix: &[u8]) {
         panic!("{view:?}")
     };
     assert_eq!(
-        (view.src, view.dst),
+        (view.src(), view.dst()),
         (IpAddr::from(V4.0), IpAddr::from(V4.1))
     );
     assert_eq!(

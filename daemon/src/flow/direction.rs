@@ -18,7 +18,7 @@ pub(super) fn first_is_outbound(packet: &Packet<'_>, view: &View<'_>, handset: &
         Vantage::Input => return false,
         Vantage::Both => {}
     }
-    match (handset.contains(&view.src), handset.contains(&view.dst)) {
+    match (handset.contains(&view.src()), handset.contains(&view.dst())) {
         (true, false) => return true,
         (false, true) => return false,
         _ => {}

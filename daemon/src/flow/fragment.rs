@@ -4,10 +4,8 @@
 //! [`FRAGMENTS_MAX`] datagrams are remembered; one more replaces the oldest. A fragment whose
 //! first one is not remembered is counted to a flow without ports.
 
-use std::net::IpAddr;
-
-use super::five_tuple::Side;
-use crate::packet::View;
+use super::five_tuple::Ends;
+use crate::packet::{Addresses, View};
 
 /// Datagrams remembered at once; looked through from end to end for each fragment, so small.
 pub(super) const FRAGMENTS_MAX: usize = 256;
@@ -16,12 +14,10 @@ const FRAGMENT_AGE_NANOS_MAX: i64 = 60 * 1_000_000_000;
 
 #[derive(Debug, Clone, Copy)]
 struct First {
-    src: IpAddr,
-    dst: IpAddr,
+    addresses: Addresses,
     id: u32,
     protocol: u8,
-    sport: Option<u16>,
-    dport: Option<u16>,
+    ports: Option<[u16; 2]>,
     at_nanos: i64,
 }
 
@@ -38,16 +34,14 @@ impl Fragments {
         &mut self,
         view: &View<'_>,
         id: u32,
-        sides: (Side, Side),
+        ports: Option<[u16; 2]>,
         now_nanos: i64,
     ) {
         let first = First {
-            src: view.src,
-            dst: view.dst,
+            addresses: view.addresses,
             id,
             protocol: view.protocol,
-            sport: sides.0.port,
-            dport: sides.1.port,
+            ports,
             at_nanos: now_nanos,
         };
         match self.ring.get_mut(self.next) {
@@ -57,8 +51,8 @@ impl Fragments {
         self.next = (self.next + 1) % FRAGMENTS_MAX;
     }
 
-    /// The sides of a later fragment, with the ports of its first one.
-    pub(super) fn recall(&self, view: &View<'_>, id: u32, now_nanos: i64) -> Option<(Side, Side)> {
+    /// The ends of a later fragment, with the ports of its first one.
+    pub(super) fn recall(&self, view: &View<'_>, id: u32, now_nanos: i64) -> Option<Ends> {
         let newest_first = self.ring[..self.next]
             .iter()
             .rev()
@@ -68,17 +62,8 @@ impl Fragments {
             .find(|first| {
                 first.id == id
                     && first.protocol == view.protocol
-                    && first.src == view.src
-                    && first.dst == view.dst
+                    && first.addresses == view.addresses
             })?;
-        let src = Side {
-            addr: first.src,
-            port: first.sport,
-        };
-        let dst = Side {
-            addr: first.dst,
-            port: first.dport,
-        };
-        Some((src, dst))
+        Some(Ends::with_ports(view, first.ports))
     }
 }

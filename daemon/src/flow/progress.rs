@@ -9,7 +9,9 @@ use crate::{
     time::Timestamp,
 };
 
-use super::{Closing, FLOWS_MAX, FiveTuple, RttBasis, closing::RECEIVE_LAG_NANOS};
+use super::{
+    Closing, FLOWS_MAX, FiveTuple, RttBasis, closing::RECEIVE_LAG_NANOS, five_tuple::Ends,
+};
 
 /// IP protocol number of TCP.
 pub(super) const TCP: u8 = 6;
@@ -153,8 +155,8 @@ struct TcpProgress {
 pub struct Flow<T> {
     /// Its id.
     pub id: FlowId,
-    /// Protocol and both ends.
-    pub tuple: FiveTuple,
+    /// Protocol and both ends, the handset's first; see [`Flow::tuple`].
+    pub(super) ends: Ends,
     /// Earliest time of a packet.
     pub start: Timestamp,
     /// Latest time of a packet.
@@ -190,10 +192,10 @@ pub struct Flow<T> {
 }
 
 impl<T: Default> Flow<T> {
-    pub(super) fn new(id: FlowId, tuple: FiveTuple, packet: &Packet<'_>) -> Self {
+    pub(super) fn new(id: FlowId, ends: Ends, packet: &Packet<'_>) -> Self {
         Self {
             id,
-            tuple,
+            ends,
             start: packet.at,
             end: packet.at,
             out: Counts::default(),
@@ -216,6 +218,12 @@ impl<T: Default> Flow<T> {
 }
 
 impl<T> Flow<T> {
+    /// Protocol and both ends.
+    #[inline]
+    pub fn tuple(&self) -> FiveTuple {
+        self.ends.tuple()
+    }
+
     /// What the handset received; none where the capture did not see all of it.
     pub fn received(&self) -> Option<Counts> {
         self.inbound_observed.then_some(self.seen_in)
@@ -238,7 +246,7 @@ impl<T> Flow<T> {
 
     /// Whether it is a TCP flow.
     pub(super) const fn is_tcp(&self) -> bool {
-        self.tuple.protocol == TCP
+        self.ends.protocol() == TCP
     }
 
     /// Nanoseconds from the handset's SYN to its answer, and what that time rests on; none for a

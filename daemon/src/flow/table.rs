@@ -11,10 +11,10 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::{
-    FLOWS_MAX, FiveTuple, Side,
+    FLOWS_MAX,
     closing::Closing,
     direction,
-    five_tuple::{hash, side_of, sides},
+    five_tuple::Ends,
     fragment::Fragments,
     progress::{Ended, Flow, FlowId, FlowState, TCP},
     slab::Slab,
@@ -27,6 +27,10 @@ use crate::{
 
 const SECOND_NANOS: i64 = 1_000_000_000;
 const UDP: u8 = 17;
+/// Slots of flows that had a packet lately: a power of two, and few enough to stay in the cache of the
+/// processor.
+const RECENT: usize = 2048;
+const _: () = assert!(RECENT.is_power_of_two());
 
 /// Seconds without a packet after which a flow ends, by protocol and state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +105,9 @@ pub struct FlowTable<T> {
     /// Slots by the hash of their flows' five-tuples. These stand in the flows only, which a packet
     /// touches anyway.
     by_ends: HashTable<u32>,
+    /// By the lower bits of the hash, the slot of the last flow found: packets come in runs. What stands
+    /// here may be over; whether it is the flow, its own ends tell.
+    recent: Box<[u32]>,
     hasher: RandomState,
     fragments: Fragments,
     handset: Vec<IpAddr>,
@@ -126,6 +133,7 @@ impl<T: Default> FlowTable<T> {
         Self {
             slab: Slab::new(),
             by_ends: HashTable::new(),
+            recent: vec![u32::MAX; RECENT].into_boxed_slice(),
             hasher: RandomState::default(),
             fragments: Fragments::default(),
             handset,
@@ -139,15 +147,21 @@ impl<T: Default> FlowTable<T> {
         }
     }
 
-    /// Counts a packet to its flow and begins one where needed.
+    /// Lets time pass up to a packet, and counts it.
     pub fn observe(&mut self, packet: &Packet<'_>, view: &View<'_>) -> Observed {
         self.tick(packet.at);
-        let (src, dst) = self.sides(view);
-        let hash = hash(&self.hasher, view.protocol, &src, &dst);
-        let found = self.slot_of(hash, view.protocol, &src, &dst);
-        match found.and_then(|at| self.add(at, packet, view, &src)) {
+        self.count(packet, view)
+    }
+
+    /// Counts a packet, up to whose time has passed, to its flow and begins one where needed.
+    #[inline]
+    pub fn count(&mut self, packet: &Packet<'_>, view: &View<'_>) -> Observed {
+        let ends = self.ends(view);
+        let hash = ends.hash(&self.hasher);
+        let found = self.slot_of(hash, &ends);
+        match found.and_then(|(at, outbound)| self.add(at, outbound, packet, view)) {
             Some(observed) => observed,
-            None => self.begin_for(found, hash, (src, dst), packet, view),
+            None => self.begin_for(found.map(|(at, _)| at), hash, ends, packet, view),
         }
     }
 
@@ -156,19 +170,18 @@ impl<T: Default> FlowTable<T> {
     fn add(
         &mut self,
         at: u32,
+        outbound: bool,
         packet: &Packet<'_>,
         view: &View<'_>,
-        src: &Side,
     ) -> Option<Observed> {
         let now_nanos = self.clock.elapsed_nanos();
         let flow = self.slab.at_mut(at)?;
-        let outbound = flow.tuple.local.is(src);
         let reused = matches!(view.transport, Transport::Tcp(tcp) if flow.is_reused_by(&tcp));
         if reused || (outbound && flow.has_other_owner(packet.uid)) {
             return None;
         }
         flow.add(packet, view, outbound);
-        let (id, list) = (flow.id, class(flow.tuple.protocol, flow.state));
+        let (id, list) = (flow.id, class(flow.ends.protocol(), flow.state));
         self.slab.touch(at, list, now_nanos);
         Some(Observed {
             flow: id,
@@ -183,7 +196,7 @@ impl<T: Default> FlowTable<T> {
         &mut self,
         before: Option<u32>,
         hash: u64,
-        (src, dst): (Side, Side),
+        ends: Ends,
         packet: &Packet<'_>,
         view: &View<'_>,
     ) -> Observed {
@@ -192,11 +205,14 @@ impl<T: Default> FlowTable<T> {
             predecessor_open = self.slab.at(at).is_some_and(|flow| flow.closing.is_none());
             self.end(at, hash, Ended::Replaced);
         }
-        let at = self.begin(hash, (src, dst), packet, view);
+        let outbound = direction::first_is_outbound(packet, view, &self.handset);
+        let at = self.begin(hash, if outbound { ends } else { ends.swapped() }, packet);
         if let Some(flow) = self.slab.at_mut(at) {
             flow.predecessor_open = predecessor_open;
         }
-        let Some(observed) = self.add(at, packet, view, &src) else {
+        // From an end to itself is the flow's own way, whoever began it.
+        let outbound = self.way_in(at, &ends).unwrap_or(outbound);
+        let Some(observed) = self.add(at, outbound, packet, view) else {
             unreachable!("a flow that has just begun is replaced by nothing")
         };
         Observed {
@@ -278,6 +294,11 @@ impl<T: Default> FlowTable<T> {
         }
     }
 
+    /// The time of the packets and ticks so far.
+    pub const fn clock(&self) -> &StreamClock {
+        &self.clock
+    }
+
     /// Whether flows have ended that were not drained.
     pub const fn has_ended(&self) -> bool {
         !self.ended.is_empty()
@@ -342,21 +363,33 @@ impl<T: Default> FlowTable<T> {
     }
 
     fn slot_of_sockets(&self, protocol: u8, one: SocketAddr, other: SocketAddr) -> Option<u32> {
-        let (one, other) = (side_of(one), side_of(other));
-        self.slot_of(
-            hash(&self.hasher, protocol, &one, &other),
-            protocol,
-            &one,
-            &other,
-        )
+        let ends = Ends::of_sockets(protocol, one, other);
+        self.look_up(ends.hash(&self.hasher), &ends)
     }
 
-    fn slot_of(&self, hash: u64, protocol: u8, one: &Side, other: &Side) -> Option<u32> {
-        let is_it = |&at: &u32| {
-            let flow = self.slab.at(at);
-            flow.is_some_and(|flow| flow.tuple.is_between(protocol, one, other))
-        };
+    fn look_up(&self, hash: u64, ends: &Ends) -> Option<u32> {
+        let is_it = |&at: &u32| self.way_in(at, ends).is_some();
         self.by_ends.find(hash, is_it).copied()
+    }
+
+    /// Which way a packet goes in the flow of a slot; none where it is not of that flow.
+    #[inline]
+    fn way_in(&self, at: u32, ends: &Ends) -> Option<bool> {
+        self.slab.at(at)?.ends.way_of(ends)
+    }
+
+    /// Slot of a packet's flow, and whether the handset sent the packet.
+    #[inline]
+    fn slot_of(&mut self, hash: u64, ends: &Ends) -> Option<(u32, bool)> {
+        let recent = recent_of(&mut self.recent, hash).map_or(u32::MAX, |at| *at);
+        if let Some(outbound) = self.way_in(recent, ends) {
+            return Some((recent, outbound));
+        }
+        let at = self.look_up(hash, ends)?;
+        if let Some(recent) = recent_of(&mut self.recent, hash) {
+            *recent = at;
+        }
+        Some((at, self.way_in(at, ends)?))
     }
 
     /// Flows that have not ended.
@@ -379,48 +412,40 @@ impl<T: Default> FlowTable<T> {
         self.evicted
     }
 
-    /// Source and destination; a later fragment gets the ports of its first one.
-    fn sides(&mut self, view: &View<'_>) -> (Side, Side) {
-        let own = sides(view);
-        let now_nanos = self.clock.elapsed_nanos();
+    /// A packet's ends; a later fragment gets the ports of its first one.
+    #[inline]
+    fn ends(&mut self, view: &View<'_>) -> Ends {
+        let own = Ends::of(view);
         match (view.transport, view.fragment_id) {
             (Transport::Fragment { id }, _) => {
+                let now_nanos = self.clock.elapsed_nanos();
                 self.fragments.recall(view, id, now_nanos).unwrap_or(own)
             }
             (_, Some(id)) => {
-                self.fragments.remember(view, id, own, now_nanos);
+                let now_nanos = self.clock.elapsed_nanos();
+                self.fragments.remember(view, id, own.ports(), now_nanos);
                 own
             }
             _ => own,
         }
     }
 
-    fn begin(
-        &mut self,
-        hash: u64,
-        (src, dst): (Side, Side),
-        packet: &Packet<'_>,
-        view: &View<'_>,
-    ) -> u32 {
+    fn begin(&mut self, hash: u64, ends: Ends, packet: &Packet<'_>) -> u32 {
         if self.slab.len() >= self.flows_max {
             self.evict();
         }
-        let outbound = direction::first_is_outbound(packet, view, &self.handset);
-        let (local, remote) = if outbound { (src, dst) } else { (dst, src) };
         self.started += 1;
         let slot = self.slab.next_slot();
         let id = FlowId::new(self.started, slot);
-        let tuple = FiveTuple {
-            protocol: view.protocol,
-            local,
-            remote,
-        };
-        let flow = Flow::new(id, tuple, packet);
-        let list = class(tuple.protocol, flow.state);
+        let flow = Flow::new(id, ends, packet);
+        let list = class(ends.protocol(), flow.state);
         self.slab.insert(flow, list, self.clock.elapsed_nanos());
         let (slab, hasher) = (&self.slab, &self.hasher);
-        let rehash = |&at: &u32| slab.at(at).map_or(0, |flow| hash_of(hasher, &flow.tuple));
+        let rehash = |&at: &u32| slab.at(at).map_or(0, |flow| flow.ends.hash(hasher));
         self.by_ends.insert_unique(hash, slot, rehash);
+        if let Some(recent) = recent_of(&mut self.recent, hash) {
+            *recent = slot;
+        }
         slot
     }
 
@@ -437,7 +462,7 @@ impl<T: Default> FlowTable<T> {
 
     fn end_slot(&mut self, at: u32, why: Ended) {
         if let Some(flow) = self.slab.at(at) {
-            let hash = hash_of(&self.hasher, &flow.tuple);
+            let hash = flow.ends.hash(&self.hasher);
             self.end(at, hash, why);
         }
     }
@@ -454,6 +479,7 @@ impl<T: Default> FlowTable<T> {
     }
 }
 
-fn hash_of(hasher: &RandomState, tuple: &FiveTuple) -> u64 {
-    hash(hasher, tuple.protocol, &tuple.local, &tuple.remote)
+fn recent_of(recent: &mut [u32], hash: u64) -> Option<&mut u32> {
+    let at = usize::try_from(hash % RECENT as u64).ok()?;
+    recent.get_mut(at)
 }

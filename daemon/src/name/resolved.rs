@@ -85,6 +85,47 @@ struct Entry {
 
 type Entries = HashMap<IpAddr, Entry, foldhash::fast::RandomState>;
 
+/// The names that an address may have at a moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Believed<'a> {
+    /// Oldest first; some are not believed at that moment.
+    names: &'a [ResolvedName],
+    at: Timestamp,
+}
+
+impl<'a> Believed<'a> {
+    /// These names, the latest learnt first.
+    pub fn iter(self) -> impl Iterator<Item = &'a ResolvedName> {
+        let names = self.names.iter().rev();
+        names.filter(move |name| name.valid(self.at))
+    }
+
+    /// What the address is called, for somebody of a UID.
+    pub fn endpoint_name(self, uid: Option<u32>) -> Resolution<'a> {
+        let mut names = self.iter();
+        let Some(latest) = names.next() else {
+            return Resolution::None;
+        };
+        let own = |name: &ResolvedName| uid.is_some() && name.asked_by == uid;
+        // Most addresses have one name.
+        if !latest.hint && names.all(|name| name.name == latest.name && !own(name)) {
+            return Resolution::One(latest);
+        }
+        let mut candidates: Vec<&ResolvedName> = Vec::new();
+        for pass_own in [true, false] {
+            for name in self.iter().filter(|name| own(name) == pass_own) {
+                if !candidates.iter().any(|known| known.name == name.name) {
+                    candidates.push(name);
+                }
+            }
+        }
+        match candidates.as_slice() {
+            [one] if !one.hint => Resolution::One(one),
+            _ => Resolution::Candidates(candidates),
+        }
+    }
+}
+
 /// A bounded table from addresses to names. Its worst case, every bound reached by hostile names,
 /// is some 45 MiB; a phone's day takes a few.
 #[derive(Debug, Clone, Default)]
@@ -213,35 +254,20 @@ impl ResolvedNames {
     /// The names that are believed at a moment, the latest learnt first. A name appears once for
     /// each UID that asked for it.
     pub fn names(&self, addr: IpAddr, at: Timestamp) -> impl Iterator<Item = &ResolvedName> {
-        self.entries
-            .get(&addr)
-            .into_iter()
-            .flat_map(|entry| entry.names.iter().rev())
-            .filter(move |name| name.valid(at))
+        self.believed(addr, at).iter()
     }
 
     /// What an address is called at a moment, for somebody of a UID.
     pub fn endpoint_name(&self, addr: IpAddr, at: Timestamp, uid: Option<u32>) -> Resolution<'_> {
-        let mut names = self.names(addr, at);
-        let Some(latest) = names.next() else {
-            return Resolution::None;
-        };
-        let own = |name: &ResolvedName| uid.is_some() && name.asked_by == uid;
-        // Most addresses have one name.
-        if !latest.hint && names.all(|name| name.name == latest.name && !own(name)) {
-            return Resolution::One(latest);
-        }
-        let mut candidates: Vec<&ResolvedName> = Vec::new();
-        for pass_own in [true, false] {
-            for name in self.names(addr, at).filter(|name| own(name) == pass_own) {
-                if !candidates.iter().any(|known| known.name == name.name) {
-                    candidates.push(name);
-                }
-            }
-        }
-        match candidates.as_slice() {
-            [one] if !one.hint => Resolution::One(one),
-            _ => Resolution::Candidates(candidates),
+        self.believed(addr, at).endpoint_name(uid)
+    }
+
+    /// What is believed of an address at a moment, for whoever asks more than once.
+    pub fn believed(&self, addr: IpAddr, at: Timestamp) -> Believed<'_> {
+        let entry = self.entries.get(&addr);
+        Believed {
+            names: entry.map_or(&[], |entry| &entry.names),
+            at,
         }
     }
 

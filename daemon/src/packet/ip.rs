@@ -4,8 +4,6 @@
 //! etherparse; lengths are those that the headers state, so that a truncated capture counts
 //! right, and where the capture ends within a transport header, what is there is kept.
 
-use std::net::IpAddr;
-
 use etherparse::{
     IpAuthHeaderSlice, Ipv4HeaderSlice, Ipv6FragmentHeaderSlice, Ipv6HeaderSlice,
     Ipv6RawExtHeaderSlice, TcpHeaderSlice, UdpHeaderSlice,
@@ -14,7 +12,7 @@ use etherparse::{
 };
 
 use super::{
-    Icmp, Tcp, Transport, Udp, Unparsed, View,
+    Addresses, Icmp, Tcp, Transport, Udp, Unparsed, View,
     link::{Network, Version},
 };
 
@@ -29,8 +27,7 @@ const ICMP_HEADER_LEN: usize = 8;
 /// The IP layer as read: what the transport layer is told.
 #[derive(Debug, Clone, Copy)]
 struct Ip<'a> {
-    src: IpAddr,
-    dst: IpAddr,
+    addresses: Addresses,
     total_len: u32,
     protocol: u8,
     /// Identification and whether the first bytes of the payload are missing.
@@ -54,8 +51,7 @@ pub(super) fn dissect(network: Network<'_>) -> Result<View<'_>, Unparsed> {
     };
     let (transport, header_len) = transport(&ip)?;
     Ok(View {
-        src: ip.src,
-        dst: ip.dst,
+        addresses: ip.addresses,
         ip_len: ip.total_len,
         protocol: ip.protocol,
         transport,
@@ -64,6 +60,7 @@ pub(super) fn dissect(network: Network<'_>) -> Result<View<'_>, Unparsed> {
     })
 }
 
+#[inline]
 fn v4(network: Network<'_>) -> Result<Ip<'_>, Unparsed> {
     let header = Ipv4HeaderSlice::from_slice(network.bytes).map_err(|error| match error {
         ipv4::HeaderSliceError::Len(_) => Unparsed::IpTruncated,
@@ -76,8 +73,7 @@ fn v4(network: Network<'_>) -> Result<Ip<'_>, Unparsed> {
         stated => u32::from(stated),
     };
     let mut ip = Ip {
-        src: header.source_addr().into(),
-        dst: header.destination_addr().into(),
+        addresses: Addresses::v4(header.source(), header.destination()),
         total_len: ip_len,
         protocol: header.protocol().0,
         fragment: header.is_fragmenting_payload().then(|| {
@@ -97,6 +93,7 @@ fn v4(network: Network<'_>) -> Result<Ip<'_>, Unparsed> {
     Ok(ip)
 }
 
+#[inline]
 fn v6(network: Network<'_>) -> Result<Ip<'_>, Unparsed> {
     let header = Ipv6HeaderSlice::from_slice(network.bytes).map_err(|error| match error {
         ipv6::HeaderSliceError::Len(_) => Unparsed::IpTruncated,
@@ -111,8 +108,7 @@ fn v6(network: Network<'_>) -> Result<Ip<'_>, Unparsed> {
         stated => u32::from(stated) + 40,
     };
     let mut ip = Ip {
-        src: header.source_addr().into(),
-        dst: header.destination_addr().into(),
+        addresses: Addresses::v6(header.source(), header.destination()),
         total_len: ip_len,
         protocol: header.next_header().0,
         fragment: None,
@@ -174,12 +170,14 @@ fn authentication(ip: &mut Ip<'_>) -> Result<u8, Unparsed> {
 }
 
 /// Takes off what is not of the IP packet: link padding and trailers.
+#[inline]
 fn cut(ip: &mut Ip<'_>, ip_len: u32) {
     let end = usize::try_from(ip_len).unwrap_or(usize::MAX);
     ip.bytes = ip.bytes.get(..end).unwrap_or(ip.bytes);
 }
 
 /// Passes a header of `len` bytes.
+#[inline]
 fn advance(ip: &mut Ip<'_>, len: usize) -> Result<(), Unparsed> {
     let len_on_wire = u32::try_from(len).map_err(|_| Unparsed::IpMalformed)?;
     ip.wire_len = ip
@@ -205,6 +203,7 @@ fn len_u32(bytes: &[u8]) -> u32 {
 }
 
 /// The transport header and its captured length.
+#[inline]
 fn transport<'a>(ip: &Ip<'a>) -> Result<(Transport<'a>, usize), Unparsed> {
     if let Some((id, true)) = ip.fragment {
         return Ok((Transport::Fragment { id }, 0));
@@ -212,8 +211,8 @@ fn transport<'a>(ip: &Ip<'a>) -> Result<(Transport<'a>, usize), Unparsed> {
     match etherparse::IpNumber(ip.protocol) {
         ip_number::TCP => tcp(ip),
         ip_number::UDP => udp(ip),
-        ip_number::ICMP if ip.src.is_ipv4() => icmp(ip),
-        ip_number::IPV6_ICMP if ip.src.is_ipv6() => icmp(ip),
+        ip_number::ICMP if !ip.addresses.is_v6() => icmp(ip),
+        ip_number::IPV6_ICMP if ip.addresses.is_v6() => icmp(ip),
         _ => Ok((Transport::Other, 0)),
     }
 }
@@ -227,6 +226,7 @@ fn transport_short(ip: &Ip<'_>, needed: usize) -> Unparsed {
     )
 }
 
+#[inline]
 fn tcp<'a>(ip: &Ip<'a>) -> Result<(Transport<'a>, usize), Unparsed> {
     let header = match TcpHeaderSlice::from_slice(ip.bytes) {
         Ok(header) => header,
@@ -295,6 +295,7 @@ fn tcp_cut<'a>(ip: &Ip<'a>, needed: usize) -> Result<(Transport<'a>, usize), Unp
     Ok((Transport::Tcp(tcp), ip.bytes.len()))
 }
 
+#[inline]
 fn udp<'a>(ip: &Ip<'a>) -> Result<(Transport<'a>, usize), Unparsed> {
     let Ok(header) = UdpHeaderSlice::from_slice(ip.bytes) else {
         return udp_cut(ip);
@@ -338,12 +339,12 @@ fn icmp<'a>(ip: &Ip<'a>) -> Result<(Transport<'a>, usize), Unparsed> {
     let Some(&[kind, code]) = ip.bytes.first_chunk::<2>() else {
         return Err(transport_short(ip, 2));
     };
-    let error = if ip.src.is_ipv4() {
-        // RFC 792: unreachable, source quench, redirect, time exceeded, parameter problem.
-        matches!(kind, 3 | 4 | 5 | 11 | 12)
-    } else {
+    let error = if ip.addresses.is_v6() {
         // RFC 4443: types below 128 are error messages.
         kind < 128
+    } else {
+        // RFC 792: unreachable, source quench, redirect, time exceeded, parameter problem.
+        matches!(kind, 3 | 4 | 5 | 11 | 12)
     };
     let icmp = Icmp { kind, code, error };
     Ok((Transport::Icmp(icmp), ip.bytes.len().min(ICMP_HEADER_LEN)))

@@ -3,6 +3,7 @@
 //! In: bytes and their [`LinkType`](crate::input::LinkType). Out: a [`View`], or [`Unparsed`] with
 //! the reason. Nothing is dropped in silence: what has no view has a reason that is counted.
 
+mod address;
 mod ip;
 mod link;
 mod nflog;
@@ -13,6 +14,7 @@ use std::net::IpAddr;
 
 use crate::input::LinkType;
 
+pub use address::{Addresses, address, words};
 pub use nflog::{Hook, NflogAttributes, nflog_attributes};
 pub use pktap::{Pktap, is_pktap, pktap};
 pub use tunnel::{TUNNELS_MAX, inner};
@@ -77,10 +79,8 @@ pub fn fuzz_dissect(data: &[u8]) {
 /// A dissected packet. Lengths come from the headers, so that a truncated capture counts right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View<'a> {
-    /// Source address (outermost IP header).
-    pub src: IpAddr,
-    /// Destination address (outermost IP header).
-    pub dst: IpAddr,
+    /// Source and destination (outermost IP header).
+    pub addresses: Addresses,
     /// Bytes from the IP header on, by the header's own length (or the captured length of a GSO
     /// packet whose header says 0).
     pub ip_len: u32,
@@ -96,6 +96,18 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
+    /// Source address (outermost IP header).
+    #[inline]
+    pub fn src(&self) -> IpAddr {
+        self.addresses.src()
+    }
+
+    /// Destination address (outermost IP header).
+    #[inline]
+    pub fn dst(&self) -> IpAddr {
+        self.addresses.dst()
+    }
+
     /// What tells a packet from others of its five-tuple: TCP's sequence number in the upper half,
     /// or UDP's length in the upper 16 bits and the first four bytes of its payload in the lower
     /// half (0 where it is shorter). The program at the packet's way out computes the same

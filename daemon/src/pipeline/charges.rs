@@ -132,7 +132,7 @@ impl Core {
             sighted.is_some_and(|sighted| sighted.cookie == fact.cookie)
         };
         let Some(flow) = flow.filter(of_socket) else {
-            let now_nanos = self.clock.elapsed_nanos();
+            let now_nanos = self.table.clock().elapsed_nanos();
             self.charges.wait((fact.cookie, ends), read, now_nanos);
             return;
         };

@@ -73,10 +73,10 @@ impl Samples {
         if self.endpoints.len() >= ENDPOINTS_MAX {
             self.endpoints.clear();
         }
-        let remote = flow.tuple.remote;
+        let remote = flow.tuple().remote;
         let owner = settle::conclude(flow).uid;
         self.endpoints
-            .insert((owner, flow.tuple.protocol, remote.addr, remote.port))
+            .insert((owner, flow.tuple().protocol, remote.addr, remote.port))
     }
 }
 

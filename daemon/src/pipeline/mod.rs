@@ -42,7 +42,7 @@ use crate::{
     locate::Atlas,
     name::{Heard, Reading, hidden, resolved::ResolvedNames},
     packet::{TUNNELS_MAX, View, dissect, inner},
-    time::{StreamClock, Timestamp},
+    time::Timestamp,
 };
 
 pub use charges::{CHARGES_MAX, EARLY_CHARGES_MAX};
@@ -100,14 +100,25 @@ pub struct State {
     tls: Option<Box<names::Handshake>>,
     /// Its HTTP request names another server than the one reached (RFC 9112, section 3.2.2).
     through_proxy: bool,
-    /// In a queue to be settled: it has sent something, and since when is known.
-    queued: bool,
+    turn: Turn,
     /// To be settled before the next packet.
     ready: bool,
-    /// The first packet that the handset sent in the phase in which it is counted, once it is queued.
+    /// The first packet that the handset sent in the phase in which it is counted, once it has sent any.
     counted_since: Timestamp,
     settled: Option<Settled>,
     kept: kept::OfFlow,
+}
+
+/// Whether a flow is to be settled in its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Turn {
+    /// The handset has sent nothing in it.
+    #[default]
+    Unsent,
+    /// It has, and since when is known.
+    Sent,
+    /// It also stands in the queue.
+    Waits,
 }
 
 /// What a live watch, or the writer of a capture, told of a flow beside its packets.
@@ -179,7 +190,7 @@ type Flow = flow::Flow<State>;
 
 /// A hundred thousand flows are live at once, and what is told of few stands apart from all (0214).
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Flow>() <= 280);
+const _: () = assert!(size_of::<Flow>() <= 272);
 
 /// What the core is given before the first input.
 #[derive(Debug)]
@@ -236,7 +247,6 @@ pub struct Core {
     totals_due_nanos: i64,
     /// Nothing is due before this moment of the clock: until then nobody looks.
     due_nanos: i64,
-    clock: StreamClock,
     counts: Counts,
     samples: kept::Samples,
     probes: probe::Probes,
@@ -277,7 +287,6 @@ impl Core {
             sightings_forgotten: 0,
             totals_due_nanos: TOTALS_EVERY_NANOS,
             due_nanos: 0,
-            clock: StreamClock::default(),
             samples: kept::Samples::default(),
             probes: probe::Probes::default(),
         }
@@ -322,28 +331,29 @@ impl Core {
         self.settle_ready(out);
         self.advance(packet.at, out);
         self.counts.packet(packet);
-        let view = match dissect(packet.link, packet.data, packet.original_len) {
+        // A view is large: it stays where it was made.
+        let dissected = dissect(packet.link, packet.data, packet.original_len);
+        let view = match &dissected {
             Ok(view) => view,
             Err(reason) => {
-                self.table.tick(packet.at);
                 *self.counts.unparsed.entry(reason.key()).or_default() += 1;
                 return Keep::Whole;
             }
         };
         let seen_leaving = packet.vantage == Vantage::Output;
         let socket = if seen_leaving {
-            self.sighting_of(packet, &view)
+            self.sighting_of(packet, view)
         } else {
             Found::default()
         };
-        let observed = self.observe(packet, &view);
+        let observed = self.observe(packet, view);
         if seen_leaving {
-            self.note_socket(observed, socket.sighting, &view);
+            self.note_socket(observed, socket.sighting, view);
         }
         self.read_told(observed.flow, packet);
-        let keep = self.read_payload(observed, packet, &view);
+        let keep = self.read_payload(observed, packet, view);
         if observed.outbound || seen_leaving {
-            self.count(observed, packet, &view, out);
+            self.count(observed, packet, view, out);
         }
         self.note_sample(observed);
         self.close_ended(out);
@@ -352,7 +362,7 @@ impl Core {
         }
         // A live watch sees what goes into a tunnel by itself.
         if packet.vantage == Vantage::Both
-            && let Some(inner) = inner(&view, packet.data)
+            && let Some(inner) = inner(view, packet.data)
         {
             return self.inside(packet, inner, keep, out);
         }
@@ -361,7 +371,7 @@ impl Core {
 
     /// Counts a packet to its flow.
     fn observe(&mut self, packet: &Packet<'_>, view: &View<'_>) -> Observed {
-        let observed = self.table.observe(packet, view);
+        let observed = self.table.count(packet, view);
         if observed.is_new {
             self.counts.flow(packet.source);
             let began = (self.book.phase(), self.inventory.version());
@@ -417,6 +427,7 @@ impl Core {
         out: &mut Vec<Record>,
     ) {
         let phase = self.book.phase();
+        let now_nanos = self.table.clock().elapsed_nanos();
         let Some(flow) = self.table.get_mut(observed.flow) else {
             return;
         };
@@ -453,14 +464,15 @@ impl Core {
                 flow.user.settled = None;
                 mark_ready(flow, &mut self.ready);
             }
-            None if !flow.user.queued => {
-                flow.user.queued = true;
+            None if flow.user.turn == Turn::Unsent => {
+                flow.user.turn = Turn::Sent;
                 flow.user.counted_since = packet.at;
-                let due = self
-                    .clock
-                    .elapsed_nanos()
-                    .saturating_add(SETTLE_AFTER_NANOS);
-                self.waiting.push_back((due, observed.flow));
+                // One that is ready is settled before anything else, unless it should wait then.
+                if !flow.user.ready {
+                    flow.user.turn = Turn::Waits;
+                    self.waiting
+                        .push_back((due_after(now_nanos), observed.flow));
+                }
             }
             None => {}
         }
@@ -481,7 +493,6 @@ impl Core {
             Event::Tally(tally) => self.counts.tally = Some(*tally),
             Event::SocketClosed(closed) => self.socket_closed(closed),
             Event::Tick(at) => {
-                self.table.tick(*at);
                 self.advance(*at, out);
                 self.close_ended(out);
             }
@@ -556,8 +567,8 @@ impl Core {
     /// Lets time pass.
     #[inline]
     fn advance(&mut self, at: Timestamp, out: &mut Vec<Record>) {
-        self.clock.advance(at);
-        if self.clock.elapsed_nanos() >= self.due_nanos {
+        self.table.tick(at);
+        if self.table.clock().elapsed_nanos() >= self.due_nanos {
             self.do_what_is_due(at, out);
         }
     }
@@ -565,15 +576,14 @@ impl Core {
     /// Flows expire, waiting flows are settled, totals fall due.
     #[inline(never)]
     fn do_what_is_due(&mut self, at: Timestamp, out: &mut Vec<Record>) {
-        self.table.tick(at);
-        let now_nanos = self.clock.elapsed_nanos();
+        let now_nanos = self.table.clock().elapsed_nanos();
         self.conclude_waiting(now_nanos, at);
         self.settle_waiting(now_nanos, out);
         self.judge_probes(now_nanos, out);
         if now_nanos > self.totals_due_nanos {
             self.totals_due_nanos = now_nanos.saturating_add(TOTALS_EVERY_NANOS);
             self.book.totals(out);
-            self.report_bounds(out);
+            self.report_bounds(self.now(), out);
         }
         let waits = [
             self.waiting.front().map(|(due, _)| *due),
@@ -599,6 +609,7 @@ impl Core {
     }
 
     fn end_source(&mut self, out: &mut Vec<Record>) {
+        let now = self.now();
         self.mark_copies_among_waiting();
         for ids in self.table.open().chunks(CLOSED_AT_ONCE) {
             self.table.finish_flows(ids);
@@ -610,11 +621,15 @@ impl Core {
         self.waiting.clear();
         self.app_names.clear();
         self.book.totals(out);
-        self.report_bounds(out);
+        self.report_bounds(now, out);
         // The next source has a time of its own.
-        self.clock = StreamClock::default();
         self.totals_due_nanos = TOTALS_EVERY_NANOS;
         self.due_nanos = 0;
+    }
+
+    /// The stream's own time.
+    fn now(&self) -> Timestamp {
+        self.table.clock().latest().unwrap_or_default()
     }
 
     /// Whether no flow is live, so that time alone changes nothing.
@@ -628,8 +643,7 @@ impl Core {
     }
 
     /// What found no room in a bounded table is a gap.
-    fn report_bounds(&mut self, out: &mut Vec<Record>) {
-        let now = self.clock.latest().unwrap_or_default();
+    fn report_bounds(&mut self, now: Timestamp, out: &mut Vec<Record>) {
         let mut say = |place: &str, count: u64, detail: &str| {
             if count > 0 {
                 out.push(Record::Gap(Gap {
@@ -737,6 +751,11 @@ const fn protocol(proto: SocketProto) -> u8 {
         SocketProto::Tcp => 6,
         SocketProto::Udp => 17,
     }
+}
+
+/// When a flow is settled at the latest whose first packet the handset has just sent.
+const fn due_after(now_nanos: i64) -> i64 {
+    now_nanos.saturating_add(SETTLE_AFTER_NANOS)
 }
 
 fn mark_ready(flow: &mut Flow, ready: &mut Vec<FlowId>) {

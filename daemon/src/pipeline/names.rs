@@ -21,7 +21,7 @@ use crate::{
     flow::FrameRef,
     name::{
         hidden::{Basis, Hidden},
-        resolved::{Resolution, ResolvedName, ResolvedNames},
+        resolved::{Believed, Resolution, ResolvedName, ResolvedNames},
         tls::{ClientHello, ServerHello},
     },
 };
@@ -84,14 +84,9 @@ pub(super) fn push(
 }
 
 /// What answers had called the flow's other end by the time that it began.
-pub(super) fn resolved<'a>(
-    flow: &Flow,
-    owner: Conclusion,
-    resolved: &'a ResolvedNames,
-) -> Resolution<'a> {
+pub(super) fn believed<'a>(flow: &Flow, resolved: &'a ResolvedNames) -> Believed<'a> {
     // An answer that came before the flow may be stamped behind it: the groups are read apart.
-    let known_by = lateness::known_by(flow);
-    resolved.endpoint_name(flow.tuple.remote.addr, known_by, owner.uid)
+    resolved.believed(flow.tuple().remote.addr, lateness::known_by(flow))
 }
 
 /// The endpoint's name, where one is known beyond a choice. What was asked of a resolver or of a proxy
@@ -165,16 +160,15 @@ pub(super) fn all(
     names
 }
 
-/// Who had been heard to give the flow's other end its name, or where none is known, any: sorted.
-pub(super) fn resolvers(flow: &Flow, name: Option<&str>, resolved: &ResolvedNames) -> Vec<IpAddr> {
-    let answers = resolved.names(flow.tuple.remote.addr, lateness::known_by(flow));
-    let mut by: Vec<IpAddr> = answers
-        .filter(|answer| name.is_none_or(|name| *answer.name == *name))
+/// Who had been heard to give an address its name, or where none is known, any; one more than once.
+pub(super) fn resolvers(
+    believed: Believed<'_>,
+    name: Option<&str>,
+) -> impl Iterator<Item = IpAddr> {
+    let answers = believed.iter();
+    answers
+        .filter(move |answer| name.is_none_or(|name| *answer.name == *name))
         .map(|answer| answer.by)
-        .collect();
-    by.sort_unstable();
-    by.dedup();
-    by
 }
 
 /// What a flow's handshake said, as its record has it.

@@ -102,7 +102,7 @@ impl Core {
             }
             _ => self
                 .sightings
-                .wait(ends, sighting, self.clock.elapsed_nanos()),
+                .wait(ends, sighting, self.table.clock().elapsed_nanos()),
         }
     }
 

@@ -58,7 +58,7 @@ impl Probes {
 
     fn is_target(&self, flow: &Flow) -> bool {
         let order = self.order.as_ref();
-        let remote = flow.tuple.remote;
+        let remote = flow.tuple().remote;
         order
             .zip(remote.port)
             .is_some_and(|(order, port)| order.targets.contains(&(remote.addr, port).into()))
@@ -79,9 +79,9 @@ impl Probes {
 }
 
 fn seen(flow: &Flow) -> Option<Seen> {
-    let (local, remote) = (flow.tuple.local, flow.tuple.remote);
+    let (local, remote) = (flow.tuple().local, flow.tuple().remote);
     Some(Seen {
-        protocol: flow.tuple.protocol,
+        protocol: flow.tuple().protocol,
         local: (local.addr, local.port?).into(),
         remote: (remote.addr, remote.port?).into(),
         uid: settle::conclude(flow).uid,
@@ -95,7 +95,11 @@ impl Core {
     }
 
     pub(super) fn probe_sent(&mut self, sent: &ProbeSent) {
-        let due = self.clock.elapsed_nanos().saturating_add(PATIENCE_NANOS);
+        let due = self
+            .table
+            .clock()
+            .elapsed_nanos()
+            .saturating_add(PATIENCE_NANOS);
         self.probes.pending.push_back((due, sent.clone()));
     }
 

@@ -64,6 +64,7 @@ impl Waiting {
 
     /// Takes over what a payload said of its flow.
     fn take(&mut self, flow: &mut Flow, heard: Heard, frame: FrameRef, known: Known<'_>) {
+        let port = flow.tuple().remote.port.unwrap_or(0);
         let of = &mut flow.user;
         match heard {
             Heard::Protocol(protocol) => of.protocol = Some(protocol),
@@ -78,7 +79,6 @@ impl Waiting {
             Heard::Proxied => of.through_proxy = true,
             Heard::Hello(hello) => {
                 let quic = of.protocol == Some(AppProtocol::Quic);
-                let port = flow.tuple.remote.port.unwrap_or(0);
                 of.hidden = hidden(&hello, quic, port).or(of.hidden);
                 of.tls.get_or_insert_default().hello = Some(hello);
             }
@@ -145,6 +145,7 @@ impl Core {
     /// The same of a flow in which something is still looked for.
     #[inline(never)]
     fn read_on(&mut self, observed: Observed, packet: &Packet<'_>, view: &View<'_>) -> Keep {
+        let now_nanos = self.table.clock().elapsed_nanos();
         let Some(flow) = self.table.get_mut(observed.flow) else {
             return Keep::Whole;
         };
@@ -158,8 +159,7 @@ impl Core {
         let took = flow.user.reading.show(&shown, &mut self.heard);
         self.waiting_bytes.gave_up += u64::from(took.gave_up);
         if took.read {
-            self.waiting_bytes
-                .note(flow, self.clock.elapsed_nanos(), Some(packet));
+            self.waiting_bytes.note(flow, now_nanos, Some(packet));
         }
         let news = !self.heard.is_empty() || (!was_answered && flow.user.reading.is_answered());
         if news {
@@ -189,7 +189,7 @@ impl Core {
                     let asked_by = settle::conclude(flow).uid;
                     let at = self.lateness.earliest(at);
                     let packet = (frame.source(), frame.frame());
-                    let by = flow.tuple.remote.addr;
+                    let by = flow.tuple().remote.addr;
                     self.resolved.learn(&message, at, asked_by, by, packet);
                     self.paths.learn_translators(&message);
                 }
@@ -214,7 +214,7 @@ impl Core {
     /// Reads what waits of a flow as far as it goes, and gives its memory back.
     fn conclude_reading(&mut self, id: FlowId, at: Timestamp) {
         if let Some(flow) = self.table.get_mut(id) {
-            let port = flow.tuple.remote.port.unwrap_or(0);
+            let port = flow.tuple().remote.port.unwrap_or(0);
             flow.user.reading.conclude(port, &mut self.heard);
             let Some(held) = self.waiting_bytes.release(flow) else {
                 return;
@@ -260,7 +260,7 @@ impl Core {
         let Some(held) = self.waiting_bytes.release(flow) else {
             return;
         };
-        let port = flow.tuple.remote.port.unwrap_or(0);
+        let port = flow.tuple().remote.port.unwrap_or(0);
         flow.user.reading.conclude(port, &mut self.heard);
         let frame = held.last;
         let known = Known {

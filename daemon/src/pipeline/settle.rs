@@ -7,10 +7,13 @@
 
 use sakshi_rules::contact::{AppProtocol, Place, Proto};
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use super::{
-    Core, Flow, Settled, State, charges,
+    Core, Flow, Settled, State, Turn, charges, due_after,
     isolated::Isolated,
     kept::Samples,
     lateness::{self, Lateness},
@@ -89,11 +92,11 @@ impl Core {
     ) -> Option<(u8, impl Iterator<Item = (SocketAddr, SocketAddr)>)> {
         let flow = self.table.get(id)?;
         let owner = conclude(flow).uid?;
-        let (local_port, remote_port) = (flow.tuple.local.port?, flow.tuple.remote.port?);
-        let remote = SocketAddr::new(flow.tuple.remote.addr, remote_port);
+        let (local_port, remote_port) = (flow.tuple().local.port?, flow.tuple().remote.port?);
+        let remote = SocketAddr::new(flow.tuple().remote.addr, remote_port);
         (paths::may_translate(owner) && remote.is_ipv6()).then(|| {
             (
-                flow.tuple.protocol,
+                flow.tuple().protocol,
                 self.paths.originals(local_port, remote),
             )
         })
@@ -106,6 +109,7 @@ impl Core {
         let may_repeat = self
             .originals(id)
             .is_some_and(|(_, mut originals)| originals.next().is_some());
+        let now_nanos = self.table.clock().elapsed_nanos();
         let Some(flow) = self.table.get_mut(id) else {
             return false;
         };
@@ -115,6 +119,10 @@ impl Core {
             return false;
         }
         flow.user.ready = false;
+        if flow.user.turn == Turn::Sent {
+            flow.user.turn = Turn::Waits;
+            self.waiting.push_back((due_after(now_nanos), id));
+        }
         true
     }
 
@@ -256,10 +264,10 @@ impl<'a> Desk<'a> {
                 self.book.withdraw_flow(before, share);
             }
             if let Some(contact) = contact {
-                let since = if flow.user.queued {
-                    flow.user.counted_since
-                } else {
+                let since = if flow.user.turn == Turn::Unsent {
                     flow.start
+                } else {
+                    flow.user.counted_since
                 };
                 self.samples.mark(flow, contact.number());
                 self.book.add_flow(contact, share, since, flow.end, out);
@@ -279,12 +287,16 @@ impl<'a> Desk<'a> {
     /// The contact that a flow belongs to as far as is known now.
     fn contact(&mut self, flow: &Flow, out: &mut Vec<Record>) -> Option<ContactId> {
         let (owner, apps, process) = self.who(flow);
-        let resolved = names::resolved(flow, owner, self.resolved);
+        let believed = names::believed(flow, self.resolved);
+        let resolved = believed.endpoint_name(owner.uid);
         let name = names::endpoint(flow, &resolved);
-        let addr = flow.tuple.remote.addr;
+        let remote = flow.tuple().remote;
+        let addr = remote.addr;
         let embedded_ipv4 = self.paths.nat64.embedded(addr);
-        let resolvers = names::resolvers(flow, name, self.resolved);
-        let resolver_abroad = self.abroad(&resolvers, flow.start);
+        // The first of those that are known to be in another country than the handset.
+        let resolver_abroad = names::resolvers(believed, name)
+            .filter(|addr| self.is_abroad(*addr, flow.start))
+            .min();
         let claim = Claim {
             owner,
             process,
@@ -292,7 +304,7 @@ impl<'a> Desk<'a> {
             inventory: flow.user.told().inventory,
             addr,
             embedded_ipv4,
-            port: flow.tuple.remote.port,
+            port: remote.port,
             proto: proto(flow),
             app_protocol: flow.user.protocol.unwrap_or(AppProtocol::Unknown),
             name,
@@ -313,10 +325,11 @@ impl<'a> Desk<'a> {
         let found = |name: Option<&str>| Found {
             place: at(located),
             categories: atlas.purposes(name),
-            resolvers: resolvers
-                .iter()
+            resolvers: names::resolvers(believed, name)
                 .filter(|_| recorded)
-                .map(|addr| resolver(*addr, at(*addr)))
+                .collect::<BTreeSet<IpAddr>>()
+                .into_iter()
+                .map(|addr| resolver(addr, at(addr)))
                 .collect(),
             names: names::all(flow, owner, &resolved, sources),
             packets: if recorded {
@@ -328,14 +341,9 @@ impl<'a> Desk<'a> {
         self.book.settle(claim, found, apps.as_ref(), out)
     }
 
-    /// The first of the resolvers that is known to be in another country than the handset.
-    fn abroad(&mut self, resolvers: &[IpAddr], at: Timestamp) -> Option<IpAddr> {
-        let found = resolvers.iter().find(|addr| self.is_abroad(**addr, at));
-        found.copied()
-    }
-
-    /// Whether that is known of one. Most flows are named by the resolver that named the last one; what
-    /// is said of it is kept where no list is asked, whose age would count.
+    /// Whether a resolver is known to be in another country than the handset. Most flows are named by
+    /// the one that named the last; what is said of it is kept where no list is asked, whose age would
+    /// count.
     fn is_abroad(&mut self, addr: IpAddr, at: Timestamp) -> bool {
         if let Some((known, is_abroad)) = *self.last_resolver
             && known == addr
@@ -441,20 +449,20 @@ impl<'a> Desk<'a> {
     fn flow_record(&self, flow: &Flow) -> body::Flow {
         let closing = flow.closing.as_deref();
         let (owner, apps, process) = self.who(flow);
-        let resolved = names::resolved(flow, owner, self.resolved);
+        let resolved = names::believed(flow, self.resolved).endpoint_name(owner.uid);
         let names = names::all(flow, owner, &resolved, self.sources);
         let rtt = flow.rtt();
-        let embedded_ipv4 = self.paths.nat64.embedded(flow.tuple.remote.addr);
-        let located = embedded_ipv4.map_or(flow.tuple.remote.addr, IpAddr::V4);
+        let embedded_ipv4 = self.paths.nat64.embedded(flow.tuple().remote.addr);
+        let located = embedded_ipv4.map_or(flow.tuple().remote.addr, IpAddr::V4);
         let place = self.atlas.locate(located, flow.start, self.max_age_days);
         body::Flow {
             flow: format!("{}-{}", self.session, flow.id.ordinal()),
             proto: proto(flow),
-            protocol: flow.tuple.protocol,
-            src: flow.tuple.local.addr,
-            sport: flow.tuple.local.port,
-            dst: flow.tuple.remote.addr,
-            dport: flow.tuple.remote.port,
+            protocol: flow.tuple().protocol,
+            src: flow.tuple().local.addr,
+            sport: flow.tuple().local.port,
+            dst: flow.tuple().remote.addr,
+            dport: flow.tuple().remote.port,
             start: flow.start,
             end: flow.end,
             packets_out: flow.out.packets,
@@ -522,7 +530,7 @@ fn awaits_answer(flow: &Flow, resolved: &ResolvedNames, lateness: Lateness) -> b
     (flow.end < known_by || lateness.may_hide_answer(flow))
         && flow.user.names.is_empty()
         && resolved
-            .names(flow.tuple.remote.addr, known_by)
+            .names(flow.tuple().remote.addr, known_by)
             .next()
             .is_none()
 }
@@ -532,7 +540,7 @@ pub(super) fn conclude(flow: &Flow) -> Conclusion {
     if flow.uid.is_none() && flow.user.told.is_none() {
         return Conclusion::UNKNOWN;
     }
-    let port = flow.tuple.remote.port;
+    let port = flow.tuple().remote.port;
     if let Some(told) = flow.user.told().process.conclude(flow.uid, port) {
         return told;
     }
@@ -554,8 +562,8 @@ pub(super) fn sent(flow: &Flow) -> Share {
 }
 
 /// The protocol as exports name it.
-const fn proto(flow: &Flow) -> Proto {
-    match flow.tuple.protocol {
+fn proto(flow: &Flow) -> Proto {
+    match flow.tuple().protocol {
         6 => Proto::Tcp,
         17 => Proto::Udp,
         1 | 58 => Proto::Icmp,

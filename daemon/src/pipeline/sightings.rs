@@ -44,8 +44,8 @@ impl Ends {
         };
         Some(Self {
             proto,
-            local: SocketAddr::new(view.src, sport),
-            remote: SocketAddr::new(view.dst, dport),
+            local: SocketAddr::new(view.src(), sport),
+            remote: SocketAddr::new(view.dst(), dport),
         })
     }
 

@@ -30,9 +30,9 @@ pub fn covered(
     let end = view.headers_len.min(data.len());
     let mut bytes = data.get(offset..end).unwrap_or_default().to_vec();
     clear_checksum(&mut bytes, view);
-    let is_v4 = view.src.is_ipv4();
+    let is_v4 = !view.addresses.is_v6();
     let (addresses, length) = if is_v4 { ([12, 16], 4) } else { ([8, 24], 16) };
-    for (at, address) in addresses.into_iter().zip([view.src, view.dst]) {
+    for (at, address) in addresses.into_iter().zip([view.src(), view.dst()]) {
         let Some(place) = bytes.get_mut(at..at + length) else {
             continue;
         };

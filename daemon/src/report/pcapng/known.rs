@@ -117,7 +117,7 @@ impl KnownFlows {
             Transport::Udp(udp) => (Some(udp.sport), Some(udp.dport)),
             _ => (None, None),
         };
-        let (src, dst) = ((view.src, sport), (view.dst, dport));
+        let (src, dst) = ((view.src(), sport), (view.dst(), dport));
         // Records round down to microseconds.
         let at = Timestamp::from_micros(packet.at.as_micros());
         let found: Vec<&KnownFlow> = [(src, dst), (dst, src)]

@@ -199,8 +199,8 @@ fn is_own(
 ) -> bool {
     match (flow, packet.vantage) {
         (Some(flow), _) => address == flow.own,
-        (None, Vantage::Output) => address == view.src,
-        (None, Vantage::Input) => address == view.dst,
+        (None, Vantage::Output) => address == view.src(),
+        (None, Vantage::Input) => address == view.dst(),
         (None, Vantage::Both) => true,
     }
 }
