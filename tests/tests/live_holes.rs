@@ -1,6 +1,6 @@
 //! Our rules are flushed again and again, another program listens to a group of its own, the lock
-//! of iptables is held by a third: capture goes on, each hole is a gap, and what was seen, lost and
-//! missed adds up to what a counter of ours counted.
+//! of iptables is held by a third, and one of its commands fails now and then: capture goes on, each
+//! hole is a gap, and what was seen, lost and missed adds up to what a counter of ours counted.
 //!
 //! `SAKSHI_HOLES_SECONDS=60` flushes for a minute; the everyday run is shorter.
 
@@ -45,15 +45,26 @@ const NETD: [&str; 3] = ["oem_out", "fw_OUTPUT", "bw_OUTPUT"];
 /// Legacy iptables has a lock, as on a phone.
 const PROGRAMS: [&str; 2] = ["iptables-legacy", "ip6tables-legacy"];
 
+/// While this file is there, each third look of IPv6 at the table with the independent counter fails.
+const FAILING: &str = "failing";
+
 /// Commands that are the real ones with a lock of their own, so that nobody else on this machine
 /// waits for it.
 fn commands(dir: &Path, lock: &Path) -> PathBuf {
     for name in ["iptables", "ip6tables"] {
         for suffix in ["", "-restore"] {
             let path = dir.join(format!("{name}{suffix}"));
+            let failing = dir.join(FAILING);
+            let (failing, lock) = (failing.display(), lock.display());
+            let at_times = format!(
+                "case \"$*\" in *'-t raw'*) if [ -e {failing} ]; then\n\
+                 turn=$(cat {failing}); echo $(( (turn + 1) % 3 )) > {failing}\n\
+                 [ \"$turn\" != 0 ] || {{ echo 'holding the xtables lock' >&2; exit 4; }}\n\
+                 fi;; esac\n"
+            );
+            let at_times = if name == "ip6tables" { &at_times } else { "" };
             let script = format!(
-                "#!/bin/sh\nXTABLES_LOCKFILE={} exec {name}-legacy{suffix} \"$@\"\n",
-                lock.display()
+                "#!/bin/sh\n{at_times}XTABLES_LOCKFILE={lock} exec {name}-legacy{suffix} \"$@\"\n"
             );
             std::fs::write(&path, script).expect("a script");
             std::fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("a program");
@@ -185,11 +196,13 @@ fn tear_holes(handset: &Handset, tools: &Path, lock: &Path) -> (u64, Vec<Flush>)
                 .network()
                 .in_handset(|| send_steadily(&stop, &steady))
         });
+        std::fs::write(tools.join(FAILING), "1").expect("a file");
         for _ in 0..rounds() {
             flushes.push(flush(handset, tools, flushes.len() % 2 == 1));
             sent += burst(handset);
             thread::sleep(FLUSH_EVERY);
         }
+        std::fs::remove_file(tools.join(FAILING)).expect("the file");
         // Somebody holds the lock, right after a flush: the hole is mended when it is free again.
         flushes.push(flush(handset, tools, false));
         let held = File::create(lock).expect("the lock's file");

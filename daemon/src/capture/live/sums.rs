@@ -70,11 +70,13 @@ impl Counted {
     }
 }
 
-/// What something else decided about, not told yet.
+/// What has been told of what the accounts booked. The difference is what is still to be told: nothing
+/// booked is lost to it, also where the reading behind it fails.
 #[derive(Debug, Clone, Default)]
-struct Untold {
-    packets: u64,
-    /// The rules in front of ours, of all families, when it was last told.
+struct Told {
+    missed: u64,
+    elsewhere: u64,
+    /// The rules in front of ours, of all families, when that was last told.
     earlier: Vec<Vec<(String, u64)>>,
 }
 
@@ -84,7 +86,7 @@ pub(crate) struct Sums {
     accounts: Vec<Account>,
     /// The rules in front of ours as last seen.
     earlier: Vec<Vec<(String, u64)>>,
-    untold: Untold,
+    told: Told,
     /// Lost packets told when our rules were last set.
     losses: u64,
 }
@@ -95,15 +97,25 @@ impl Sums {
         Self {
             accounts: vec![Account::default(); families],
             earlier: vec![Vec::new(); families],
-            untold: Untold::default(),
+            told: Told::default(),
             losses: 0,
         }
     }
 
-    /// Reads the counter behind a look at rules that are in place. Says which families' counters
-    /// somebody removed; they have been set anew.
-    pub(crate) fn note(&mut self, rules: &Rules, check: &Check) -> Result<Noted, RulesError> {
-        let mut noted = Noted::default();
+    /// Reads the counter behind a look at rules that are in place. Whether somebody removed a family's
+    /// counter, which has been set anew, is said also where a reading fails.
+    pub(crate) fn note(&mut self, rules: &Rules, check: &Check) -> (bool, Result<(), RulesError>) {
+        let mut counter_gone = false;
+        let noted = self.note_families(rules, check, &mut counter_gone);
+        (counter_gone, noted)
+    }
+
+    fn note_families(
+        &mut self,
+        rules: &Rules,
+        check: &Check,
+        counter_gone: &mut bool,
+    ) -> Result<(), RulesError> {
         for (number, family) in check.families.iter().enumerate() {
             let Some(account) = self.accounts.get_mut(number) else {
                 continue;
@@ -115,7 +127,7 @@ impl Sums {
                 Counter::Gone => {
                     rules.renew_counter(number)?;
                     account.counter_lost();
-                    noted.counter_gone = true;
+                    *counter_gone = true;
                 }
                 Counter::Counted(after) if in_place(&family.finding) => {
                     let reading = Reading {
@@ -124,14 +136,30 @@ impl Sums {
                         after,
                         earlier: family.earlier.clone(),
                     };
-                    noted.parts = noted.parts.plus(account.read(&reading).unwrap_or_default());
+                    account.read(&reading);
                 }
                 // There is none, or its rules are mended next.
                 Counter::Missing | Counter::Counted(_) => {}
             }
         }
-        self.untold.packets = self.untold.packets.saturating_add(noted.parts.elsewhere);
-        Ok(noted)
+        Ok(())
+    }
+
+    /// What all families' accounts booked so far.
+    fn booked(&self) -> Parts {
+        let parts = self.accounts.iter().map(Account::parts);
+        parts.fold(Parts::default(), Parts::plus)
+    }
+
+    /// Packets that were missed and not told yet; from here on they count as told.
+    pub(crate) fn take_missed(&mut self) -> u64 {
+        let missed = self.booked().missed;
+        missed.saturating_sub(std::mem::replace(&mut self.told.missed, missed))
+    }
+
+    /// So many packets that were missed are told with their hole.
+    pub(crate) const fn tell_missed(&mut self, packets: u64) {
+        self.told.missed = self.told.missed.saturating_add(packets);
     }
 
     /// A jump of a family was wrong; its rules' counters stayed.
@@ -179,7 +207,6 @@ impl Sums {
                 .zip(most)
                 .map(|(sum, most)| sum.saturating_add(most));
         }
-        self.untold.packets = self.untold.packets.saturating_add(counted.parts.elsewhere);
         Ok(counted)
     }
 
@@ -202,8 +229,10 @@ impl Sums {
 
     /// What something else decided about since it was last told, with the rules that say so.
     pub(crate) fn take_elsewhere(&mut self) -> Option<(u64, String)> {
-        let packets = std::mem::take(&mut self.untold.packets);
-        let before = std::mem::replace(&mut self.untold.earlier, self.earlier.clone());
+        let elsewhere = self.booked().elsewhere;
+        let told = std::mem::replace(&mut self.told.elsewhere, elsewhere);
+        let packets = elsewhere.saturating_sub(told);
+        let before = std::mem::replace(&mut self.told.earlier, self.earlier.clone());
         if packets == 0 {
             return None;
         }
@@ -265,15 +294,6 @@ impl Sums {
         }
         tally
     }
-}
-
-/// What a look gave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Noted {
-    /// What was booked.
-    pub(crate) parts: Parts,
-    /// Somebody removed a counter.
-    pub(crate) counter_gone: bool,
 }
 
 fn close_in(

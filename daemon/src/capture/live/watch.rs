@@ -44,14 +44,6 @@ pub(crate) enum Request {
     Check(SyncSender<Option<Finding>>),
 }
 
-/// Packets missed in holes that were told without a count.
-#[derive(Debug, Default)]
-struct Untold {
-    packets: u64,
-    /// Since when the first of the holes may have been there.
-    since: Option<Timestamp>,
-}
-
 /// The thread's state.
 pub(crate) struct Watch {
     rules: Rules,
@@ -60,7 +52,8 @@ pub(crate) struct Watch {
     counted: [Counted; 2],
     sums: Sums,
     elsewhere_told: i64,
-    untold: Untold,
+    /// Since when the first of the holes may have been there that were told without a count.
+    untold_since: Option<Timestamp>,
     commands: Sender<Command>,
     capture: JoinHandle<LoopTotals>,
     clock: Arc<dyn Clock>,
@@ -84,7 +77,7 @@ impl Watch {
         Self {
             sums: Sums::new(&rules),
             elsewhere_told: clock.monotonic_nanos(),
-            untold: Untold::default(),
+            untold_since: None,
             rules,
             layer,
             groups,
@@ -178,13 +171,8 @@ impl Watch {
     }
 
     fn do_sums(&mut self, check: &Check) -> Result<(), RulesError> {
-        let mut noted = self.sums.note(&self.rules, check)?;
-        let in_place = matches!(check.finding, Finding::Intact | Finding::JumpNotLast);
-        if in_place && self.sums.is_open() {
-            let later = self.sums.close_in(&self.rules, READINGS_AGAIN_MAX)?;
-            noted.parts = noted.parts.plus(later.parts);
-        }
-        if noted.counter_gone {
+        let (counter_gone, noted) = self.sums.note(&self.rules, check);
+        if counter_gone {
             self.tell(
                 GapCause::Degraded,
                 Some(0),
@@ -193,7 +181,11 @@ impl Watch {
                  and what is sent in this session has no total",
             );
         }
-        self.untold.packets += noted.parts.missed;
+        noted?;
+        let in_place = matches!(check.finding, Finding::Intact | Finding::JumpNotLast);
+        if in_place && self.sums.is_open() {
+            self.sums.close_in(&self.rules, READINGS_AGAIN_MAX)?;
+        }
         self.tell_untold();
         let now = self.clock.monotonic_nanos();
         if now.saturating_sub(self.elsewhere_told) >= ELSEWHERE_NANOS {
@@ -204,18 +196,22 @@ impl Watch {
 
     /// Tells what was missed in holes that had no count when they were told, once it is known.
     fn tell_untold(&mut self) {
-        if self.sums.is_open() || self.untold.packets == 0 {
+        if self.sums.is_open() {
             return;
         }
-        let untold = std::mem::take(&mut self.untold);
+        let since = self.untold_since.take();
+        let packets = self.sums.take_missed();
+        if packets == 0 {
+            return;
+        }
         let mut gap = gap_until_now(
             &*self.clock,
             GapCause::RulesMissing,
-            untold.since,
+            since,
             PLACE.into(),
             "what was missed in holes of our rules that were told without a count has been counted",
         );
-        gap.packets = Some(untold.packets);
+        gap.packets = Some(packets);
         // A capture thread that is gone is noticed when it is joined.
         let _ = self.commands.send(Command::Event(Event::Gap(gap)));
     }
@@ -237,9 +233,9 @@ impl Watch {
         let mended = self.clock.now();
         let read = self.sums.close_in(&self.rules, READINGS_MAX);
         let counted = read.as_ref().copied().unwrap_or(sums::Counted::UNREAD);
-        if counted.exact().is_none() {
-            self.untold.packets += counted.parts.missed;
-            self.untold.since.get_or_insert(self.last_good);
+        match counted.exact() {
+            Some(missed) => self.sums.tell_missed(missed),
+            None => drop(self.untold_since.get_or_insert(self.last_good)),
         }
         let gap = Gap {
             at: mended,
@@ -381,10 +377,8 @@ impl Watch {
         // A hole of the last moments is mended too: that is how it is counted.
         self.look();
         if !self.blind && self.sums.is_open() {
-            // What stays open is told by a total that is null.
-            if let Ok(counted) = self.sums.close_in(&self.rules, READINGS_MAX) {
-                self.untold.packets += counted.parts.missed;
-            }
+            // What stays open, or cannot be read, is told by a total that is null.
+            let _ = self.sums.close_in(&self.rules, READINGS_MAX);
         }
         self.tell_untold();
         let before = self.rules.check();
