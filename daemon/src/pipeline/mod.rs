@@ -278,7 +278,7 @@ impl Core {
             sources: setup.sources,
             ready: Vec::new(),
             waiting: VecDeque::new(),
-            ended: Vec::new(),
+            ended: Vec::with_capacity(CLOSED_AT_ONCE),
             sightings: Sightings::default(),
             any_sighted: false,
             doubts: 0,
