@@ -143,3 +143,101 @@ impl<R: Read> Window<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Gives so many bytes at a time, in turns.
+    struct Pieces {
+        bytes: Vec<u8>,
+        at: usize,
+        sizes: Vec<usize>,
+        turn: usize,
+    }
+
+    impl Read for Pieces {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let size = self.sizes[self.turn % self.sizes.len()];
+            self.turn += 1;
+            let left = &self.bytes[self.at..];
+            let n = size.min(into.len()).min(left.len());
+            into[..n].copy_from_slice(&left[..n]);
+            self.at += n;
+            Ok(n)
+        }
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        /// Look at so many bytes and take them.
+        Take(usize),
+        /// Look at so many bytes and take a part of them.
+        Peek(usize, usize),
+        Skip(usize),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let small = 0..3_000_usize;
+        let large = 0..200_000_usize;
+        let step = prop_oneof![
+            8 => small.clone().prop_map(Step::Take),
+            1 => large.clone().prop_map(Step::Take),
+            2 => (small, 0..3_000_usize).prop_map(|(n, part)| Step::Peek(n, part.min(n))),
+            1 => (large.clone(), 0..200_000_usize).prop_map(|(n, part)| Step::Peek(n, part.min(n))),
+            1 => large.prop_map(Step::Skip),
+        ];
+        proptest::collection::vec(step, 1..200)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn bytes_are_those_of_the_stream_however_they_come(
+            len in 0..600_000_usize,
+            sizes in proptest::collection::vec(
+                prop_oneof![1..10_usize, 1_000..70_000_usize, Just(usize::MAX)],
+                1..4,
+            ),
+            steps in steps(),
+        ) {
+            let bytes: Vec<u8> = (0..=250_u8).chain(0..=240).cycle().take(len).collect();
+            // A reader of single bytes would be asked a million times.
+            prop_assume!(sizes.iter().max().is_some_and(|size| *size >= 1_000));
+            let mut window = Window::new(Pieces { bytes: bytes.clone(), at: 0, sizes, turn: 0 });
+            let mut at = 0;
+            for step in steps {
+                let (n, part) = match step {
+                    Step::Take(n) => (n, n),
+                    Step::Peek(n, part) => (n, part),
+                    Step::Skip(n) => {
+                        if window.skip(n as u64).is_err() {
+                            prop_assert!(at + n > len);
+                            return Ok(());
+                        }
+                        at += n;
+                        prop_assert_eq!(window.offset(), at as u64);
+                        continue;
+                    }
+                };
+                match window.peek(n) {
+                    Ok(seen) => prop_assert!(seen == &bytes[at..at + n], "{} bytes at {}", n, at),
+                    Err(Short::End) => {
+                        prop_assert_eq!(at, len);
+                        return Ok(());
+                    }
+                    Err(_) => {
+                        prop_assert!(at + n > len);
+                        return Ok(());
+                    }
+                }
+                window.consume(part);
+                at += part;
+                prop_assert_eq!(window.offset(), at as u64);
+            }
+        }
+    }
+}
