@@ -4,6 +4,8 @@
 //! In: a view and the bytes it was made of. Out: the view of the packet that its payload is, if it is
 //! one. Flows are those of the outermost addresses; what is inside is looked at besides.
 
+use etherparse::{Ipv6Header, Ipv6HeaderSlice};
+
 use super::{
     Transport, View, ip,
     link::{Network, Version},
@@ -45,7 +47,7 @@ fn carried<'a>(view: &View<'a>, data: &'a [u8]) -> Option<View<'a>> {
         (Transport::Other, IPV4_IN_IP) => (Version::V4, 0),
         (Transport::Other, IPV6_IN_IP) => (Version::V6, 0),
         (Transport::Other, GRE) => gre(behind)?,
-        (Transport::Udp(_), _) => (Version::V6, teredo(behind)?),
+        (Transport::Udp(udp), _) => (Version::V6, teredo(behind, udp.payload_len)?),
         _ => return None,
     };
     let bytes = behind.get(skipped..)?;
@@ -86,8 +88,10 @@ fn gre(bytes: &[u8]) -> Option<(Version, usize)> {
     }
 }
 
-/// The bytes before the IPv6 packet of a Teredo datagram: indications of authentication and of origin.
-fn teredo(bytes: &[u8]) -> Option<usize> {
+/// The bytes before the IPv6 packet of a Teredo datagram: indications of authentication and of origin
+/// (RFC 4380, section 5.1.1). A socket may be given the port by chance: the packet's length must be what
+/// is left of the datagram, and an address one that Teredo has (section 5.2.3).
+fn teredo(bytes: &[u8], datagram_len: u32) -> Option<usize> {
     let mut at = 0;
     if let [0, 1, id_len, value_len, ..] = bytes {
         at = 4 + usize::from(*id_len) + usize::from(*value_len) + 9;
@@ -95,5 +99,16 @@ fn teredo(bytes: &[u8]) -> Option<usize> {
     if bytes.get(at..at + 2) == Some(&[0, 0]) {
         at += 8;
     }
-    (bytes.get(at)? >> 4 == 6).then_some(at)
+    let header = Ipv6HeaderSlice::from_slice(bytes.get(at..)?).ok()?;
+    let len = Ipv6Header::LEN + usize::from(header.payload_length());
+    let fits = u32::try_from(at + len) == Ok(datagram_len);
+    (fits && has_teredo_address(&header)).then_some(at)
+}
+
+/// Whether an end has Teredo's prefix (2001::/32), or asks a server for one from its own link.
+fn has_teredo_address(header: &Ipv6HeaderSlice<'_>) -> bool {
+    let is_teredo = |addr: [u8; 16]| addr.starts_with(&[0x20, 0x01, 0, 0]);
+    is_teredo(header.source())
+        || is_teredo(header.destination())
+        || header.source_addr().is_unicast_link_local()
 }

@@ -6,6 +6,7 @@ mod dns;
 mod dtls;
 mod hidden;
 mod identify;
+mod ports;
 mod quic;
 mod reading;
 mod resolved;

@@ -9,7 +9,11 @@ use sakshi_rules::contact::NameSource;
 
 use crate::stream::{Sent, Witness, at, core};
 
-const INNER: ([u8; 16], [u8; 16]) = ([0x20; 16], [0x26; 16]);
+/// Teredo's own prefix, and another.
+const INNER: ([u8; 16], [u8; 16]) = (
+    [0x20, 1, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7],
+    [0x26; 16],
+);
 
 /// A request over IPv6.
 fn request() -> Vec<u8> {
@@ -70,15 +74,7 @@ fn told(bytes: Vec<u8>, vantage: Vantage) -> Vec<(Option<&'static str>, Vec<Stri
 fn what_is_inside_a_tunnel_is_a_flow_of_its_own() {
     let inside = (Some("inside"), vec!["inside.example".to_owned()]);
     let gre = [&[0x20, 0, 0x86, 0xdd, 0, 0, 0, 7][..], &request()].concat();
-    let teredo = {
-        let datagram = [&[0, 0, 1, 2, 3, 4, 5, 6][..], &request()].concat();
-        let mut bytes = Vec::new();
-        PacketBuilder::ipv4([10, 0, 0, 2], [192, 0, 2, 1], 64)
-            .udp(50_000, 3_544)
-            .write(&mut bytes, &datagram)
-            .unwrap();
-        bytes
-    };
+    let teredo = datagram(&[&[0, 0, 1, 2, 3, 4, 5, 6][..], &request()].concat());
     let twice = ipv4(41, &request());
     for outer in [ipv4(41, &request()), ipv4(47, &gre), teredo] {
         assert_eq!(told(outer, Vantage::Both), [(None, vec![]), inside.clone()]);
@@ -87,6 +83,48 @@ fn what_is_inside_a_tunnel_is_a_flow_of_its_own() {
         told(ipv4(4, &twice), Vantage::Both),
         [(None, vec![]), (Some("inside"), vec![]), inside]
     );
+}
+
+/// A datagram to Teredo's port.
+fn datagram(payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    PacketBuilder::ipv4([10, 0, 0, 2], [192, 0, 2, 1], 64)
+        .udp(50_000, 3_544)
+        .write(&mut bytes, payload)
+        .unwrap();
+    bytes
+}
+
+/// A socket may be given the port by chance: what is sent there is a tunnel's packet only where it can
+/// be nothing else.
+#[test]
+fn another_payload_at_teredos_port_is_no_tunnel() {
+    let request = request();
+    let with = |at: usize, byte: u8| {
+        let mut changed = request.clone();
+        changed[at] = byte;
+        changed
+    };
+    let longer = [&request[..], &[0]].concat();
+    let noise: Vec<u8> = (0x60..=0xff).collect();
+    // Another version, another length, another prefix, none at all.
+    for payload in [&with(0, 0x50), &with(5, 9), &longer, &with(8, 0x24), &noise] {
+        assert_eq!(told(datagram(payload), Vantage::Both), [(None, vec![])]);
+    }
+    let asks_a_server = {
+        let mut bytes = Vec::new();
+        let (own, all) = (
+            [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7],
+            [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2],
+        );
+        let builder = PacketBuilder::ipv6(own, all, 255);
+        builder
+            .icmpv6_raw(133, 0, [0; 4])
+            .write(&mut bytes, &[])
+            .unwrap();
+        bytes
+    };
+    assert_eq!(told(datagram(&asks_a_server), Vantage::Both).len(), 2);
 }
 
 #[test]

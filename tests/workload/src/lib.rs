@@ -72,7 +72,7 @@ impl Default for Plan {
 /// Makes a capture and the truth about it.
 pub fn make(plan: &Plan, capture: impl Write, mut truth: impl Write) -> io::Result<Totals> {
     let mut random = Random::new(plan.seed);
-    let mut world = World::new(&mut random);
+    let mut world = World::new(&mut random).with_ports_of(plan.seed);
     let noise = random.bytes(NOISE_BYTES);
     let mut maker = Maker {
         random: &mut random,

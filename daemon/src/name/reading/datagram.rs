@@ -51,13 +51,8 @@ impl Datagrams {
         if shown.wire_len == 0 {
             return Took::NOTHING;
         }
-        let kind = DnsKind::of_port(shown.remote_port).or(DnsKind::of_port(shown.local_port));
-        if let Some(kind) = kind {
-            *self = Self::Dns;
-            if let Ok(message) = dns::message(shown.bytes) {
-                hear_dns(kind, message, heard);
-            }
-            return Took::READ;
+        if let Some(took) = self.dns(shown, heard) {
+            return took;
         }
         match self {
             Self::Fresh if shown.outbound => self.look(Looked::default(), shown, heard),
@@ -80,6 +75,36 @@ impl Datagrams {
             }
             _ => Took::NOTHING,
         }
+    }
+
+    /// Reads a message of the DNS format; none where the datagram is none. To a port of DNS everything is
+    /// one but what is known for something else. From such a port of the handset's own, which any
+    /// socket may be given, only a flow that began with a whole message is one.
+    fn dns(&mut self, shown: &Shown<'_>, heard: &mut Vec<Heard>) -> Option<Took> {
+        let by_remote = DnsKind::of_port(shown.remote_port);
+        let kind = by_remote.or(DnsKind::of_port(shown.local_port))?;
+        let is_other = match self {
+            Self::Fresh | Self::Unknown(_) | Self::Dns => {
+                quic::recognise(shown.bytes) == Some(quic::Kind::Readable)
+                    || dtls::is_record(shown.bytes)
+            }
+            Self::Quic(_) | Self::Dtls(_) | Self::Done => true,
+        };
+        if is_other {
+            return None;
+        }
+        let message = dns::message(shown.bytes);
+        let is_whole = message
+            .as_ref()
+            .is_ok_and(|message| message.stopped.is_none());
+        if by_remote.is_none() && !is_whole && !matches!(self, Self::Dns) {
+            return None;
+        }
+        *self = Self::Dns;
+        if let Ok(message) = message {
+            hear_dns(kind, message, heard);
+        }
+        Some(Took::READ)
     }
 
     pub(super) fn is_answered(&self) -> bool {
