@@ -105,7 +105,7 @@ fn teredo(bytes: &[u8], datagram_len: u32) -> Option<usize> {
     (fits && has_teredo_address(&header)).then_some(at)
 }
 
-/// Whether an end has Teredo's prefix (2001::/32), or asks a server for one from its own link.
+/// Whether an end has the prefix of Teredo (`2001::/32`), or asks a server for one from its own link.
 fn has_teredo_address(header: &Ipv6HeaderSlice<'_>) -> bool {
     let is_teredo = |addr: [u8; 16]| addr.starts_with(&[0x20, 0x01, 0, 0]);
     is_teredo(header.source())
