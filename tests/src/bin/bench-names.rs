@@ -135,9 +135,20 @@ fn mix(dir: &Path, packets: u64, times: usize) -> Result<()> {
     if installed("tshark") {
         row("tshark, names only", &runs(tshark, 1)?);
     }
+    let counted = counted_flows(&capture)?;
     fs::remove_file(&capture).map_err(Error::io("removing the capture"))?;
-    println!();
+    println!("\nmade and counted: {said}, {counted} flows\n");
     Ok(())
+}
+
+/// Flows that `sakshi` counts: what is quick must be right, too.
+fn counted_flows(capture: &Path) -> Result<u64> {
+    let output = inspect(capture).args(["--format", "json"]).output();
+    let output = output.map_err(Error::io("running sakshi"))?;
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .map_err(|error| Error::Unexpected(format!("the summary: {error}")))?;
+    let flows = summary["flows"].as_u64();
+    flows.ok_or_else(|| Error::Unexpected(format!("no flows: {summary}")))
 }
 
 /// Instructions a packet, by callgrind.
