@@ -137,7 +137,7 @@ fn mix(dir: &Path, packets: u64, times: usize) -> Result<()> {
     }
     let counted = counted_flows(&capture)?;
     fs::remove_file(&capture).map_err(Error::io("removing the capture"))?;
-    println!("\nmade and counted: {said}, {counted} flows\n");
+    println!("\nmade: {said}; counted: {counted} flows\n");
     Ok(())
 }
 
