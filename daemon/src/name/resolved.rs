@@ -257,11 +257,6 @@ impl ResolvedNames {
         self.believed(addr, at).iter()
     }
 
-    /// What an address is called at a moment, for somebody of a UID.
-    pub fn endpoint_name(&self, addr: IpAddr, at: Timestamp, uid: Option<u32>) -> Resolution<'_> {
-        self.believed(addr, at).endpoint_name(uid)
-    }
-
     /// What is believed of an address at a moment, for whoever asks more than once.
     pub fn believed(&self, addr: IpAddr, at: Timestamp) -> Believed<'_> {
         let entry = self.entries.get(&addr);

@@ -79,28 +79,23 @@ fn ports() -> impl Iterator<Item = (u16, u16)> {
     PORTS.iter().flat_map(|&port| [(port, 443), (443, port)])
 }
 
+/// Asks that datagrams say the name and their protocol at every such port.
+#[track_caller]
+fn says(datagrams: &[Vec<u8>], source: NameSource, protocol: AppProtocol) {
+    let datagrams: Vec<&[u8]> = datagrams.iter().map(Vec::as_slice).collect();
+    let expected = (vec![(NAME.to_owned(), source)], Some(protocol));
+    for ports in ports() {
+        assert_eq!(said(ports, &datagrams), expected, "{ports:?}");
+    }
+}
+
 #[test]
 fn quic_and_dtls_are_read_there() {
     for version in [Version::V1, Version::V2, Version::Draft29] {
-        let datagrams = initials(version);
-        let datagrams: Vec<&[u8]> = datagrams.iter().map(Vec::as_slice).collect();
-        for ports in ports() {
-            let expected = (
-                vec![(NAME.to_owned(), NameSource::Quic)],
-                Some(AppProtocol::Quic),
-            );
-            assert_eq!(said(ports, &datagrams), expected, "{ports:?}");
-        }
+        says(&initials(version), NameSource::Quic, AppProtocol::Quic);
     }
     let records = hello_records(&offer(false), b"cookie", 4_000, &mut Random::new(1));
-    let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
-    for ports in ports() {
-        let expected = (
-            vec![(NAME.to_owned(), NameSource::Tls)],
-            Some(AppProtocol::Dtls),
-        );
-        assert_eq!(said(ports, &records), expected, "{ports:?}");
-    }
+    says(&records, NameSource::Tls, AppProtocol::Dtls);
 }
 
 #[test]

@@ -133,15 +133,18 @@ fn absurd_ttls_are_not_believed() {
 #[test]
 fn two_names_are_candidates_and_the_askers_own_comes_first() {
     let mut table = ResolvedNames::new();
-    assert_eq!(table.endpoint_name(ip(), second(0), APP), Resolution::None);
+    assert_eq!(
+        table.believed(ip(), second(0)).endpoint_name(APP),
+        Resolution::None
+    );
     teach(&mut table, "mine.example", 10, APP);
     teach(&mut table, "mine.example", 11, OTHER);
-    let Resolution::One(one) = table.endpoint_name(ip(), second(20), APP) else {
+    let Resolution::One(one) = table.believed(ip(), second(20)).endpoint_name(APP) else {
         panic!("asked twice, still one name");
     };
     assert_eq!((&*one.name, one.asked_by), ("mine.example", APP));
     teach(&mut table, "theirs.example", 12, OTHER);
-    let order = |uid| match table.endpoint_name(ip(), second(20), uid) {
+    let order = |uid| match table.believed(ip(), second(20)).endpoint_name(uid) {
         Resolution::Candidates(names) => names.iter().map(|n| n.name.to_string()).collect(),
         other => vec![format!("{other:?}")],
     };
@@ -273,7 +276,7 @@ fn hinted_addresses_are_candidates_and_no_more() {
     assert!(table.is_empty());
     hint(&mut table, 65, "www.example.com", 0);
     assert_eq!(names(&table, 1), ["www.example.com"]);
-    let Resolution::Candidates(hinted) = table.endpoint_name(ip(), second(1), APP) else {
+    let Resolution::Candidates(hinted) = table.believed(ip(), second(1)).endpoint_name(APP) else {
         panic!("a candidate");
     };
     assert!(matches!(hinted.as_slice(), [one] if one.hint));
@@ -281,7 +284,7 @@ fn hinted_addresses_are_candidates_and_no_more() {
     teach(&mut table, "www.example.com", 2, APP);
     hint(&mut table, 65, "www.example.com", 3);
     assert!(matches!(
-        table.endpoint_name(ip(), second(4), APP),
+        table.believed(ip(), second(4)).endpoint_name(APP),
         Resolution::One(one) if !one.hint
     ));
 }

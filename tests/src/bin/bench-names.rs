@@ -108,8 +108,9 @@ fn mix(dir: &Path, packets: u64, times: usize) -> Result<()> {
         command("tshark", &words)
     };
     let (mut of_tcpdump, mut of_sakshi) = (Vec::new(), Vec::new());
+    let has_tcpdump = installed("tcpdump");
     for _ in 0..times {
-        if installed("tcpdump") {
+        if has_tcpdump {
             of_tcpdump.push(run(&mut tcpdump())?);
         }
         of_sakshi.push(run(&mut inspect(&capture))?);

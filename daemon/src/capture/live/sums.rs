@@ -87,6 +87,8 @@ pub(crate) struct Sums {
     /// The rules in front of ours as last seen.
     earlier: Vec<Vec<(String, u64)>>,
     told: Told,
+    /// Somebody removed a counter, and nobody was told.
+    counter_gone: bool,
     /// Lost packets told when our rules were last set.
     losses: u64,
 }
@@ -98,24 +100,14 @@ impl Sums {
             accounts: vec![Account::default(); families],
             earlier: vec![Vec::new(); families],
             told: Told::default(),
+            counter_gone: false,
             losses: 0,
         }
     }
 
-    /// Reads the counter behind a look at rules that are in place. Whether somebody removed a family's
-    /// counter, which has been set anew, is said also where a reading fails.
-    pub(crate) fn note(&mut self, rules: &Rules, check: &Check) -> (bool, Result<(), RulesError>) {
-        let mut counter_gone = false;
-        let noted = self.note_families(rules, check, &mut counter_gone);
-        (counter_gone, noted)
-    }
-
-    fn note_families(
-        &mut self,
-        rules: &Rules,
-        check: &Check,
-        counter_gone: &mut bool,
-    ) -> Result<(), RulesError> {
+    /// Reads the counter behind a look at rules that are in place. One that somebody removed is set
+    /// anew; [`Sums::take_counter_gone`] says so.
+    pub(crate) fn note(&mut self, rules: &Rules, check: &Check) -> Result<(), RulesError> {
         for (number, family) in check.families.iter().enumerate() {
             let Some(account) = self.accounts.get_mut(number) else {
                 continue;
@@ -127,7 +119,7 @@ impl Sums {
                 Counter::Gone => {
                     rules.renew_counter(number)?;
                     account.counter_lost();
-                    *counter_gone = true;
+                    self.counter_gone = true;
                 }
                 Counter::Counted(after) if in_place(&family.finding) => {
                     let reading = Reading {
@@ -149,6 +141,11 @@ impl Sums {
     fn booked(&self) -> Parts {
         let parts = self.accounts.iter().map(Account::parts);
         parts.fold(Parts::default(), Parts::plus)
+    }
+
+    /// Whether somebody removed a counter since this was asked last.
+    pub(crate) const fn take_counter_gone(&mut self) -> bool {
+        std::mem::replace(&mut self.counter_gone, false)
     }
 
     /// Packets that were missed and not told yet; from here on they count as told.

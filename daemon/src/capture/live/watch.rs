@@ -171,8 +171,8 @@ impl Watch {
     }
 
     fn do_sums(&mut self, check: &Check) -> Result<(), RulesError> {
-        let (counter_gone, noted) = self.sums.note(&self.rules, check);
-        if counter_gone {
+        let noted = self.sums.note(&self.rules, check);
+        if self.sums.take_counter_gone() {
             self.tell(
                 GapCause::Degraded,
                 Some(0),
