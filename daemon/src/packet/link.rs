@@ -5,7 +5,7 @@
 
 use etherparse::ether_type;
 
-use super::{Unparsed, nflog, pktap};
+use super::{NOT_A_PACKET, Unparsed, nflog, pktap};
 use crate::input::LinkType;
 
 /// Tags, labels and encapsulations that are followed below one link header; more is
@@ -16,6 +16,8 @@ const NESTED_MAX: usize = 16;
 const LENGTH_802_3_MAX: u16 = 0x5ff;
 /// Cisco metadata (security group tags): version, length in words, options, then an `EtherType`.
 const CISCO_METADATA: u16 = 0x8909;
+/// Bytes of an Ethernet header.
+const ETHERNET_LEN: usize = 14;
 /// Link type of FDDI: frame control, two addresses, then LLC.
 const FDDI: u16 = 10;
 /// Link type of Cisco HDLC: address, control, then an `EtherType`.
@@ -62,9 +64,21 @@ pub(super) fn network(
     data: &[u8],
     original_len: u32,
 ) -> Result<Network<'_>, Unparsed> {
+    let (version, offset) = match (link, data.get(12..14)) {
+        (LinkType::RawIp, _) => (Version::Nibble, 0),
+        (LinkType::Ethernet, Some([0x08, 0x00])) => (Version::V4, ETHERNET_LEN),
+        (LinkType::Ethernet, Some([0x86, 0xdd])) => (Version::V6, ETHERNET_LEN),
+        _ => return less_common(link, data, original_len),
+    };
+    at(version, offset, data, original_len)
+}
+
+/// The same of the link headers that few packets have.
+#[inline(never)]
+fn less_common(link: LinkType, data: &[u8], original_len: u32) -> Result<Network<'_>, Unparsed> {
     let (version, offset) = match link {
         LinkType::RawIp | LinkType::Pcapdroid => (Version::Nibble, 0),
-        LinkType::Ethernet => ethernet(data)?,
+        LinkType::Ethernet => ethertype(data, 12, NESTED_MAX)?,
         LinkType::Sll => sll(data)?,
         LinkType::Sll2 => sll2(data)?,
         LinkType::Null | LinkType::Loop => (loopback(data)?, 4),
@@ -73,8 +87,19 @@ pub(super) fn network(
         LinkType::Pktap => return pktap::network(data, original_len),
         LinkType::Other(FDDI) => ethertype(data, snap(data, 13)?, NESTED_MAX)?,
         LinkType::Other(CISCO_HDLC) => ethertype(data, 2, NESTED_MAX)?,
+        NOT_A_PACKET => return Err(Unparsed::NotAPacket),
         LinkType::Other(_) => return Err(Unparsed::LinkType),
     };
+    at(version, offset, data, original_len)
+}
+
+#[inline]
+fn at(
+    version: Version,
+    offset: usize,
+    data: &[u8],
+    original_len: u32,
+) -> Result<Network<'_>, Unparsed> {
     let bytes = data.get(offset..).ok_or(Unparsed::LinkTruncated)?;
     let offset_u32 = u32::try_from(offset).unwrap_or(u32::MAX);
     Ok(Network {
@@ -89,16 +114,6 @@ fn be16(data: &[u8], at: usize) -> Result<u16, Unparsed> {
     match data.get(at..).and_then(<[u8]>::first_chunk::<2>) {
         Some(bytes) => Ok(u16::from_be_bytes(*bytes)),
         None => Err(Unparsed::LinkTruncated),
-    }
-}
-
-/// Ethernet, IP right behind it in most cases.
-#[inline]
-fn ethernet(data: &[u8]) -> Result<(Version, usize), Unparsed> {
-    match data.get(12..14) {
-        Some([0x08, 0x00]) => Ok((Version::V4, 14)),
-        Some([0x86, 0xdd]) => Ok((Version::V6, 14)),
-        _ => ethertype(data, 12, NESTED_MAX),
     }
 }
 

@@ -30,10 +30,7 @@ pub const NOT_A_PACKET: LinkType = LinkType::Other(u16::MAX);
 /// `payload_len`. Encapsulated packets are not opened here ([`inner`] does): a view is of the
 /// outermost addresses, the ones that the network saw.
 pub fn dissect(link: LinkType, data: &[u8], original_len: u32) -> Result<View<'_>, Unparsed> {
-    if matches!(link, NOT_A_PACKET) {
-        return Err(Unparsed::NotAPacket);
-    }
-    if data.is_empty() {
+    if data.is_empty() && link != NOT_A_PACKET {
         return Err(Unparsed::Empty);
     }
     link::network(link, data, original_len).and_then(ip::dissect)

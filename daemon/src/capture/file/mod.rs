@@ -209,23 +209,19 @@ impl CaptureFile {
 
     #[inline]
     fn pcap_record(&mut self, header: &pcap::Header, batch: &mut impl Sink) -> Result<(), Stop> {
-        let head_len = header.record_len();
-        let head = self.window.peek(head_len)?;
-        let record = header.record(head).ok_or(DamageKind::Truncated)?;
-        if record.captured_len > CAPTURED_MAX {
-            return Err(DamageKind::CapturedLength(record.captured_len).into());
-        }
-        let length = head_len + usize::try_from(record.captured_len).unwrap_or(usize::MAX);
-        let data = self
-            .window
-            .peek(length)?
-            .get(head_len..)
-            .unwrap_or_default();
+        let (record, data) = if let Some(whole) = header.split_record(self.window.held()) {
+            whole
+        } else {
+            gather_record(&mut self.window, header)?;
+            let held = self.window.held();
+            header.split_record(held).ok_or(DamageKind::Truncated)?
+        };
         self.frames += 1;
         self.last_at = record.at;
         let mut packet = packet(self.source, self.frames, header.link, data);
         record.describe(&mut packet);
         push_told(&mut self.names, &packet, batch);
+        let length = header.record_len() + data.len();
         self.window.consume(length);
         Ok(())
     }
@@ -287,6 +283,20 @@ impl CaptureFile {
         self.window.consume(length);
         Ok(())
     }
+}
+
+/// Reads on until the window holds a whole record.
+#[cold]
+fn gather_record<R: Read>(window: &mut Window<R>, header: &pcap::Header) -> Result<(), Stop> {
+    let head_len = header.record_len();
+    let head = window.peek(head_len)?;
+    let record = header.record(head).ok_or(DamageKind::Truncated)?;
+    if record.captured_len > CAPTURED_MAX {
+        return Err(DamageKind::CapturedLength(record.captured_len).into());
+    }
+    let captured_len = usize::try_from(record.captured_len).unwrap_or(usize::MAX);
+    window.peek(head_len + captured_len)?;
+    Ok(())
 }
 
 /// Appends a packet without what `PCAPdroid` wrapped it in, behind the name that came with it.

@@ -4,7 +4,7 @@
 //! "modified" records, in both byte orders.
 //! Source: draft-ietf-opsawg-pcap, and libpcap's `sf-pcap.c` for the modified format.
 
-use super::bytes::Order;
+use super::{CAPTURED_MAX, bytes::Order};
 use crate::{
     input::{LinkType, Packet},
     time::Timestamp,
@@ -65,6 +65,18 @@ impl Header {
         if self.modified { 24 } else { 16 }
     }
 
+    /// The record at the front, and its packet; none where they are not whole, or it is too long.
+    #[inline]
+    pub(super) fn split_record<'a>(&self, bytes: &'a [u8]) -> Option<(Record, &'a [u8])> {
+        let (head, behind) = bytes.split_at_checked(self.record_len())?;
+        let record = self.record(head)?;
+        if record.captured_len > CAPTURED_MAX {
+            return None;
+        }
+        let data = behind.get(..usize::try_from(record.captured_len).ok()?)?;
+        Some((record, data))
+    }
+
     /// Parses what stands before a record's packet; none if the bytes are too few. What the
     /// modified format adds (interface, protocol, packet type) is not used.
     #[inline]
@@ -73,14 +85,17 @@ impl Header {
         let &[seconds, fraction, captured, original] = words else {
             return None;
         };
-        let number = |word| self.order.u32(word);
+        let words = [seconds, fraction, captured, original];
+        let [seconds, fraction, captured_len, original_len] = match self.order {
+            Order::Little => words.map(u32::from_le_bytes),
+            Order::Big => words.map(u32::from_be_bytes),
+        };
         // Both are numbers of 32 bits: the sum does not overflow.
-        let nanos = i64::from(number(seconds)) * 1_000_000_000
-            + i64::from(number(fraction)) * self.unit_nanos;
+        let nanos = i64::from(seconds) * 1_000_000_000 + i64::from(fraction) * self.unit_nanos;
         Some(Record {
             at: Timestamp::from_nanos(nanos),
-            captured_len: number(captured),
-            original_len: number(original),
+            captured_len,
+            original_len,
         })
     }
 }

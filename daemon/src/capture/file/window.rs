@@ -52,6 +52,11 @@ impl<R: Read> Window<R> {
         self.consumed
     }
 
+    /// What was read and is not consumed.
+    pub(super) fn held(&self) -> &[u8] {
+        self.bytes.get(self.start..self.end).unwrap_or_default()
+    }
+
     /// The next `n` bytes.
     #[inline]
     pub(super) fn peek(&mut self, n: usize) -> Result<&[u8], Short> {
