@@ -67,9 +67,10 @@ fn read(path: &Path) -> Found {
             break;
         }
     }
-    table.finish();
     let mut flows = Vec::new();
     table.drain_ended(&mut flows);
+    let (mut left, ids) = table.finish();
+    flows.extend(ids.into_iter().filter_map(|id| left.end(id).cloned()));
     let because = |why| flows.iter().filter(|flow| flow.ended == Some(why)).count();
     found.flows = flows.len() as u64;
     found.replaced = because(Ended::Replaced);

@@ -65,8 +65,11 @@ impl Run {
     }
 
     fn finish(mut self) -> Vec<Flow<u32>> {
-        self.table.finish();
-        self.ended()
+        let mut flows = self.ended();
+        let (mut left, ids) = self.table.finish();
+        flows.extend(ids.into_iter().filter_map(|id| left.end(id).cloned()));
+        flows.sort_by_key(|flow| flow.id);
+        flows
     }
 }
 

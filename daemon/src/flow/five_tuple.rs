@@ -35,19 +35,39 @@ pub struct FiveTuple {
 pub(super) struct Ends {
     /// The upper half of the first address, its lower one, and the same of the second.
     addresses: [u64; 4],
-    /// Of the first end and of the second; zeros where there are none.
-    ports: [u16; 2],
-    has_ports: bool,
-    /// Whether the first address is of IPv6, and the second.
-    is_v6: [bool; 2],
-    protocol: u8,
+    /// The ports, the first end's lowest, zeros where there are none; above them the protocol, and what
+    /// [`Ends::HAS_PORTS`] and the like name.
+    kind: u64,
 }
 
 impl Ends {
+    /// Where the other end's port begins.
+    const OTHER_PORT: u32 = 16;
+    const PORTS: u64 = 0xffff_ffff;
+    const PROTOCOL: u32 = 32;
+    /// It has ports.
+    const HAS_PORTS: u64 = 1 << 40;
+    /// The first address is of IPv6.
+    const ONE_V6: u64 = 1 << 41;
+    /// The second one is.
+    const OTHER_V6: u64 = 1 << 42;
+
+    #[inline]
+    const fn kind_of(protocol: u8, ports: Option<[u16; 2]>, is_v6: [bool; 2]) -> u64 {
+        let ports = match ports {
+            Some([one, other]) => Self::HAS_PORTS | one as u64 | (other as u64) << Self::OTHER_PORT,
+            None => 0,
+        };
+        ports
+            | (protocol as u64) << Self::PROTOCOL
+            | if is_v6[0] { Self::ONE_V6 } else { 0 }
+            | if is_v6[1] { Self::OTHER_V6 } else { 0 }
+    }
+
     /// Source and destination of a packet; ports where the packet itself has them.
     #[inline]
     pub(super) fn of(view: &View<'_>) -> Self {
-        let ports = match view.transport {
+        let ports = match &view.transport {
             Transport::Tcp(tcp) => Some([tcp.sport, tcp.dport]),
             Transport::Udp(udp) => Some([udp.sport, udp.dport]),
             _ => None,
@@ -57,13 +77,10 @@ impl Ends {
 
     /// The same with these ports.
     #[inline]
-    pub(super) fn with_ports(view: &View<'_>, ports: Option<[u16; 2]>) -> Self {
+    pub(super) const fn with_ports(view: &View<'_>, ports: Option<[u16; 2]>) -> Self {
         Self {
             addresses: view.addresses.words(),
-            ports: ports.unwrap_or_default(),
-            has_ports: ports.is_some(),
-            is_v6: [view.addresses.is_v6(); 2],
-            protocol: view.protocol,
+            kind: Self::kind_of(view.protocol, ports, [view.addresses.is_v6(); 2]),
         }
     }
 
@@ -71,37 +88,46 @@ impl Ends {
     pub(super) fn of_sockets(protocol: u8, one: SocketAddr, other: SocketAddr) -> Self {
         let ([one_high, one_low], one_v6) = words(one.ip());
         let ([other_high, other_low], other_v6) = words(other.ip());
+        let ports = Some([one.port(), other.port()]);
         Self {
             addresses: [one_high, one_low, other_high, other_low],
-            ports: [one.port(), other.port()],
-            has_ports: true,
-            is_v6: [one_v6, other_v6],
-            protocol,
+            kind: Self::kind_of(protocol, ports, [one_v6, other_v6]),
         }
     }
 
     /// IP protocol number.
+    #[inline]
     pub(super) const fn protocol(&self) -> u8 {
-        self.protocol
+        (self.kind >> Self::PROTOCOL & 0xff) as u8
     }
 
     /// Both ports, where there are any.
     pub(super) fn ports(&self) -> Option<[u16; 2]> {
-        self.has_ports.then_some(self.ports)
+        let [one, other] = self.port_numbers().map(|port| (port & 0xffff) as u16);
+        (self.kind & Self::HAS_PORTS != 0).then_some([one, other])
+    }
+
+    const fn port_numbers(&self) -> [u64; 2] {
+        [self.kind & 0xffff, self.kind >> Self::OTHER_PORT & 0xffff]
     }
 
     /// The five-tuple, of which these are the handset's end and the other one.
     #[inline]
     pub(super) fn tuple(&self) -> FiveTuple {
         let [one_high, one_low, other_high, other_low] = self.addresses;
-        let side = |words, at: usize| Side {
-            addr: address(words, self.is_v6[at]),
-            port: self.has_ports.then_some(self.ports[at]),
+        let ports = self.ports();
+        let side = |words, v6, port: Option<u16>| Side {
+            addr: address(words, self.kind & v6 != 0),
+            port,
         };
         FiveTuple {
-            protocol: self.protocol,
-            local: side([one_high, one_low], 0),
-            remote: side([other_high, other_low], 1),
+            protocol: self.protocol(),
+            local: side([one_high, one_low], Self::ONE_V6, ports.map(|[one, _]| one)),
+            remote: side(
+                [other_high, other_low],
+                Self::OTHER_V6,
+                ports.map(|[_, other]| other),
+            ),
         }
     }
 
@@ -110,12 +136,13 @@ impl Ends {
     #[inline]
     pub(super) const fn swapped(&self) -> Self {
         let [one_high, one_low, other_high, other_low] = self.addresses;
-        let ([one_port, other_port], [one_v6, other_v6]) = (self.ports, self.is_v6);
+        let ports = ((self.kind & Self::PORTS) as u32).rotate_left(Self::OTHER_PORT) as u64;
+        let one_v6 = (self.kind & Self::ONE_V6) << 1;
+        let other_v6 = (self.kind & Self::OTHER_V6) >> 1;
+        let rest = self.kind & !(Self::PORTS | Self::ONE_V6 | Self::OTHER_V6);
         Self {
             addresses: [other_high, other_low, one_high, one_low],
-            ports: [other_port, one_port],
-            is_v6: [other_v6, one_v6],
-            ..*self
+            kind: rest | ports | one_v6 | other_v6,
         }
     }
 
@@ -129,25 +156,22 @@ impl Ends {
         self.is(&sent.swapped()).then_some(false)
     }
 
-    /// Equality without a branch for each half of an address.
+    /// Equality without a branch for each part.
     #[inline]
     fn is(&self, other: &Self) -> bool {
         let halves = self.addresses.iter().zip(&other.addresses);
-        let differing = halves.fold(0, |all, (one, other)| all | (one ^ other));
-        differing == 0
-            && self.ports == other.ports
-            && self.protocol == other.protocol
-            && self.has_ports == other.has_ports
-            && self.is_v6 == other.is_v6
+        halves.fold(self.kind ^ other.kind, |all, (one, other)| {
+            all | (one ^ other)
+        }) == 0
     }
 
     /// A hash that is the same for both directions.
     #[inline]
     pub(super) fn hash(&self, hasher: &impl BuildHasher) -> u64 {
         let [one_high, one_low, other_high, other_low] = self.addresses;
-        let [one_port, other_port] = self.ports.map(u64::from);
-        let kind = u64::from(self.has_ports) << 56 | u64::from(self.protocol) << 48;
-        if self.is_v6 == [false; 2] {
+        let [one_port, other_port] = self.port_numbers();
+        let kind = (self.kind & (Self::HAS_PORTS | 0xff << Self::PROTOCOL)) << 16;
+        if self.kind & (Self::ONE_V6 | Self::OTHER_V6) == 0 {
             let (one, other) = (one_low << 16 | one_port, other_low << 16 | other_port);
             return hasher.hash_one((one.min(other) | kind, one.max(other)));
         }
@@ -169,9 +193,9 @@ mod tests {
 
     fn ends(protocol: u8, one: &str, other: &str, ports: Option<[u16; 2]>) -> Ends {
         let [one, other] = [one, other].map(|text| SocketAddr::new(text.parse().unwrap(), 0));
+        let is_v6 = [one.is_ipv6(), other.is_ipv6()];
         Ends {
-            ports: ports.unwrap_or_default(),
-            has_ports: ports.is_some(),
+            kind: Ends::kind_of(protocol, ports, is_v6),
             ..Ends::of_sockets(protocol, one, other)
         }
     }

@@ -14,7 +14,7 @@ mod table;
 pub use closing::{Closing, RttBasis};
 pub use five_tuple::{FiveTuple, Side};
 pub use progress::{Counts, Ended, FRAMES_MAX, Flow, FlowId, FlowState, FrameRef};
-pub use table::{FlowTable, FlowTimeouts, Observed};
+pub use table::{FlowTable, FlowTimeouts, Left, Observed};
 
 /// Flows that are kept at once. One more ends the flow that has been idle longest, which is
 /// counted in [`FlowTable::evicted`] and marked [`Ended::TableFull`].

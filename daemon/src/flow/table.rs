@@ -29,7 +29,7 @@ const SECOND_NANOS: i64 = 1_000_000_000;
 const UDP: u8 = 17;
 /// Slots of flows that had a packet lately: a power of two, and few enough to stay in the cache of the
 /// processor.
-const RECENT: usize = 2048;
+const RECENT: usize = 8192;
 const _: () = assert!(RECENT.is_power_of_two());
 
 /// Seconds without a packet after which a flow ends, by protocol and state.
@@ -98,13 +98,26 @@ pub struct Observed {
     pub outbound: bool,
 }
 
+/// The flows that had not ended with the input, by their slots.
+#[derive(Debug)]
+pub struct Left<T>(Slab<T, CLASSES>);
+
+impl<T> Left<T> {
+    /// One of them, ended.
+    pub fn end(&mut self, id: FlowId) -> Option<&mut Flow<T>> {
+        let flow = self.0.get_mut(id)?;
+        flow.ended = Some(Ended::Finished);
+        Some(flow)
+    }
+}
+
 /// All flows that have not ended, with a `T` of the caller in each.
 #[derive(Debug)]
 pub struct FlowTable<T> {
     slab: Slab<T, CLASSES>,
-    /// Slots by the hash of their flows' five-tuples. These stand in the flows only, which a packet
-    /// touches anyway.
-    by_ends: HashTable<u32>,
+    /// Slots by the hash of their flows' five-tuples, with it: a table that grows touches no flow. The
+    /// five-tuples stand in the flows only, which a packet touches anyway.
+    by_ends: HashTable<(u32, u32)>,
     /// By the lower bits of the hash, the slot of the last flow found: packets come in runs. What stands
     /// here may be over; whether it is the flow, its own ends tell.
     recent: Box<[u32]>,
@@ -156,7 +169,10 @@ impl<T: Default> FlowTable<T> {
     /// Counts a packet, up to whose time has passed, to its flow and begins one where needed.
     #[inline]
     pub fn count(&mut self, packet: &Packet<'_>, view: &View<'_>) -> Observed {
-        let ends = self.ends(view);
+        let ends = match view.fragment_id {
+            None => Ends::of(view),
+            Some(_) => self.ends_of_fragment(view),
+        };
         let hash = ends.hash(&self.hasher);
         let found = self.slot_of(hash, &ends);
         match found.and_then(|(at, outbound)| self.add(at, outbound, packet, view)) {
@@ -255,15 +271,15 @@ impl<T: Default> FlowTable<T> {
         self.look_at_nanos
     }
 
-    /// Ends every flow: the input is over.
-    pub fn finish(&mut self) {
-        for list in 0..CLASSES {
-            while let Some((at, _)) = self.slab.idlest(list) {
-                self.end_slot(at, Ended::Finished);
-            }
-        }
+    /// Takes out every flow: the input is over. Beside them their ids in order, for each to be ended where
+    /// it lies.
+    pub fn finish(&mut self) -> (Left<T>, Vec<FlowId>) {
+        let ids = self.open();
+        let slab = std::mem::replace(&mut self.slab, Slab::new());
+        self.by_ends.clear();
         self.clock = StreamClock::default();
         self.look_at_nanos = 0;
+        (Left(slab), ids)
     }
 
     /// The flows that have not ended, in the order of their ids.
@@ -273,15 +289,6 @@ impl<T: Default> FlowTable<T> {
         open.extend(slots.filter_map(|at| self.slab.at(at).map(|flow| flow.id)));
         open.sort_unstable();
         open
-    }
-
-    /// Ends these flows: the input is over.
-    pub fn finish_flows(&mut self, ids: &[FlowId]) {
-        for id in ids {
-            if self.slab.get(*id).is_some() {
-                self.end_slot(id.slot(), Ended::Finished);
-            }
-        }
     }
 
     /// Ends every flow of which `is_gone` says so, because its app is: what comes on its five-tuple
@@ -368,8 +375,10 @@ impl<T: Default> FlowTable<T> {
     }
 
     fn look_up(&self, hash: u64, ends: &Ends) -> Option<u32> {
-        let is_it = |&at: &u32| self.way_in(at, ends).is_some();
-        self.by_ends.find(hash, is_it).copied()
+        let short = shortened(hash);
+        let is_it = |&(at, of): &(u32, u32)| of == short && self.way_in(at, ends).is_some();
+        let found = self.by_ends.find(spread(short), is_it);
+        found.map(|(at, _)| *at)
     }
 
     /// Which way a packet goes in the flow of a slot; none where it is not of that flow.
@@ -381,12 +390,13 @@ impl<T: Default> FlowTable<T> {
     /// Slot of a packet's flow, and whether the handset sent the packet.
     #[inline]
     fn slot_of(&mut self, hash: u64, ends: &Ends) -> Option<(u32, bool)> {
-        let recent = recent_of(&mut self.recent, hash).map_or(u32::MAX, |at| *at);
+        let at = recent_at(hash).and_then(|at| self.recent.get(at));
+        let recent = at.map_or(u32::MAX, |at| *at);
         if let Some(outbound) = self.way_in(recent, ends) {
             return Some((recent, outbound));
         }
         let at = self.look_up(hash, ends)?;
-        if let Some(recent) = recent_of(&mut self.recent, hash) {
+        if let Some(recent) = recent_at(hash).and_then(|at| self.recent.get_mut(at)) {
             *recent = at;
         }
         Some((at, self.way_in(at, ends)?))
@@ -412,17 +422,16 @@ impl<T: Default> FlowTable<T> {
         self.evicted
     }
 
-    /// A packet's ends; a later fragment gets the ports of its first one.
-    #[inline]
-    fn ends(&mut self, view: &View<'_>) -> Ends {
+    /// A fragment's ends; a later one gets the ports of its first one.
+    #[cold]
+    fn ends_of_fragment(&mut self, view: &View<'_>) -> Ends {
         let own = Ends::of(view);
-        match (view.transport, view.fragment_id) {
+        let now_nanos = self.clock.elapsed_nanos();
+        match (&view.transport, view.fragment_id) {
             (Transport::Fragment { id }, _) => {
-                let now_nanos = self.clock.elapsed_nanos();
-                self.fragments.recall(view, id, now_nanos).unwrap_or(own)
+                self.fragments.recall(view, *id, now_nanos).unwrap_or(own)
             }
             (_, Some(id)) => {
-                let now_nanos = self.clock.elapsed_nanos();
                 self.fragments.remember(view, id, own.ports(), now_nanos);
                 own
             }
@@ -440,10 +449,10 @@ impl<T: Default> FlowTable<T> {
         let flow = Flow::new(id, ends, packet);
         let list = class(ends.protocol(), flow.state);
         self.slab.insert(flow, list, self.clock.elapsed_nanos());
-        let (slab, hasher) = (&self.slab, &self.hasher);
-        let rehash = |&at: &u32| slab.at(at).map_or(0, |flow| flow.ends.hash(hasher));
-        self.by_ends.insert_unique(hash, slot, rehash);
-        if let Some(recent) = recent_of(&mut self.recent, hash) {
+        let short = shortened(hash);
+        self.by_ends
+            .insert_unique(spread(short), (slot, short), |(_, of)| spread(*of));
+        if let Some(recent) = recent_at(hash).and_then(|at| self.recent.get_mut(at)) {
             *recent = slot;
         }
         slot
@@ -468,7 +477,9 @@ impl<T: Default> FlowTable<T> {
     }
 
     fn end(&mut self, at: u32, hash: u64, why: Ended) {
-        if let Ok(entry) = self.by_ends.find_entry(hash, |&known| known == at) {
+        let short = shortened(hash);
+        let is_it = |&(known, _): &(u32, u32)| known == at;
+        if let Ok(entry) = self.by_ends.find_entry(spread(short), is_it) {
             entry.remove();
         }
         if self.slab.remove_into(at, &mut self.ended)
@@ -479,7 +490,16 @@ impl<T: Default> FlowTable<T> {
     }
 }
 
-fn recent_of(recent: &mut [u32], hash: u64) -> Option<&mut u32> {
-    let at = usize::try_from(hash % RECENT as u64).ok()?;
-    recent.get_mut(at)
+/// What is kept of a hash.
+const fn shortened(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+/// The same for the table, which asks for a hash's highest bits and its lowest.
+const fn spread(short: u32) -> u64 {
+    (short as u64) << 32 | short as u64
+}
+
+fn recent_at(hash: u64) -> Option<usize> {
+    usize::try_from(hash % RECENT as u64).ok()
 }

@@ -61,7 +61,7 @@ pub const TOTALS_EVERY_NANOS: i64 = 60_000_000_000;
 const NOTHING_DUE_NANOS: i64 = SETTLE_AFTER_NANOS;
 const _: () =
     assert!(NOTHING_DUE_NANOS <= WAITING_NANOS_MAX && NOTHING_DUE_NANOS <= probe::PATIENCE_NANOS);
-/// Flows that are closed together when the input is over: they leave the table only for their records.
+/// Flows that are closed together when the input is over.
 const CLOSED_AT_ONCE: usize = 256;
 
 /// How much of a packet the journal must keep.
@@ -611,13 +611,21 @@ impl Core {
     fn end_source(&mut self, out: &mut Vec<Record>) {
         let now = self.now();
         self.mark_copies_among_waiting();
-        for ids in self.table.open().chunks(CLOSED_AT_ONCE) {
-            self.table.finish_flows(ids);
-            self.close_ended(out);
-        }
-        self.table.finish();
-        // Flows that ended before, with a packet that could not be dissected, wait too.
+        // Flows that ended before, with a packet that could not be dissected, wait.
         self.close_ended(out);
+        let (mut left, ids) = self.table.finish();
+        for ids in ids.chunks(CLOSED_AT_ONCE) {
+            for id in ids {
+                if let Some(flow) = left.end(*id) {
+                    self.conclude_flow(flow);
+                }
+            }
+            for id in ids {
+                if let Some(flow) = left.end(*id) {
+                    self.write_flow(flow, out);
+                }
+            }
+        }
         self.waiting.clear();
         self.app_names.clear();
         self.book.totals(out);

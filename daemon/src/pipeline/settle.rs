@@ -187,30 +187,43 @@ impl Core {
         let mut ended = std::mem::take(&mut self.ended);
         self.table.drain_ended(&mut ended);
         for flow in &mut ended {
-            self.conclude_ended(flow);
-            self.probes.note_ended(flow);
+            self.conclude_flow(flow);
         }
-        let wants_flows = !self.book.is_counting_only();
-        let (_, mut desk) = self.desk();
         for flow in &mut ended {
-            let owner = conclude(flow).uid;
-            if let Some(told) = &mut flow.user.told {
-                desk.paths.reconsider(&mut told.way, owner);
-            }
-            let via = flow.user.told().way.via();
-            let stands = flow
-                .user
-                .settled
-                .is_some_and(|settled| !flow.user.ready && settled.via == via);
-            if !stands {
-                desk.settle(flow, out);
-            }
-            if wants_flows {
-                out.push(Record::Flow(Box::new(desk.flow_record(flow))));
-            }
+            self.write_flow(flow, out);
         }
         ended.clear();
         self.ended = ended;
+    }
+
+    /// Takes over what is still to be known of a flow that has ended.
+    pub(super) fn conclude_flow(&mut self, flow: &mut Flow) {
+        self.conclude_ended(flow);
+        self.probes.note_ended(flow);
+    }
+
+    /// Writes a flow that has ended.
+    pub(super) fn write_flow(&mut self, flow: &mut Flow, out: &mut Vec<Record>) {
+        let wants_flows = !self.book.is_counting_only();
+        let owner = conclude(flow).uid;
+        if let Some(told) = &mut flow.user.told {
+            self.paths.reconsider(&mut told.way, owner);
+        }
+        let via = flow.user.told().way.via();
+        let stands = flow
+            .user
+            .settled
+            .is_some_and(|settled| !flow.user.ready && settled.via == via);
+        if stands && !wants_flows {
+            return;
+        }
+        let (_, mut desk) = self.desk();
+        if !stands {
+            desk.settle(flow, out);
+        }
+        if wants_flows {
+            out.push(Record::Flow(Box::new(desk.flow_record(flow))));
+        }
     }
 }
 
