@@ -13,7 +13,7 @@ use hashbrown::HashTable;
 use sakshi_rules::{
     Outcome, RuleSet, Verdict,
     contact::{self as rules, AppProtocol, Place},
-    judge,
+    judge, standing,
     token::country_token,
     vocabulary::Word,
 };
@@ -81,12 +81,8 @@ struct Entry {
     key: Key,
     /// The key's hash.
     hash: u64,
-    /// What rules are asked; none once they are not asked again: payload was sent, and no bound of bytes
-    /// is left. What only they need goes with it.
-    input: Option<Box<rules::Contact>>,
-    packets: Vec<PacketRef>,
-    /// What rules said last; left out where nobody reads records.
-    verdicts: Vec<Verdict>,
+    /// None once rules are not asked again: payload was sent, and no bound of bytes is left.
+    asked: Option<Box<Asked>>,
     /// How many of what they said last stand and are not excepted.
     standing: u64,
     /// Whether payload was sent.
@@ -100,6 +96,26 @@ struct Entry {
     dirty: bool,
     /// Our own probe's: no rule is asked.
     probe: bool,
+}
+
+/// What only judging needs.
+#[derive(Debug)]
+struct Asked {
+    /// What rules are asked.
+    input: rules::Contact,
+    packets: Vec<PacketRef>,
+    /// What rules said last; left out where nobody reads records.
+    verdicts: Vec<Verdict>,
+}
+
+impl Asked {
+    fn of(input: rules::Contact, packets: Vec<PacketRef>) -> Box<Self> {
+        Box::new(Self {
+            input,
+            packets,
+            verdicts: Vec::new(),
+        })
+    }
 }
 
 /// All contacts of a session.
@@ -367,9 +383,7 @@ impl ContactBook {
             key,
             hash,
             payload: input.payload,
-            input: Some(Box::new(input)),
-            packets: found.packets,
-            verdicts: Vec::new(),
+            asked: Some(Asked::of(input, found.packets)),
             standing: 0,
             flows: 0,
             share: Share::default(),
@@ -419,27 +433,30 @@ impl ContactBook {
         let Some(entry) = entry.filter(|entry| !entry.probe) else {
             return;
         };
-        let Some(input) = &mut entry.input else {
+        let Some(asked) = &mut entry.asked else {
             return;
         };
+        let input = &mut asked.input;
         (input.payload, input.bytes_out) = (entry.payload, entry.share.bytes_out);
-        let verdicts = judge(&self.sets, input);
-        let standing = not_excepted(&verdicts);
-        self.findings = self.findings.saturating_sub(entry.standing) + standing;
-        entry.standing = standing;
-        if !self.counts_only {
+        let standing = if self.counts_only {
+            standing(&self.sets, input)
+        } else {
+            let verdicts = judge(&self.sets, input);
             let new = verdicts
                 .iter()
-                .filter(|verdict| !entry.verdicts.contains(verdict));
+                .filter(|verdict| !asked.verdicts.contains(verdict));
             out.extend(new.map(|verdict| {
                 let label = label(session, id);
-                Record::Finding(Box::new(finding_body(&label, verdict, &entry.packets, at)))
+                Record::Finding(Box::new(finding_body(&label, verdict, &asked.packets, at)))
             }));
-            entry.verdicts = verdicts;
-        }
+            let standing = not_excepted(&verdicts);
+            asked.verdicts = verdicts;
+            standing
+        };
+        self.findings = self.findings.saturating_sub(entry.standing) + standing;
+        entry.standing = standing;
         if entry.payload && entry.next_bound.is_none() {
-            entry.input = None;
-            (entry.packets, entry.verdicts) = (Vec::new(), Vec::new());
+            entry.asked = None;
         }
     }
 

@@ -98,15 +98,13 @@ pub struct Found {
 #[derive(Debug)]
 pub(super) struct Key {
     owner: Conclusion,
-    process: Option<NamedProcess>,
-    charges: Vec<Charge>,
     addr: IpAddr,
     embedded_ipv4: Option<Ipv4Addr>,
     port: Option<u16>,
     proto: Proto,
     name: Option<Box<str>>,
-    /// What its flows said besides: a connection that asks for a further host is another contact.
-    said: Vec<(Box<str>, NameSource)>,
+    /// What few have.
+    besides: Option<Box<Besides>>,
     names_hidden: Option<body::NamesHidden>,
     app_protocol: AppProtocol,
     via: Option<body::Via>,
@@ -117,22 +115,57 @@ pub(super) struct Key {
     inventory: Version,
 }
 
+#[derive(Debug)]
+struct Besides {
+    process: Option<NamedProcess>,
+    charges: Vec<Charge>,
+    /// What its flows said besides: a connection that asks for a further host is another contact.
+    said: Vec<(Box<str>, NameSource)>,
+}
+
+impl Besides {
+    fn new(claim: &Claim<'_>) -> Option<Box<Self>> {
+        if Self::has_none(claim) {
+            return None;
+        }
+        let said = claim.said.iter();
+        Some(Box::new(Self {
+            process: claim.process.clone(),
+            charges: charges(claim).collect(),
+            said: said
+                .map(|(name, source)| ((*name).into(), *source))
+                .collect(),
+        }))
+    }
+
+    const fn has_none(claim: &Claim<'_>) -> bool {
+        claim.process.is_none() && claim.charged_to.is_empty() && claim.said.is_empty()
+    }
+
+    fn is_of(&self, claim: &Claim<'_>) -> bool {
+        let Self {
+            process,
+            charges: charged,
+            said,
+        } = self;
+        let said = said.iter().map(|(name, source)| (&**name, *source));
+        *process == claim.process
+            && charged.iter().copied().eq(charges(claim))
+            && said.eq(claim.said.iter().copied())
+    }
+}
+
 impl Key {
     /// The key of a claim's contact in a phase.
     pub(super) fn new(claim: &Claim<'_>, phase: u32) -> Self {
-        let said = claim.said.iter();
         Self {
             owner: claim.owner,
-            process: claim.process.clone(),
-            charges: charges(claim).collect(),
             addr: claim.addr,
             embedded_ipv4: claim.embedded_ipv4,
             port: claim.port,
             proto: claim.proto,
             name: claim.name.map(Into::into),
-            said: said
-                .map(|(name, source)| ((*name).into(), *source))
-                .collect(),
+            besides: Besides::new(claim),
             names_hidden: claim.names_hidden,
             app_protocol: claim.app_protocol,
             via: claim.via,
@@ -146,14 +179,12 @@ impl Key {
     pub(super) fn is_of(&self, claim: &Claim<'_>, phase: u32) -> bool {
         let Self {
             owner,
-            process,
-            charges: charged,
             addr,
             embedded_ipv4,
             port,
             proto,
             name,
-            said,
+            besides,
             names_hidden,
             app_protocol,
             via,
@@ -161,16 +192,16 @@ impl Key {
             phase: of_phase,
             inventory,
         } = self;
-        let said = said.iter().map(|(name, source)| (&**name, *source));
         *addr == claim.addr
             && *port == claim.port
             && name.as_deref() == claim.name
             && *owner == claim.owner
-            && *process == claim.process
-            && charged.iter().copied().eq(charges(claim))
+            && match besides {
+                Some(besides) => besides.is_of(claim),
+                None => Besides::has_none(claim),
+            }
             && *embedded_ipv4 == claim.embedded_ipv4
             && *proto == claim.proto
-            && said.eq(claim.said.iter().copied())
             && *names_hidden == claim.names_hidden
             && *app_protocol == claim.app_protocol
             && *via == claim.via

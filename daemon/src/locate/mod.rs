@@ -261,7 +261,12 @@ impl Atlas {
     /// then what decided, then what other sources say. IPv4-mapped addresses are looked up as
     /// IPv4, NAT64 addresses (RFC 6052, well-known prefix) by the IPv4 address in them.
     pub fn locate(&self, addr: IpAddr, at: Timestamp, max_age_days: u32) -> Place {
-        ladder::locate(self, addr, at, max_age_days)
+        ladder::locate(self, addr, at, max_age_days, true)
+    }
+
+    /// The same without its basis, which is most of what a place costs and which nobody judges by.
+    pub fn locate_only(&self, addr: IpAddr, at: Timestamp, max_age_days: u32) -> Place {
+        ladder::locate(self, addr, at, max_age_days, false)
     }
 
     /// The same without its words: allocates nothing.

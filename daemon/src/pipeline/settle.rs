@@ -336,7 +336,11 @@ impl<'a> Desk<'a> {
         let recorded = !self.book.is_counting_only();
         let sources = if recorded { sources } else { &[] };
         let found = |name: Option<&str>| Found {
-            place: at(located),
+            place: if recorded {
+                at(located)
+            } else {
+                atlas.locate_only(located, flow.start, max_age_days)
+            },
             categories: atlas.purposes(name),
             resolvers: names::resolvers(believed, name)
                 .filter(|_| recorded)
