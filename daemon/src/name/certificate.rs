@@ -4,7 +4,7 @@
 //! In: the bytes of a certificate. Out: names as text. Only the way there is read: lengths and tags.
 //! Nothing is checked, and nothing that is said here is believed: a server may send any certificate.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use super::{bytes::Reader, text};
 
@@ -28,11 +28,11 @@ const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 
 /// The names of a certificate; none where it cannot be read.
-pub fn names(der: &[u8]) -> Vec<String> {
+pub fn names(der: &[u8]) -> Vec<Arc<str>> {
     read(der).unwrap_or_default()
 }
 
-fn read(der: &[u8]) -> Option<Vec<String>> {
+fn read(der: &[u8]) -> Option<Vec<Arc<str>>> {
     let certificate = inside(element(&mut Reader::new(der))?, SEQUENCE)?;
     let tbs = inside(element(&mut Reader::new(certificate))?, SEQUENCE)?;
     let mut alternative = Vec::new();
@@ -57,7 +57,7 @@ fn read(der: &[u8]) -> Option<Vec<String>> {
     Some(alternative)
 }
 
-fn subject_alt_names(value: &[u8]) -> Vec<String> {
+fn subject_alt_names(value: &[u8]) -> Vec<Arc<str>> {
     let mut names = Vec::new();
     let list = element(&mut Reader::new(value)).and_then(|list| inside(list, SEQUENCE));
     for (tag, extension) in elements(list.unwrap_or_default()) {
@@ -75,20 +75,20 @@ fn subject_alt_names(value: &[u8]) -> Vec<String> {
     names
 }
 
-fn general_name((tag, value): (u8, &[u8])) -> Option<String> {
+fn general_name((tag, value): (u8, &[u8])) -> Option<Arc<str>> {
     match tag {
         DNS_NAME => text::host_name(value),
         IP_ADDRESS => {
             let addr = <[u8; 4]>::try_from(value)
                 .map(IpAddr::from)
                 .or_else(|_| <[u8; 16]>::try_from(value).map(IpAddr::from));
-            addr.ok().map(|addr| addr.to_string())
+            addr.ok().map(|addr| addr.to_string().into())
         }
         _ => None,
     }
 }
 
-fn common_name(subject: &[u8]) -> Option<String> {
+fn common_name(subject: &[u8]) -> Option<Arc<str>> {
     let sets = elements(subject).filter(|(tag, _)| *tag == SET);
     let attributes = sets.flat_map(|(_, set)| elements(set));
     let values = attributes.filter_map(|(tag, attribute)| {

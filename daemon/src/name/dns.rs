@@ -6,7 +6,9 @@
 
 mod service;
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use smallvec::SmallVec;
 
 use super::{
     NAME_BYTES_MAX, Probe,
@@ -84,9 +86,9 @@ pub struct DnsMessage {
     /// Whether the sender cut it to fit (TC).
     pub truncated: bool,
     /// What was asked.
-    pub questions: Vec<Question>,
+    pub questions: SmallVec<[Question; 1]>,
     /// What was answered.
-    pub answers: Vec<Answer>,
+    pub answers: SmallVec<[Answer; 2]>,
     /// Where reading ended before the end of the answers; none when all were read.
     pub stopped: Option<Stopped>,
 }
@@ -95,7 +97,7 @@ pub struct DnsMessage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     /// Name asked for: lower case, no trailing dot, `.` for the root, escaped as in RFC 1035.
-    pub name: String,
+    pub name: Arc<str>,
     /// Record type asked for.
     pub qtype: u16,
     /// Class asked for.
@@ -106,7 +108,7 @@ pub struct Question {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// Name that the record belongs to, written like [`Question::name`].
-    pub name: String,
+    pub name: Arc<str>,
     /// Time to live, in seconds, as sent.
     pub ttl: u32,
     /// What it says.
@@ -119,7 +121,7 @@ pub enum AnswerData {
     /// A or AAAA of class IN.
     Address(IpAddr),
     /// CNAME of class IN.
-    Cname(String),
+    Cname(Arc<str>),
     /// HTTPS or SVCB of class IN.
     Service(Box<Service>),
     /// Another type or class; the type.
@@ -293,8 +295,8 @@ pub fn message(message: &[u8]) -> Result<DnsMessage, DnsError> {
         opcode: header.opcode(),
         rcode: header.rcode(),
         truncated: header.truncated(),
-        questions: Vec::new(),
-        answers: Vec::new(),
+        questions: SmallVec::new(),
+        answers: SmallVec::new(),
         stopped: None,
     };
     if let Err(stopped) = read_sections(message, header, &mut parsed) {
@@ -344,6 +346,7 @@ pub fn tcp_message(stream: &[u8]) -> Probe<TcpMessage> {
 
 fn read_sections(message: &[u8], header: Header, into: &mut DnsMessage) -> Result<(), Stopped> {
     let mut reader = Reader::at(message, HEADER_BYTES);
+    let mut written = Written::default();
     for record in 0..usize::from(header.questions) {
         let offset = reader.offset();
         let stop = |flaw| Stopped {
@@ -355,7 +358,7 @@ fn read_sections(message: &[u8], header: Header, into: &mut DnsMessage) -> Resul
         if record == QUESTIONS_MAX {
             return Err(stop(Flaw::TooMany));
         }
-        let question = read_question(message, &mut reader).map_err(stop)?;
+        let question = read_question(message, &mut reader, &mut written).map_err(stop)?;
         into.questions.push(question);
     }
     for record in 0..usize::from(header.answers) {
@@ -369,42 +372,88 @@ fn read_sections(message: &[u8], header: Header, into: &mut DnsMessage) -> Resul
         if record == ANSWERS_MAX {
             return Err(stop(Flaw::TooMany));
         }
-        let answer = read_answer(message, &mut reader).map_err(stop)?;
+        let answer = read_answer(message, &mut reader, &mut written).map_err(stop)?;
         into.answers.push(answer);
     }
     Ok(())
 }
 
-fn read_question<'a>(message: &'a [u8], reader: &mut Reader<'a>) -> Result<Question, Flaw> {
-    let name = read_name(message, reader)?;
+fn read_question<'a>(
+    message: &'a [u8],
+    reader: &mut Reader<'a>,
+    written: &mut Written,
+) -> Result<Question, Flaw> {
+    let name = written.owner(message, reader)?;
     let (qtype, qclass) = (reader.u16()?, reader.u16()?);
     Ok(Question {
-        name: name.text(),
+        name,
         qtype,
         qclass,
     })
 }
 
-fn read_answer<'a>(message: &'a [u8], reader: &mut Reader<'a>) -> Result<Answer, Flaw> {
-    let name = read_name(message, reader)?;
+fn read_answer<'a>(
+    message: &'a [u8],
+    reader: &mut Reader<'a>,
+    written: &mut Written,
+) -> Result<Answer, Flaw> {
+    let name = written.owner(message, reader)?;
     let (kind, class, ttl) = (reader.u16()?, reader.u16()?, reader.u32()?);
     let len = usize::from(reader.u16()?);
     let start = reader.offset();
     let data = reader.take(len)?;
     let data = if class & CLASS_MASK == CLASS_IN {
-        read_data(message, kind, start, data)
+        read_data(message, kind, start, data, written)
     } else {
         AnswerData::Other(kind)
     };
-    Ok(Answer {
-        name: name.text(),
-        ttl,
-        data,
-    })
+    Ok(Answer { name, ttl, data })
+}
+
+/// Names that were written out lately, by where they begin: what points to one of them is that one, and
+/// most owners of answers do. The question's, and the latest alias's target.
+#[derive(Debug, Default)]
+struct Written {
+    question: Option<(usize, Arc<str>)>,
+    alias: Option<(usize, Arc<str>)>,
+}
+
+impl Written {
+    /// The name at the reader, which moves behind it.
+    fn owner<'a>(&mut self, message: &'a [u8], reader: &mut Reader<'a>) -> Result<Arc<str>, Flaw> {
+        if let Some(known) = self.pointed_to(reader.rest()) {
+            reader.take(2)?;
+            return Ok(known);
+        }
+        let (name, text) = read_text(message, reader)?;
+        if self.question.is_none() && name.may_be_pointed_to() {
+            self.question = Some((name.start, Arc::clone(&text)));
+        }
+        Ok(text)
+    }
+
+    /// What a name that is nothing but a pointer points to.
+    fn pointed_to(&self, rest: &[u8]) -> Option<Arc<str>> {
+        let &[high @ 0xc0..=0xff, low, ..] = rest else {
+            return None;
+        };
+        let target = usize::from(high & 0x3f) << 8 | usize::from(low);
+        let known = [&self.question, &self.alias].into_iter().flatten();
+        known
+            .filter(|(at, _)| *at == target)
+            .map(|(_, text)| Arc::clone(text))
+            .next()
+    }
 }
 
 /// Reads the data of a record of class IN; `start` is where it begins in the message.
-fn read_data(message: &[u8], kind: u16, start: usize, data: &[u8]) -> AnswerData {
+fn read_data(
+    message: &[u8],
+    kind: u16,
+    start: usize,
+    data: &[u8],
+    written: &mut Written,
+) -> AnswerData {
     let read = match kind {
         record_type::A => <[u8; 4]>::try_from(data)
             .ok()
@@ -414,10 +463,15 @@ fn read_data(message: &[u8], kind: u16, start: usize, data: &[u8]) -> AnswerData
             .map(|octets| AnswerData::Address(octets.into())),
         record_type::CNAME => {
             let mut reader = Reader::at(message, start);
-            read_name(message, &mut reader)
+            read_text(message, &mut reader)
                 .ok()
                 .filter(|_| reader.offset() == start + data.len())
-                .map(|name| AnswerData::Cname(name.text()))
+                .map(|(name, text)| {
+                    if name.may_be_pointed_to() {
+                        written.alias = Some((start, Arc::clone(&text)));
+                    }
+                    AnswerData::Cname(text)
+                })
         }
         record_type::HTTPS | record_type::SVCB => service::read(data)
             .ok()
@@ -434,36 +488,47 @@ struct WireName<'a> {
     start: usize,
     /// Bytes it would have without compression.
     len: usize,
+    /// Pointers in it.
+    pointers: usize,
 }
 
-impl WireName<'_> {
-    fn text(self) -> String {
-        let mut out = Vec::with_capacity(self.len);
+impl<'a> WireName<'a> {
+    /// Whether a name with one pointer more is one still.
+    const fn may_be_pointed_to(self) -> bool {
+        self.pointers < POINTERS_MAX
+    }
+
+    fn labels(self) -> impl Iterator<Item = &'a [u8]> {
         let mut labels = Labels::new(self.message, self.start);
-        while let Ok(Some(label)) = labels.next() {
-            if !out.is_empty() {
-                out.push(b'.');
-            }
-            text::push_label(&mut out, label);
-        }
-        if out.is_empty() {
-            out.push(b'.');
-        }
-        text::text(out)
+        std::iter::from_fn(move || labels.next().ok().flatten())
     }
 }
 
-/// Walks the name at the reader and moves the reader behind it; allocates nothing.
-fn read_name<'a>(message: &'a [u8], reader: &mut Reader<'a>) -> Result<WireName<'a>, Flaw> {
+/// Walks the name at the reader, writes it out, and moves the reader behind it.
+fn read_text<'a>(
+    message: &'a [u8],
+    reader: &mut Reader<'a>,
+) -> Result<(WireName<'a>, Arc<str>), Flaw> {
     let start = reader.offset();
     let mut labels = Labels::new(message, start);
-    while labels.next()?.is_some() {}
+    let mut plain = text::Plain::default();
+    let mut is_plain = true;
+    while let Some(label) = labels.next()? {
+        is_plain = is_plain && plain.push(label);
+    }
     *reader = Reader::at(message, labels.end());
-    Ok(WireName {
+    let name = WireName {
         message,
         start,
         len: labels.len,
-    })
+        pointers: labels.pointers,
+    };
+    let text = if is_plain {
+        plain.text()
+    } else {
+        text::of_labels(name.labels())
+    };
+    Ok((name, text))
 }
 
 /// The labels of a name, pointers followed. Each pointer must lead to before the place where the

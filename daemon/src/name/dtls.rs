@@ -81,10 +81,10 @@ impl Opening {
     /// Reads what is there of a hello of which no more will come.
     pub fn cut(&self) -> Probe<ClientHello> {
         match tls::datagram_hello(self.pieces.contiguous()) {
-            Some(hello) => Probe::Yes(ClientHello {
-                damaged: true,
-                ..hello
-            }),
+            Some(mut hello) => {
+                hello.damaged = true;
+                Probe::Yes(hello)
+            }
             None => Probe::No,
         }
     }

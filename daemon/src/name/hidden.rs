@@ -63,13 +63,13 @@ pub const RESOLVERS: [&str; 23] = [
 /// Whether a hello begins a talk with a resolver. `quic`: it came in Initials.
 pub fn hidden(hello: &ClientHello, quic: bool, port: u16) -> Option<(Hidden, Basis)> {
     let encrypted = if quic { Hidden::Doq } else { Hidden::Dot };
-    let offers = |protocol: &str| hello.alpn.iter().any(|offer| offer == protocol);
-    let named = |sni: &String| RESOLVERS.contains(&sni.as_str());
+    let offers = |protocol| hello.offers(protocol);
+    let named = |sni: &str| RESOLVERS.contains(&sni);
     if offers(if quic { "doq" } else { "dot" }) {
         Some((encrypted, Basis::Alpn))
     } else if port == PORT {
         Some((encrypted, Basis::Port))
-    } else if hello.sni.as_ref().is_some_and(named) {
+    } else if hello.sni.as_deref().is_some_and(named) {
         Some((Hidden::Doh, Basis::Name))
     } else {
         None

@@ -3,7 +3,7 @@
 //! In: the bytes that a TCP stream begins with. Out: an [`HttpRequest`]. Header parsing is the
 //! httparse crate's; what is a host and which one wins is decided here.
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, sync::Arc};
 
 use super::{Probe, text};
 
@@ -75,7 +75,7 @@ pub struct HttpRequest {
     /// Host without port and user information, lower case, escaped like a DNS name; an IPv6
     /// literal without its brackets. None when absent, unusable, or named twice with different
     /// values (RFC 9112 section 3.2 calls that a bad request: neither is certain).
-    pub host: Option<String>,
+    pub host: Option<Arc<str>>,
     /// The target itself carries the authority: absolute-form, or authority-form of CONNECT. The
     /// client then talks to a proxy, and `host` is not the name of the address it talks to.
     pub target_is_absolute: bool,
@@ -335,7 +335,7 @@ fn host_header<'a>(headers: &[httparse::Header<'a>]) -> Option<&'a [u8]> {
 }
 
 /// The host of an authority: no user information (it may hold a password), no port.
-pub(super) fn host_of_authority(authority: &[u8]) -> Option<String> {
+pub(super) fn host_of_authority(authority: &[u8]) -> Option<Arc<str>> {
     let host_port = authority.rsplit(|&byte| byte == b'@').next()?;
     let host = match host_port.strip_prefix(b"[") {
         Some(literal) => literal.split(|&byte| byte == b']').next()?,
@@ -357,7 +357,7 @@ fn without_port(host_port: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
 
-    fn host(request_line: &str, headers: &str) -> Option<String> {
+    fn host(request_line: &str, headers: &str) -> Option<Arc<str>> {
         request(format!("{request_line}\r\n{headers}\r\n").as_bytes())
             .yes()
             .expect("a whole request")

@@ -7,6 +7,8 @@
 mod hpack;
 mod huffman;
 
+use std::sync::Arc;
+
 use self::hpack::{Field, Fields, Table};
 use super::{Probe, bytes::Reader, http};
 
@@ -29,7 +31,7 @@ const PRIORITY: u8 = 0x20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// Host of `:authority`, else of `host`, written like that of an HTTP/1 request.
-    pub host: Option<String>,
+    pub host: Option<Arc<str>>,
     /// CONNECT: the client talks to a proxy, and `host` is not what that is called.
     pub connect: bool,
 }
@@ -194,7 +196,7 @@ mod tests {
     /// RFC 7541 appendix C.3.1: GET of `http://www.example.com/`.
     const GET: &[u8] = b"\x82\x86\x84\x41\x0fwww.example.com";
 
-    fn host(request: Option<Request>) -> Option<String> {
+    fn host(request: Option<Request>) -> Option<Arc<str>> {
         request.and_then(|request| request.host)
     }
 

@@ -35,6 +35,13 @@ impl Pieces {
             + self.ahead.capacity() * size_of::<(usize, Box<[u8]>)>()
     }
 
+    /// Makes room for as many bytes as there will be, where none is there yet.
+    pub(super) fn expect(&mut self, len: usize) {
+        if self.contiguous.capacity() == 0 {
+            self.contiguous.reserve_exact(len.min(BYTES_MAX));
+        }
+    }
+
     /// Takes a piece.
     pub(super) fn insert(&mut self, offset: usize, bytes: &[u8]) -> Result<(), Full> {
         let end = offset.saturating_add(bytes.len());

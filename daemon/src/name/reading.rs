@@ -13,6 +13,8 @@ mod client;
 mod datagram;
 mod server;
 
+use std::sync::Arc;
+
 use sakshi_rules::contact::{AppProtocol, NameSource};
 
 pub use self::datagram::Datagrams;
@@ -72,11 +74,11 @@ pub enum Heard {
     /// What the flow speaks.
     Protocol(AppProtocol),
     /// A name in it.
-    Name(String, NameSource),
+    Name(Arc<str>, NameSource),
     /// The flow goes to a proxy: what is named is not its other end.
     Proxied,
     /// A DNS message and which protocol of that format it belongs to.
-    Dns(DnsKind, DnsMessage),
+    Dns(DnsKind, Box<DnsMessage>),
     /// A `ClientHello`; the name in it, if any, follows.
     Hello(Box<ClientHello>),
     /// An HTTP/1 request.
@@ -417,5 +419,5 @@ fn hear_dns(kind: DnsKind, message: DnsMessage, heard: &mut Vec<Heard>) {
         .iter()
         .map(|question| question.name.clone());
     heard.extend(names.map(|name| Heard::Name(name, source)));
-    heard.push(Heard::Dns(kind, message));
+    heard.push(Heard::Dns(kind, Box::new(message)));
 }

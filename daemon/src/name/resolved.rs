@@ -173,12 +173,12 @@ impl ResolvedNames {
         if !succeeded || !asks_for_addresses(question) || question.name.len() > NAME_TEXT_MAX {
             return;
         }
-        let name: Arc<str> = question.name.as_str().into();
+        let name = &question.name;
         for_each_address(&question.name, &message.answers, |addr, ttl| {
             self.insert(
                 addr,
                 ResolvedName {
-                    name: Arc::clone(&name),
+                    name: Arc::clone(name),
                     at,
                     expires: expiry(at, ttl),
                     asked_by,
@@ -203,7 +203,7 @@ impl ResolvedNames {
         packet: (u16, u64),
     ) {
         let of_host = question.qtype == record_type::HTTPS && question.name.len() <= NAME_TEXT_MAX;
-        let name: Arc<str> = question.name.as_str().into();
+        let name = &question.name;
         for answer in &message.answers {
             let AnswerData::Service(service) = &answer.data else {
                 continue;
@@ -213,10 +213,10 @@ impl ResolvedNames {
                 self.learn_covering(covering, at, expires);
             }
             for &addr in service.hints.iter().filter(|_| of_host) {
-                let known = self.names(addr, at).any(|known| known.name == name);
+                let known = self.names(addr, at).any(|known| known.name == *name);
                 if !known {
                     let hinted = ResolvedName {
-                        name: Arc::clone(&name),
+                        name: Arc::clone(name),
                         at,
                         expires,
                         asked_by,
@@ -344,7 +344,7 @@ fn for_each_address(name: &str, answers: &[Answer], mut each: impl FnMut(IpAddr,
     let mut ttl_alias = TTL_SECONDS_MAX;
     for _ in 0..=CHAIN_MAX {
         let mut alias = None;
-        for answer in answers.iter().filter(|answer| answer.name == owner) {
+        for answer in answers.iter().filter(|answer| *answer.name == *owner) {
             let ttl = believed_ttl(answer.ttl).min(ttl_alias);
             match &answer.data {
                 AnswerData::Address(addr) => each(*addr, ttl),

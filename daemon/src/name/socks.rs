@@ -3,6 +3,8 @@
 //! In: what a client sends. Out: its greetings and its request, with the name in it. User names and
 //! passwords are passed over.
 
+use std::sync::Arc;
+
 use super::{
     Probe,
     bytes::{Reader, Short},
@@ -24,7 +26,7 @@ pub struct Message {
     /// Whether the proxied bytes begin behind it.
     pub is_request: bool,
     /// The name asked for; none where it is an address.
-    pub host: Option<String>,
+    pub host: Option<Arc<str>>,
 }
 
 /// Reads the message that a stream begins with: a greeting, or a request of SOCKS 4.

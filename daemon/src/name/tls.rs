@@ -6,6 +6,10 @@
 
 mod server;
 
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
 use super::{
     Probe,
     bytes::{Reader, Short},
@@ -52,18 +56,36 @@ mod extension {
 pub struct ClientHello {
     /// Server name (RFC 6066 section 3): lower case, no trailing dot, escaped like a DNS name. An
     /// IP literal, which the RFC forbids, is kept as the text it is.
-    pub sni: Option<String>,
-    /// Application protocols offered (RFC 7301), in the client's order, escaped.
-    pub alpn: Vec<String>,
+    pub sni: Option<Arc<str>>,
+    /// Application protocols offered; see [`ClientHello::alpn`].
+    protocols: SmallVec<[u8; 16]>,
     /// Whether the encrypted-hello extension is there (0xfe0d); GREASE looks the same, so this does
     /// not prove that `sni` is only an outer name.
     pub ech: bool,
     /// Versions offered (`supported_versions`, RFC 8446 section 4.2.1), in the client's order; the
     /// legacy version where the extension is absent.
-    pub versions: Vec<u16>,
+    pub versions: SmallVec<[u16; 8]>,
     /// Part of it contradicts its own lengths, was refused or exceeds a bound: what could be read
     /// is here, and an absent `sni` says nothing.
     pub damaged: bool,
+}
+
+/// Between the application protocols of a hello: no identifier holds it once it is escaped.
+const BETWEEN_OFFERS: u8 = b' ';
+
+impl ClientHello {
+    /// Whether an application protocol is offered.
+    pub fn offers(&self, protocol: &str) -> bool {
+        let mut offers = self.protocols.split(|byte| *byte == BETWEEN_OFFERS);
+        offers.any(|offer| offer == protocol.as_bytes())
+    }
+
+    /// Application protocols offered (RFC 7301), in the client's order, escaped.
+    pub fn alpn(&self) -> impl Iterator<Item = &str> {
+        let offers = std::str::from_utf8(&self.protocols).unwrap_or_default();
+        let offers = offers.split(char::from(BETWEEN_OFFERS));
+        offers.filter(|offer| !offer.is_empty())
+    }
 }
 
 /// Whether the bytes begin with the header of a TLS record of any content type.
@@ -195,7 +217,11 @@ fn handshake_record(stream: &[u8]) -> Probe<Record<'_>> {
 
 /// Reads a hello whose first record did not hold all of it; copies its fragments together.
 fn joined_hello(first: Record<'_>) -> Probe<ClientHello> {
-    let mut message = Vec::new();
+    let announced = match message_len(first.fragment) {
+        Probe::Yes(len) => len,
+        Probe::NotYet | Probe::No => 0,
+    };
+    let mut message = Vec::with_capacity(announced.min(first.fragment.len() + first.rest.len()));
     let mut record = first;
     loop {
         // Bounded: a message that announces more than the bound is refused by its header, and each
@@ -336,12 +362,17 @@ fn read_server_name(body: &[u8], hello: &mut ClientHello) -> Result<(), Damaged>
 fn read_alpn(body: &[u8], hello: &mut ClientHello) -> Result<(), Damaged> {
     let mut outer = Reader::new(body);
     let mut list = Reader::new(outer.vector16()?);
+    let mut room = OFFERS_MAX - hello.alpn().count();
     while !list.is_empty() {
         let identifier = list.vector8()?;
-        if identifier.is_empty() || hello.alpn.len() == OFFERS_MAX {
+        if identifier.is_empty() || room == 0 {
             return Err(Damaged);
         }
-        hello.alpn.push(text::identifier(identifier));
+        room -= 1;
+        if !hello.protocols.is_empty() {
+            hello.protocols.push(BETWEEN_OFFERS);
+        }
+        text::push_identifier(&mut hello.protocols, identifier);
     }
     if outer.is_empty() {
         Ok(())

@@ -2,6 +2,8 @@
 //!
 //! In: what a client sends. Out: the `to` of its stream head, and the length of a `starttls` element.
 
+use std::sync::Arc;
+
 use super::{Probe, text};
 
 /// Longest head and longest element that is waited for, in bytes.
@@ -11,7 +13,7 @@ const HEAD_BYTES_MAX: usize = 4096;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamHead {
     /// The domain it is to (RFC 6120 section 4.7.2).
-    pub to: Option<String>,
+    pub to: Option<Arc<str>>,
     /// Bytes of the head.
     pub len: usize,
 }

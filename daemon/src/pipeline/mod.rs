@@ -94,7 +94,7 @@ pub struct State {
     /// What waits of it, while something does.
     held: Option<Box<reading::Held>>,
     protocol: Option<AppProtocol>,
-    names: Box<[names::Said]>,
+    names: names::Names,
     /// It asks for names out of sight.
     hidden: Option<(hidden::Hidden, hidden::Basis)>,
     tls: Option<Box<names::Handshake>>,
@@ -190,7 +190,7 @@ type Flow = flow::Flow<State>;
 
 /// A hundred thousand flows are live at once, and what is told of few stands apart from all (0214).
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Flow>() <= 272);
+const _: () = assert!(size_of::<Flow>() <= 288);
 
 /// What the core is given before the first input.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 //! source, its packet and how well it is known, and the one beyond a choice. No name takes another's
 //! place: what was said, and what was resolved, stand beside each other.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use sakshi_rules::contact::{Name, NameSource, NameStrength, PacketRef};
 
@@ -36,10 +36,31 @@ pub const ASKED_SHORTLY_NANOS: i64 = 60_000_000_000;
 /// A name that was said in a flow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Said {
-    name: Box<str>,
+    name: Arc<str>,
     source: NameSource,
     /// The packet with which it was whole.
     frame: FrameRef,
+}
+
+/// The names that were said in a flow: one in most.
+#[derive(Debug, Default)]
+pub(super) enum Names {
+    #[default]
+    None,
+    One(Said),
+    Several(Box<[Said]>),
+}
+
+impl std::ops::Deref for Names {
+    type Target = [Said];
+
+    fn deref(&self) -> &[Said] {
+        match self {
+            Self::None => &[],
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Several(all) => all,
+        }
+    }
 }
 
 impl Said {
@@ -56,30 +77,26 @@ pub(super) struct Handshake {
 }
 
 /// Adds a name that a flow said; false when there is no room for it. The first packet stands.
-pub(super) fn push(
-    names: &mut Box<[Said]>,
-    name: String,
-    source: NameSource,
-    frame: FrameRef,
-) -> bool {
+pub(super) fn push(names: &mut Names, name: Arc<str>, source: NameSource, frame: FrameRef) -> bool {
     if names
         .iter()
-        .any(|said| *said.name == *name && said.source == source)
+        .any(|said| said.name == name && said.source == source)
     {
         return true;
     }
     if names.len() >= FLOW_NAMES_MAX {
         return false;
     }
-    // Most flows say one: there is no room for further ones before they are said.
-    let mut more = std::mem::take(names).into_vec();
-    more.reserve_exact(1);
-    more.push(Said {
-        name: name.into_boxed_str(),
+    let said = Said {
+        name,
         source,
         frame,
-    });
-    *names = more.into_boxed_slice();
+    };
+    *names = match std::mem::take(names) {
+        Names::None => Names::One(said),
+        Names::One(first) => Names::Several([first, said].into()),
+        Names::Several(all) => Names::Several(all.into_iter().chain([said]).collect()),
+    };
     true
 }
 
@@ -189,14 +206,14 @@ pub(super) fn tls(flow: &Flow) -> Option<Box<Tls>> {
             (false, true) => Ech::Unread,
         },
         versions: hello.versions.iter().copied().map(hexadecimal).collect(),
-        alpn: hello.alpn.clone(),
+        alpn: hello.alpn().map(str::to_owned).collect(),
         version: server.map(|server| hexadecimal(server.version)),
         cipher_suite: server.map(|server| hexadecimal(server.suite)),
         certificate: server
             .and_then(|server| server.certificate.as_ref())
             .map(|own| Certificate {
                 sha256: Hash::of_sha256(own.sha256).to_string(),
-                names: own.names.clone(),
+                names: own.names.iter().map(ToString::to_string).collect(),
             }),
         names_hidden: names_hidden(flow),
     }))

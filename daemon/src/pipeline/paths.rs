@@ -109,7 +109,7 @@ impl Paths {
 
     /// Learns a translator's prefix from an answer that was asked for.
     pub(super) fn learn_translators(&mut self, message: &DnsMessage) {
-        let asked = |question: &Question| question.name == nat64::DISCOVERY_NAME;
+        let asked = |question: &Question| *question.name == *nat64::DISCOVERY_NAME;
         if !message.response || !message.questions.iter().any(asked) {
             return;
         }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use sakshi_rules::contact::{AppProtocol, NameSource};
 
-use super::{Core, Flow, Keep, State, mark_ready, names, settle};
+use super::{Core, Flow, Keep, mark_ready, names, settle};
 use crate::{
     flow::{FlowId, FrameRef, Observed},
     input::{Packet, SocketProto},
@@ -63,13 +63,13 @@ impl Waiting {
     }
 
     /// Takes over what a payload said of its flow.
-    fn take(&mut self, flow: &mut Flow, heard: Heard, frame: FrameRef, known: Known<'_>) {
+    fn take(&mut self, flow: &mut Flow, heard: Heard, frame: FrameRef, known: &mut Known<'_>) {
         let port = flow.tuple().remote.port.unwrap_or(0);
         let of = &mut flow.user;
         match heard {
             Heard::Protocol(protocol) => of.protocol = Some(protocol),
             Heard::Name(name, source) => {
-                let source = if known.covers(of, &name, source) {
+                let source = if known.covers(&name, source) {
                     NameSource::EchOuter
                 } else {
                     source
@@ -80,10 +80,15 @@ impl Waiting {
             Heard::Hello(hello) => {
                 let quic = of.protocol == Some(AppProtocol::Quic);
                 of.hidden = hidden(&hello, quic, port).or(of.hidden);
-                of.tls.get_or_insert_default().hello = Some(hello);
+                known.has_ech = hello.ech;
+                if known.keeps_handshakes {
+                    of.tls.get_or_insert_default().hello = Some(hello);
+                }
             }
-            Heard::Server(server) => of.tls.get_or_insert_default().server = Some(server),
-            Heard::Request(_) | Heard::Dns(..) => {}
+            Heard::Server(server) if known.keeps_handshakes => {
+                of.tls.get_or_insert_default().server = Some(server);
+            }
+            Heard::Server(_) | Heard::Request(_) | Heard::Dns(..) => {}
         }
     }
 
@@ -182,6 +187,9 @@ impl Core {
             self.heard.clear();
             return;
         };
+        // What stands in the records of flows only is not kept where none is made.
+        let keeps_handshakes = !self.book.is_counting_only();
+        let mut has_ech = false;
         for heard in self.heard.drain(..) {
             match heard {
                 // An answer teaches only where the handset was seen to ask in the same flow.
@@ -194,17 +202,16 @@ impl Core {
                     self.paths.learn_translators(&message);
                 }
                 heard => {
-                    let known = Known {
+                    let mut known = Known {
                         resolved: &self.resolved,
                         at,
+                        keeps_handshakes,
+                        has_ech,
                     };
-                    self.waiting_bytes.take(flow, heard, frame, known);
+                    self.waiting_bytes.take(flow, heard, frame, &mut known);
+                    has_ech = known.has_ech;
                 }
             }
-        }
-        if self.book.is_counting_only() {
-            // What stands in the records of flows only.
-            flow.user.tls = None;
         }
         if outbound && flow.user.reading.is_answered() {
             mark_ready(flow, &mut self.ready);
@@ -263,35 +270,35 @@ impl Core {
         let port = flow.tuple().remote.port.unwrap_or(0);
         flow.user.reading.conclude(port, &mut self.heard);
         let frame = held.last;
-        let known = Known {
+        let mut known = Known {
             resolved: &self.resolved,
             at: flow.end,
+            keeps_handshakes: !self.book.is_counting_only(),
+            has_ech: false,
         };
         for heard in self.heard.drain(..) {
-            self.waiting_bytes.take(flow, heard, frame, known);
+            self.waiting_bytes.take(flow, heard, frame, &mut known);
             flow.user.ready = true;
         }
     }
 }
 
-/// What answers had said by the time of a packet.
-#[derive(Clone, Copy)]
+/// What is known when a packet's payload is taken over.
 struct Known<'a> {
+    /// What answers had said by that time.
     resolved: &'a ResolvedNames,
     at: Timestamp,
-}
-
-fn has_ech(of: &State) -> bool {
-    let hello = of.tls.as_ref().and_then(|tls| tls.hello.as_ref());
-    hello.is_some_and(|hello| hello.ech)
+    keeps_handshakes: bool,
+    /// Whether the hello that was heard last, whose name follows, has the extension for a covered one.
+    has_ech: bool,
 }
 
 impl Known<'_> {
     /// Whether a name in a flow's hello covers another one: the hello has the extension for that, and
     /// an answer had offered it under this name.
-    fn covers(self, of: &State, name: &str, source: NameSource) -> bool {
+    fn covers(&self, name: &str, source: NameSource) -> bool {
         matches!(source, NameSource::Tls | NameSource::Quic)
-            && has_ech(of)
+            && self.has_ech
             && self.resolved.covers(name, self.at)
     }
 }

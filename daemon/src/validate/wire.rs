@@ -111,7 +111,7 @@ mod tests {
         ] {
             let heard = heard_alone(&bytes, SocketProto::Tcp, port, true);
             let named =
-                |heard: &Heard| matches!(heard, Heard::Name(name, _) if name == "a.b.example");
+                |heard: &Heard| matches!(heard, Heard::Name(name, _) if **name == *"a.b.example");
             assert_eq!(heard.iter().filter(|heard| named(heard)).count(), 1);
         }
     }
@@ -127,7 +127,7 @@ mod tests {
             let Some(Heard::Dns(_, message)) = heard.last() else {
                 panic!("no DNS: {heard:?}");
             };
-            assert_eq!(message.questions[0].name, name);
+            assert_eq!(*message.questions[0].name, *name);
             let text = format!("{:?}", message.answers);
             assert!(text.contains(&format!("Address({address})")), "{text}");
         }

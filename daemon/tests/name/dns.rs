@@ -26,7 +26,7 @@ fn with_header(questions: u8, answers: u8, rest: &[u8]) -> Vec<u8> {
 fn name_text(labels: &[&[u8]]) -> Result<String, DnsError> {
     let mut wire: Vec<u8> = labels.iter().flat_map(|label| vector(1, label)).collect();
     wire.extend([0, 0, 1, 0, 1]);
-    message(&with_header(1, 0, &wire)).map(|m| m.questions[0].name.clone())
+    message(&with_header(1, 0, &wire)).map(|m| m.questions[0].name.to_string())
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn reads_back_questions_aliases_and_addresses() {
         (0, false, None)
     );
     assert_eq!(
-        read.questions,
+        read.questions[..],
         [Question {
             name: "www.example.com".into(),
             qtype: 1,
@@ -63,7 +63,7 @@ fn reads_back_questions_aliases_and_addresses() {
     };
     let edge = "edge.cdn.example";
     assert_eq!(
-        read.answers,
+        read.answers[..],
         [
             answer("www.example.com", 30, AnswerData::Cname(edge.into())),
             answer(
@@ -197,6 +197,73 @@ fn additional_records_and_trailing_bytes_are_left_alone() {
     assert_eq!((read.questions.len(), read.stopped), (1, None));
 }
 
+/// A record of class IN with its owner as it stands in the message, and its data.
+fn record(owner: &[u8], kind: u8, data: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(data.len()).unwrap().to_be_bytes();
+    [owner, &[0, kind, 0, 1, 0, 0, 0, 9], &len, data].concat()
+}
+
+/// A compression pointer.
+fn pointer(to: usize) -> [u8; 2] {
+    (0xc000 | u16::try_from(to).unwrap()).to_be_bytes()
+}
+
+#[test]
+fn what_points_to_a_name_is_that_name() {
+    let question = [&vector(1, b"Www")[..], b"\x07example\x00\x00\x01\x00\x01"].concat();
+    let (www, example) = (12, 16);
+    let first = 12 + question.len();
+    let alias = [&vector(1, b"Edge")[..], &pointer(example)].concat();
+    let edge = first + 12;
+    let second = record(&pointer(www), 5, &alias);
+    let third = record(&pointer(edge), 5, &pointer(example));
+    let to_example = first + second.len() + 12;
+    let rest = [
+        second,
+        third,
+        record(&pointer(to_example), 1, &[192, 0, 2, 1]),
+        record(&pointer(edge), 1, &[192, 0, 2, 2]),
+        record(&pointer(example), 1, &[192, 0, 2, 3]),
+    ]
+    .concat();
+    let read = message(&with_header(1, 5, &[question, rest].concat())).unwrap();
+    let owners: Vec<&str> = read.answers.iter().map(|answer| &*answer.name).collect();
+    assert_eq!(
+        owners,
+        [
+            "www.example",
+            "edge.example",
+            "example",
+            "edge.example",
+            "example"
+        ]
+    );
+    assert_eq!(
+        read.answers[1].data,
+        AnswerData::Cname("example".into()),
+        "{read:?}"
+    );
+}
+
+#[test]
+fn pointers_are_counted_through_a_name_that_is_known() {
+    const ALLOWED: usize = 127;
+    let question = b"\x01a\x00\x00\x01\x00\x01";
+    let chain_at = 12 + question.len() + 11;
+    let chain: Vec<u8> = (0..ALLOWED - 1)
+        .flat_map(|at| pointer(if at == 0 { 12 } else { chain_at + 2 * (at - 1) }))
+        .collect();
+    let long = record(b"\x00", 16, &chain);
+    let last = chain_at + chain.len() - 2;
+    let alias = record(&pointer(12), 5, &pointer(last));
+    let alias_at = chain_at + chain.len() + 12;
+    let one_more = record(&pointer(alias_at), 1, &[192, 0, 2, 1]);
+    let rest = [&question[..], &long, &alias, &one_more].concat();
+    let read = message(&with_header(1, 3, &rest)).unwrap();
+    assert_eq!(read.answers[1].data, AnswerData::Cname("a".into()));
+    assert_eq!(read.stopped.unwrap().flaw, Flaw::Pointers);
+}
+
 #[test]
 fn sections_are_bounded() {
     let questions = vec![("a.example", 1); QUESTIONS_MAX + 1];
@@ -253,7 +320,7 @@ proptest! {
     #[test]
     fn any_host_name_is_read_back(name in "[a-z0-9_-]{1,20}(\\.[a-z0-9-]{1,20}){0,5}", kind: u16) {
         let read = message(&dns(7, QUERY, &[(&name, kind)], &[])).unwrap();
-        prop_assert_eq!(&read.questions[0].name, &name);
+        prop_assert_eq!(&*read.questions[0].name, name);
         prop_assert_eq!(read.questions[0].qtype, kind);
     }
 

@@ -16,7 +16,7 @@ fn told(payload: &[u8], proto: SocketProto, port: u16, outbound: bool) -> Told {
     for heard in heard_alone(payload, proto, port, outbound) {
         match heard {
             Heard::Protocol(protocol) => told.0 = protocol,
-            Heard::Name(name, source) => told.1.push((name, source)),
+            Heard::Name(name, source) => told.1.push((name.to_string(), source)),
             Heard::Proxied
             | Heard::Dns(..)
             | Heard::Hello(_)

@@ -40,7 +40,7 @@ fn said(
     let mut protocol = None;
     for heard in heard {
         match heard {
-            Heard::Name(name, source) => names.push((name, source)),
+            Heard::Name(name, source) => names.push((name.to_string(), source)),
             Heard::Protocol(spoken) => protocol = Some(spoken),
             _ => {}
         }

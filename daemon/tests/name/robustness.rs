@@ -49,7 +49,7 @@ fn check(heard: &Heard) {
         }
         Heard::Hello(hello) => {
             hello.sni.iter().for_each(|sni| printable(sni));
-            hello.alpn.iter().for_each(|alpn| printable(alpn));
+            hello.alpn().for_each(printable);
         }
         Heard::Request(request) => request.host.iter().for_each(|host| printable(host)),
         Heard::Server(server) => {

@@ -107,8 +107,8 @@ fn check_hello(hello: &ClientHello) {
     if let Some(name) = &hello.sni {
         check_name(name);
     }
-    assert!(hello.alpn.len() <= OFFERS_MAX && hello.versions.len() <= OFFERS_MAX);
-    for offer in &hello.alpn {
+    assert!(hello.alpn().count() <= OFFERS_MAX && hello.versions.len() <= OFFERS_MAX);
+    for offer in hello.alpn() {
         check_text(offer);
     }
 }

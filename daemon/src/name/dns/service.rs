@@ -3,9 +3,9 @@
 //! In: the data of a record. Out: a [`Service`], or none where it contradicts itself: a client must
 //! not use such a record, so that nothing follows from it.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
-use super::{NAME_BYTES_MAX, Reader, Short, WireName, read_name, text};
+use super::{NAME_BYTES_MAX, Reader, Short, WireName, read_text, text};
 
 /// Address hints kept of a record; those beyond are dropped, and [`Service::damaged`] says so.
 pub const HINTS_MAX: usize = 32;
@@ -28,11 +28,11 @@ pub struct Service {
     /// 0 for an alias, else the rank among several.
     pub priority: u16,
     /// Name of the server that serves; `.` for the owner of the record.
-    pub target: String,
+    pub target: Arc<str>,
     /// Whether it offers encrypted hellos (ECH).
     pub ech: bool,
     /// The names that cover an encrypted hello: what a client then says in clear.
-    pub ech_names: Vec<String>,
+    pub ech_names: Vec<Arc<str>>,
     /// Addresses that the server may have.
     pub hints: Vec<IpAddr>,
     /// Part of it could not be read, or found no room.
@@ -53,13 +53,13 @@ impl From<Short> for Malformed {
 pub(super) fn read(data: &[u8]) -> Result<Service, Malformed> {
     let mut reader = Reader::new(data);
     let priority = reader.u16()?;
-    let target = read_name(data, &mut reader).map_err(|_| Malformed)?;
-    if !is_plain(target, &reader, data) {
+    let (name, target) = read_text(data, &mut reader).map_err(|_| Malformed)?;
+    if !is_plain(name, &reader, data) {
         return Err(Malformed);
     }
     let mut service = Service {
         priority,
-        target: target.text(),
+        target,
         ..Service::default()
     };
     let mut last = None;
@@ -116,7 +116,7 @@ where
 }
 
 /// A list of configurations (RFC 9849 section 4); of each, the name that covers it.
-fn read_configurations(value: &[u8], names: &mut Vec<String>) -> Result<(), Malformed> {
+fn read_configurations(value: &[u8], names: &mut Vec<Arc<str>>) -> Result<(), Malformed> {
     let mut outer = Reader::new(value);
     let mut list = Reader::new(outer.vector16()?);
     while !list.is_empty() {
@@ -137,7 +137,7 @@ fn read_configurations(value: &[u8], names: &mut Vec<String>) -> Result<(), Malf
     }
 }
 
-fn public_name(contents: &[u8]) -> Result<String, Malformed> {
+fn public_name(contents: &[u8]) -> Result<Arc<str>, Malformed> {
     let mut reader = Reader::new(contents);
     // Identifier, key encapsulation, public key, cipher suites, longest name.
     reader.take(3)?;

@@ -68,7 +68,11 @@ impl Crypto {
                 frame::CRYPTO => {
                     let offset = usize::try_from(varint(&mut reader)?).unwrap_or(usize::MAX);
                     let len = usize::try_from(varint(&mut reader)?).unwrap_or(usize::MAX);
-                    self.0.insert(offset, reader.take(len)?)?;
+                    let bytes = reader.take(len)?;
+                    if let (0, &[_, high, mid, low, ..]) = (offset, bytes) {
+                        self.0.expect(message_len([high, mid, low]));
+                    }
+                    self.0.insert(offset, bytes)?;
                 }
                 // The connection is closed, or this is no Initial's frame; what was read stays.
                 _ => return Ok(()),
@@ -76,6 +80,11 @@ impl Crypto {
         }
         Ok(())
     }
+}
+
+/// Bytes of a handshake message whose header announces this (RFC 8446 section 4).
+const fn message_len([high, mid, low]: [u8; 3]) -> usize {
+    4 + ((high as usize) << 16 | (mid as usize) << 8 | low as usize)
 }
 
 /// Bytes of padding at the front. It fills most of a packet, one byte a frame, so that it is looked

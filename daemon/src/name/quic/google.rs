@@ -5,6 +5,8 @@
 //! its tag `SNI` holds the server's name. Up to Q046 it is not encrypted. Q050 and T0xx encrypt it;
 //! they are recognised only.
 
+use std::sync::Arc;
+
 use super::super::{Probe, bytes::Reader, text};
 
 /// Bytes behind the header in which the message's tag may stand: a hash of 12 bytes, the head of a
@@ -19,7 +21,7 @@ const SNI: u32 = u32::from_be_bytes(*b"SNI\0");
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GoogleHello {
     /// The server's name, written like that of a `ClientHello`; none where the tag is absent.
-    pub sni: Option<String>,
+    pub sni: Option<Arc<str>>,
 }
 
 /// The version, such as `Q043`, of a datagram whose header says one.

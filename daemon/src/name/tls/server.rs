@@ -4,6 +4,8 @@
 //! In: the bytes that a server sends behind a hello. Out: a [`ServerHello`]. From TLS 1.3 on the
 //! certificate is encrypted.
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 
 use super::{HANDSHAKE_HEADER_BYTES, Record, handshake_record};
@@ -39,7 +41,7 @@ pub struct Certificate {
     /// SHA-256 of its bytes.
     pub sha256: [u8; 32],
     /// The names that it is for, as it says them; wildcards as they are. Not checked by anybody.
-    pub names: Vec<String>,
+    pub names: Vec<Arc<str>>,
 }
 
 /// Reads what a server sends first. `is_last` says that no further byte will come: then what is there
