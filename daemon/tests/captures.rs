@@ -57,7 +57,8 @@ fn read(path: &Path) -> Found {
             found.packets += 1;
             match dissect(packet.link, packet.data, packet.original_len) {
                 Ok(view) => {
-                    table.observe(&packet, &view);
+                    table.tick(packet.at);
+                    table.count(&packet, &view);
                 }
                 Err(reason) => *found.unparsed.entry(reason.key()).or_default() += 1,
             }

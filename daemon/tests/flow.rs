@@ -55,7 +55,8 @@ impl Run {
             data: &[],
         };
         self.at_ms += 10;
-        self.table.observe(&packet, view)
+        self.table.tick(packet.at);
+        self.table.count(&packet, view)
     }
 
     fn ended(&mut self) -> Vec<Flow<u32>> {

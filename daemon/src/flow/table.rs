@@ -160,13 +160,8 @@ impl<T: Default> FlowTable<T> {
         }
     }
 
-    /// Lets time pass up to a packet, and counts it.
-    pub fn observe(&mut self, packet: &Packet<'_>, view: &View<'_>) -> Observed {
-        self.tick(packet.at);
-        self.count(packet, view)
-    }
-
-    /// Counts a packet, up to whose time has passed, to its flow and begins one where needed.
+    /// Counts a packet, up to whose time [`FlowTable::tick`] has let pass, to its flow and begins one where
+    /// needed.
     #[inline]
     pub fn count(&mut self, packet: &Packet<'_>, view: &View<'_>) -> Observed {
         let ends = match view.fragment_id {
