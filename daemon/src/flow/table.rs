@@ -385,13 +385,12 @@ impl<T: Default> FlowTable<T> {
     /// Slot of a packet's flow, and whether the handset sent the packet.
     #[inline]
     fn slot_of(&mut self, hash: u64, ends: &Ends) -> Option<(u32, bool)> {
-        let at = recent_at(hash).and_then(|at| self.recent.get(at));
-        let recent = at.map_or(u32::MAX, |at| *at);
+        let recent = recent_of(&mut self.recent, hash).map_or(u32::MAX, |at| *at);
         if let Some(outbound) = self.way_in(recent, ends) {
             return Some((recent, outbound));
         }
         let at = self.look_up(hash, ends)?;
-        if let Some(recent) = recent_at(hash).and_then(|at| self.recent.get_mut(at)) {
+        if let Some(recent) = recent_of(&mut self.recent, hash) {
             *recent = at;
         }
         Some((at, self.way_in(at, ends)?))
@@ -447,7 +446,7 @@ impl<T: Default> FlowTable<T> {
         let short = shortened(hash);
         self.by_ends
             .insert_unique(spread(short), (slot, short), |(_, of)| spread(*of));
-        if let Some(recent) = recent_at(hash).and_then(|at| self.recent.get_mut(at)) {
+        if let Some(recent) = recent_of(&mut self.recent, hash) {
             *recent = slot;
         }
         slot
@@ -495,6 +494,7 @@ const fn spread(short: u32) -> u64 {
     (short as u64) << 32 | short as u64
 }
 
-fn recent_at(hash: u64) -> Option<usize> {
-    usize::try_from(hash % RECENT as u64).ok()
+fn recent_of(recent: &mut [u32], hash: u64) -> Option<&mut u32> {
+    let at = usize::try_from(hash % RECENT as u64).ok()?;
+    recent.get_mut(at)
 }

@@ -76,14 +76,17 @@ const BETWEEN_OFFERS: u8 = b' ';
 impl ClientHello {
     /// Whether an application protocol is offered.
     pub fn offers(&self, protocol: &str) -> bool {
-        let mut offers = self.protocols.split(|byte| *byte == BETWEEN_OFFERS);
-        offers.any(|offer| offer == protocol.as_bytes())
+        self.each_offer().any(|offer| offer == protocol.as_bytes())
     }
 
     /// Application protocols offered (RFC 7301), in the client's order, escaped.
     pub fn alpn(&self) -> impl Iterator<Item = &str> {
-        let offers = std::str::from_utf8(&self.protocols).unwrap_or_default();
-        let offers = offers.split(char::from(BETWEEN_OFFERS));
+        self.each_offer()
+            .map(|offer| std::str::from_utf8(offer).unwrap_or_default())
+    }
+
+    fn each_offer(&self) -> impl Iterator<Item = &[u8]> {
+        let offers = self.protocols.split(|byte| *byte == BETWEEN_OFFERS);
         offers.filter(|offer| !offer.is_empty())
     }
 }

@@ -83,8 +83,7 @@ impl Answer {
 /// Judges a contact by every rule of every set.
 pub fn judge(sets: &[RuleSet], contact: &Contact) -> Vec<Verdict> {
     let day: Option<Day> = contact.day.parse().ok();
-    sets.iter()
-        .flat_map(|set| set.rules().iter().map(move |rule| (set, rule)))
+    rules_of(sets)
         .filter_map(|(set, rule)| judge_rule(set, rule, contact, day))
         .collect()
 }
@@ -92,14 +91,17 @@ pub fn judge(sets: &[RuleSet], contact: &Contact) -> Vec<Verdict> {
 /// How many verdicts [`judge`] would give that are not [`Outcome::Excepted`], without their words.
 pub fn standing(sets: &[RuleSet], contact: &Contact) -> u64 {
     let day: Option<Day> = contact.day.parse().ok();
-    let rules = sets
-        .iter()
-        .flat_map(|set| set.rules().iter().map(move |rule| (set, rule)));
-    rules
+    rules_of(sets)
         .filter_map(|(set, rule)| weigh(set, rule, contact, day))
         .filter(|weighed| weighed.outcome != Outcome::Excepted)
         .map(|_| 1)
         .sum()
+}
+
+/// Every rule, with its set.
+fn rules_of(sets: &[RuleSet]) -> impl Iterator<Item = (&RuleSet, &Rule)> {
+    sets.iter()
+        .flat_map(|set| set.rules().iter().map(move |rule| (set, rule)))
 }
 
 /// What a rule that is not silent rests on.
