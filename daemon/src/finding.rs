@@ -13,7 +13,7 @@ use hashbrown::HashTable;
 use sakshi_rules::{
     Outcome, RuleSet, Verdict,
     contact::{self as rules, AppProtocol, Place},
-    judge, standing,
+    judge,
     token::country_token,
     vocabulary::Word,
 };
@@ -104,7 +104,7 @@ struct Asked {
     /// What rules are asked.
     input: rules::Contact,
     packets: Vec<PacketRef>,
-    /// What rules said last; left out where nobody reads records.
+    /// What rules said last.
     verdicts: Vec<Verdict>,
 }
 
@@ -148,8 +148,6 @@ pub struct ContactBook {
     idle: Option<bool>,
     /// The latest contact's day, by its number since the epoch: as text it costs more than the rest.
     day: (i64, String),
-    /// Nobody reads records: none is made.
-    counts_only: bool,
 }
 
 impl ContactBook {
@@ -174,18 +172,7 @@ impl ContactBook {
             screen_on: None,
             idle: None,
             day: (0, day(Timestamp::default())),
-            counts_only: false,
         }
-    }
-
-    /// From now on contacts are judged and counted, and no record is made of them.
-    pub const fn count_only(&mut self) {
-        self.counts_only = true;
-    }
-
-    /// Whether no record is made.
-    pub const fn is_counting_only(&self) -> bool {
-        self.counts_only
     }
 
     /// The same, where the lab states in which country traffic goes out into the internet.
@@ -302,7 +289,7 @@ impl ContactBook {
         let entries = &self.entries;
         let hash_of = |id: &ContactId| entries.get(id.0 as usize).map_or(0, |entry| entry.hash);
         self.by_key.insert_unique(hash, id, hash_of);
-        out.extend(record.map(|record| Record::Contact(Box::new(record))));
+        out.push(Record::Contact(Box::new(record)));
         self.judge(id, at, out);
         Some(id)
     }
@@ -335,7 +322,7 @@ impl ContactBook {
         claim: Claim<'_>,
         found: Found,
         apps: Option<&OwnerApps<'_>>,
-    ) -> (Entry, Option<body::Contact>) {
+    ) -> (Entry, body::Contact) {
         let key = Key::new(&claim, self.phase);
         let mut owner = owner_body(&claim.owner, apps, claim.process.as_ref());
         if claim.probe {
@@ -362,7 +349,7 @@ impl ContactBook {
                 claim.payload,
             )
         };
-        let record = (!self.counts_only).then(|| body::Contact {
+        let record = body::Contact {
             contact: self.label(id),
             owner,
             packages,
@@ -378,7 +365,7 @@ impl ContactBook {
             names_hidden: claim.names_hidden,
             phase: self.phase_name().to_owned(),
             at: claim.at,
-        });
+        };
         let entry = Entry {
             key,
             hash,
@@ -438,21 +425,16 @@ impl ContactBook {
         };
         let input = &mut asked.input;
         (input.payload, input.bytes_out) = (entry.payload, entry.share.bytes_out);
-        let standing = if self.counts_only {
-            standing(&self.sets, input)
-        } else {
-            let verdicts = judge(&self.sets, input);
-            let new = verdicts
-                .iter()
-                .filter(|verdict| !asked.verdicts.contains(verdict));
-            out.extend(new.map(|verdict| {
-                let label = label(session, id);
-                Record::Finding(Box::new(finding_body(&label, verdict, &asked.packets, at)))
-            }));
-            let standing = not_excepted(&verdicts);
-            asked.verdicts = verdicts;
-            standing
-        };
+        let verdicts = judge(&self.sets, input);
+        let new = verdicts
+            .iter()
+            .filter(|verdict| !asked.verdicts.contains(verdict));
+        out.extend(new.map(|verdict| {
+            let label = label(session, id);
+            Record::Finding(Box::new(finding_body(&label, verdict, &asked.packets, at)))
+        }));
+        let standing = not_excepted(&verdicts);
+        asked.verdicts = verdicts;
         self.findings = self.findings.saturating_sub(entry.standing) + standing;
         entry.standing = standing;
         if entry.payload && entry.next_bound.is_none() {
@@ -531,9 +513,6 @@ impl ContactBook {
             return;
         };
         entry.dirty = false;
-        if self.counts_only {
-            return;
-        }
         out.push(Record::Total(body::Total {
             contact: label(session, id),
             flows: entry.flows,

@@ -21,7 +21,7 @@ pub mod shape;
 pub mod token;
 pub mod vocabulary;
 
-pub use judge::{Outcome, Verdict, judge, standing};
+pub use judge::{Outcome, Verdict, judge};
 pub use parse::declaration::is_declaration;
 pub use problem::{Problem, TomlError};
 pub use rule_set::RuleSet;

@@ -19,7 +19,7 @@ use sakshi_workload::{
     truth::{Flow, Line, Said, Source, Totals},
     world::World,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Seeds tried.
 const SEEDS: u64 = 10;
@@ -257,6 +257,11 @@ fn where_names_are_hidden_is_said() {
         assert_eq!(flow["names"][0]["name"], sni);
         assert_eq!(flow["tls"]["names_hidden"].to_string(), expected, "{sni}");
     }
+    let dry = inspected_dry(&file);
+    assert_eq!(
+        (&dry["by_name"]["said"], &dry["by_name"]["hidden"]),
+        (&json!(4), &json!(3))
+    );
     // An auditor looks for it among the contacts.
     let contacts = daemon::export(&case, "contacts").expect("an export");
     let said: Vec<String> = contacts
@@ -266,9 +271,9 @@ fn where_names_are_hidden_is_said() {
     assert_eq!(said, talks.map(|(_, _, _, expected)| expected));
 }
 
-/// A dry run reads no server's part of a handshake, and keeps nothing: its counts are the same.
+/// A dry run judges nothing, and reads no server's part of a handshake: its names are the same.
 #[test]
-fn a_dry_run_counts_as_an_inspection_does() {
+fn a_dry_run_names_flows_as_an_inspection_does() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let [capture, case] = ["day.pcap", "case"].map(|name| dir.path().join(name));
     let plan = Plan {
@@ -278,19 +283,67 @@ fn a_dry_run_counts_as_an_inspection_does() {
     };
     let out = BufWriter::new(File::create(&capture).expect("a file"));
     make(&plan, out, std::io::sink()).expect("made");
-    let counts = |how: &[&str]| {
-        let mut arguments = vec!["inspect", text(&capture), "--format", "json"];
-        arguments.extend(how);
-        let said = daemon::output(arguments).expect("inspected");
-        let said: Value = serde_json::from_str(&said).expect("one object");
-        [
-            "packets", "unparsed", "flows", "contacts", "findings", "lost",
-        ]
-        .map(|key| (key, said[key].clone()))
+    let inspected = inspected(&capture, &["--case", text(&case)]);
+    let dry = inspected_dry(&capture);
+    for key in ["packets", "unparsed", "flows", "lost"] {
+        assert_eq!(dry[key], inspected[key], "{key}");
+    }
+    assert_eq!(dry["flows"], 600);
+    let flows = daemon::export(&case, "flows").expect("an export");
+    let expected = named(&flows);
+    for kind in ["said", "asked", "resolved", "candidates", "unnamed"] {
+        let count = dry["by_name"][kind].as_u64().expect("a count");
+        assert_eq!(count, expected[kind], "{kind}");
+        assert!(count > 0, "the capture has none that are {kind}: {dry}");
+    }
+    assert_eq!(expected.values().sum::<u64>(), 600);
+    // Not judged is another thing than nothing found.
+    assert_eq!(
+        (&dry["contacts"], &dry["findings"]),
+        (&json!(null), &json!(null))
+    );
+    // So does a dry run of the case's own journal.
+    assert_eq!(inspected_dry(&case)["by_name"], dry["by_name"]);
+}
+
+/// Flows as they are exported, by what names their other end.
+fn named(flows: &[Value]) -> BTreeMap<&'static str, u64> {
+    let kind = |flow: &Value| {
+        let names = flow["names"].as_array().expect("names");
+        let any = |key: &str, values: &[&str]| {
+            names
+                .iter()
+                .any(|name| values.iter().any(|value| name[key] == *value))
+        };
+        if any("source", &["tls", "quic", "http"]) {
+            "said"
+        } else if any("source", &["dns", "mdns", "llmnr"]) {
+            "asked"
+        } else if any("strength", &["resolved", "resolved_by_owner"]) {
+            "resolved"
+        } else if any("strength", &["candidate"]) {
+            "candidates"
+        } else {
+            "unnamed"
+        }
     };
-    let dry = counts(&["--dry-run"]);
-    assert_eq!(dry, counts(&["--case", text(&case)]));
-    assert_eq!(dry[2].1, 600, "{dry:?}");
+    let mut counts = BTreeMap::new();
+    for flow in flows {
+        *counts.entry(kind(flow)).or_default() += 1;
+    }
+    counts
+}
+
+fn inspected_dry(file: &Path) -> Value {
+    inspected(file, &["--dry-run"])
+}
+
+/// What `sakshi inspect` says at the end.
+fn inspected(file: &Path, how: &[&str]) -> Value {
+    let mut arguments = vec!["inspect", text(file), "--format", "json"];
+    arguments.extend(how);
+    let said = daemon::output(arguments).expect("inspected");
+    serde_json::from_str(&said).expect("one object")
 }
 
 #[test]

@@ -71,10 +71,11 @@ pub enum Command {
         sakshi run --case /data/sakshi/case-17\n  \
         sakshi run --case case-17 --rules lab.toml --inventory inventory/ --capture nflog")]
     Run(RunArgs),
-    /// Judge capture files, or another case's journal, as if they were seen live.
+    /// Judge capture files, or another case's journal, as if they were seen live; or only look for
+    /// names in them.
     #[command(after_help = "Examples:\n  \
         sakshi inspect gateway.pcapng --handset 192.168.7.23 --case case-18\n  \
-        zcat day1.pcap.gz | sakshi inspect - --dry-run --format json\n  \
+        zcat day1.pcap.gz | sakshi inspect - --dry-run     only look for names\n  \
         sakshi inspect case-17 --case case-17-again        feed a case's journal through again")]
     Inspect(InspectArgs),
     /// Write, check, test and explain rule sets.
@@ -441,15 +442,11 @@ pub struct InspectArgs {
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Folder of a new case that the result is kept in, or one fresh from `sakshi case new`.
-    #[arg(
-        long,
-        value_name = "DIR",
-        required_unless_present = "dry_run",
-        conflicts_with = "dry_run"
-    )]
+    #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
     pub case: Option<PathBuf>,
-    /// Keep nothing; only count and judge.
-    #[arg(long)]
+    /// Only look for names: count packets, flows, and flows by what names them. Nothing is judged or
+    /// kept.
+    #[arg(long, conflicts_with_all = ["case", "inventory", "rules", "data", "CircumstanceArgs"])]
     pub dry_run: bool,
     /// Address of the handset; may be repeated. Without it, who sends the SYN, or speaks first.
     #[arg(long, value_name = "ADDR")]

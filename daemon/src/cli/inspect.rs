@@ -8,7 +8,7 @@ use crate::{
     session::{InspectConfig, inspect as inspect_captures},
 };
 
-/// Inspects captures, shows progress, and says what could not be read.
+/// Inspects captures, or only looks for names in them, shows progress, and says what could not be read.
 pub fn inspect(args: &InspectArgs) -> Result<Outcome, Failure> {
     let config = InspectConfig {
         files: args.files.clone(),

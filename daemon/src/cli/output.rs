@@ -10,7 +10,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Failure, args::TextOrJson};
 use crate::{
-    evidence::{body::Summary, canonical::to_canonical},
+    evidence::{
+        body::{ByName, Summary},
+        canonical::to_canonical,
+    },
     report::table::Style,
 };
 
@@ -109,32 +112,34 @@ pub fn summary(summary: &Summary, format: TextOrJson) -> Result<(), Failure> {
 }
 
 fn summary_text(summary: &Summary) -> String {
-    let mut text = String::new();
-    let mut line = |label: &str, value: String| {
-        text.push_str(label);
-        text.push_str(&" ".repeat(11_usize.saturating_sub(label.len())));
-        text.push_str(&value);
-        text.push('\n');
-    };
-    line("packets", summary.packets.to_string());
+    let mut lines = Lines::default();
+    lines.add("packets", summary.packets);
     for (reason, count) in &summary.unparsed {
-        line("", format!("{count} not dissected: {reason}"));
+        lines.add("", format!("{count} not dissected: {reason}"));
     }
-    line("flows", summary.flows.to_string());
-    line("contacts", summary.contacts.to_string());
-    line(
-        "findings",
-        format!("{} (those that need review included)", summary.findings),
-    );
-    line(
-        "lost",
-        summary.lost.map_or_else(
-            || "unknown: some loss could not be counted, see the gaps".to_owned(),
-            |lost| format!("{lost} packets"),
+    lines.add("flows", summary.flows);
+    if let Some(named) = &summary.by_name {
+        lines.names(named);
+    }
+    if let Some(contacts) = summary.contacts {
+        lines.add("contacts", contacts);
+    }
+    match summary.findings {
+        Some(findings) => lines.add(
+            "findings",
+            format!("{findings} (those that need review included)"),
         ),
-    );
+        None => lines.add("judged", "nothing: --case DIR judges, and keeps the result"),
+    }
+    match summary.lost {
+        Some(lost) => lines.add("lost", format!("{lost} packets")),
+        None => lines.add(
+            "lost",
+            "unknown: some loss could not be counted, see the gaps",
+        ),
+    }
     for count in summary.files.iter().filter(|_| summary.files.len() > 1) {
-        line(
+        lines.add(
             "",
             format!(
                 "{}: {} packets, {} flows",
@@ -142,7 +147,37 @@ fn summary_text(summary: &Summary) -> String {
             ),
         );
     }
-    text
+    lines.0
+}
+
+/// Lines with labels before them.
+#[derive(Debug, Default)]
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, label: &str, value: impl fmt::Display) {
+        // A text takes whatever is written.
+        let _ = fmt::Write::write_fmt(&mut self.0, format_args!("{label:<11}{value}\n"));
+    }
+
+    /// Flows by what names their other end, and gaps.
+    fn names(&mut self, named: &ByName) {
+        for (count, what) in [
+            (named.said, "say the name of their other end"),
+            (named.asked, "ask for names"),
+            (named.resolved, "have a name by an answer before them"),
+            (named.candidates, "have several such names, none certain"),
+            (named.unnamed, "have no name"),
+            (named.hidden, "of all these hide names (DoT, DoH, DoQ, ECH)"),
+        ] {
+            self.add("", format!("{count} {what}"));
+        }
+        let where_told = match named.gaps {
+            0 => "",
+            _ => " (a case tells them one by one)",
+        };
+        self.add("gaps", format!("{}{where_told}", named.gaps));
+    }
 }
 
 /// Whether an error only says that the reader of our output has gone, as after `| head`.

@@ -100,7 +100,8 @@ fn run_aloud(args: RunArgs, voice: &Voice) -> Result<Outcome, Failure> {
         Priority::Info,
         format_args!(
             "stopped; {} packets, {} findings",
-            summary.packets, summary.findings
+            summary.packets,
+            summary.findings.unwrap_or_default()
         ),
     );
     output::summary(&summary, args.format)?;

@@ -517,10 +517,13 @@ pub struct Summary {
     pub unparsed: BTreeMap<String, u64>,
     /// Flows.
     pub flows: u64,
-    /// Contacts.
-    pub contacts: u64,
-    /// Findings, every outcome but *excepted*.
-    pub findings: u64,
+    /// Flows by what names their other end; none where they were judged: each has its record then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_name: Option<ByName>,
+    /// Contacts; null: nothing was judged.
+    pub contacts: Option<u64>,
+    /// Findings, every outcome but *excepted*; null: nothing was judged.
+    pub findings: Option<u64>,
     /// Packets known to be lost; null when some loss could not be counted.
     pub lost: Option<u64>,
     /// Where each packet is that the handset sent; null: no live capture by NFLOG told.
@@ -532,6 +535,41 @@ pub struct Summary {
     pub bytes_written: Option<u64>,
     /// Sources with their counts.
     pub files: Vec<SourceCount>,
+}
+
+/// Flows by what names their other end: each is counted once, and [`ByName::hidden`] besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct ByName {
+    /// It was called by a name in the flow itself.
+    pub said: u64,
+    /// In the flow somebody was asked for names; what it asks is no name of its other end.
+    pub asked: u64,
+    /// An answer before the flow gave its address one name.
+    pub resolved: u64,
+    /// Answers before the flow gave its address several names, none of which is certain.
+    pub candidates: u64,
+    /// Nothing names it.
+    pub unnamed: u64,
+    /// Flows of any of these that hide names: resolvers asked out of sight, hellos that cover another.
+    pub hidden: u64,
+    /// Gaps, which a case would tell one by one.
+    pub gaps: u64,
+}
+
+impl ByName {
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            said: self.said + other.said,
+            asked: self.asked + other.asked,
+            resolved: self.resolved + other.resolved,
+            candidates: self.candidates + other.candidates,
+            unnamed: self.unnamed + other.unnamed,
+            hidden: self.hidden + other.hidden,
+            gaps: self.gaps + other.gaps,
+        }
+    }
 }
 
 /// Where each packet is that the handset sent. Where `counter` is known, it and `repeated` together

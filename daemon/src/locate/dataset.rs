@@ -303,3 +303,22 @@ pub struct Dataset {
     /// Lists of names.
     pub domains: Vec<DomainList>,
 }
+
+impl Dataset {
+    /// One that says nothing.
+    pub(super) fn empty() -> Self {
+        Self {
+            sources: Vec::new(),
+            countries: vec![NO_COUNTRY],
+            databases: Vec::new(),
+            systems: Systems::default(),
+            rows: Vec::new(),
+            ipv4: Ranges::new(&[], &[], 0),
+            ipv6: Ranges::new(&[], &[], 0),
+            lists: Vec::new(),
+            organisations: Vec::new(),
+            spread: Vec::new(),
+            domains: Vec::new(),
+        }
+    }
+}

@@ -76,30 +76,21 @@ pub(super) fn verdict(atlas: &Atlas, addr: IpAddr, at: Timestamp, max_age_days: 
     query.verdict(&query.look(addr))
 }
 
-pub(super) fn locate(
-    atlas: &Atlas,
-    addr: IpAddr,
-    at: Timestamp,
-    max_age_days: u32,
-    with_basis: bool,
-) -> Place {
+pub(super) fn locate(atlas: &Atlas, addr: IpAddr, at: Timestamp, max_age_days: u32) -> Place {
     let query = Query {
         atlas,
         at,
         max_age_days,
     };
-    let place = |addr| query.place(addr, with_basis);
     if let IpAddr::V6(translated) = addr
         && let Some(inner) = prefix::nat64(translated)
     {
-        let mut place = place(IpAddr::V4(inner));
-        if with_basis {
-            let says = format!("NAT64, located by the embedded address {inner}");
-            place.basis.insert(0, standard("RFC 6052", NAT64, says));
-        }
+        let mut place = query.place(IpAddr::V4(inner));
+        let says = format!("NAT64, located by the embedded address {inner}");
+        place.basis.insert(0, standard("RFC 6052", NAT64, says));
         return place;
     }
-    place(addr.to_canonical())
+    query.place(addr.to_canonical())
 }
 
 /// One question to the atlas.
@@ -285,13 +276,12 @@ impl Query<'_> {
             .div_euclid(NANOS_PER_DAY)
     }
 
-    /// The verdict in words, with what it rests on where that is asked for.
-    fn place(&self, addr: IpAddr, with_basis: bool) -> Place {
+    /// The verdict in words, with what it rests on.
+    fn place(&self, addr: IpAddr) -> Place {
         let looked = self.look(addr);
         if let Some((len, index)) = looked.special {
             let prefix = Prefix::around(prefix::key(addr), len);
             let block = self.atlas.special.get(usize::from(index));
-            let block = block.filter(|_| with_basis);
             return Place {
                 basis: block
                     .map(|block| standard(block.rfc, prefix, block.purpose.to_owned()))
@@ -332,11 +322,7 @@ impl Query<'_> {
                 Some(system.name.clone())
             }),
             grade: verdict.grade,
-            basis: if with_basis {
-                self.words(addr, &looked, verdict.grade)
-            } else {
-                Vec::new()
-            },
+            basis: self.words(addr, &looked, verdict.grade),
         }
     }
 

@@ -192,6 +192,11 @@ impl Atlas {
         Self::from_bytes(EMBEDDED)
     }
 
+    /// Without any data: of no address anything is known beyond what standards say.
+    pub fn empty() -> Self {
+        Self::new(Dataset::empty())
+    }
+
     /// Reads a data file (layout: `docs/data.md`).
     pub fn from_bytes(file: &[u8]) -> Result<Self, LocateError> {
         format::decode(file).map(Self::new)
@@ -261,12 +266,7 @@ impl Atlas {
     /// then what decided, then what other sources say. IPv4-mapped addresses are looked up as
     /// IPv4, NAT64 addresses (RFC 6052, well-known prefix) by the IPv4 address in them.
     pub fn locate(&self, addr: IpAddr, at: Timestamp, max_age_days: u32) -> Place {
-        ladder::locate(self, addr, at, max_age_days, true)
-    }
-
-    /// The same without its basis, which is most of what a place costs and which nobody judges by.
-    pub fn locate_only(&self, addr: IpAddr, at: Timestamp, max_age_days: u32) -> Place {
-        ladder::locate(self, addr, at, max_age_days, false)
+        ladder::locate(self, addr, at, max_age_days)
     }
 
     /// The same without its words: allocates nothing.

@@ -3,6 +3,7 @@
 //! In: one ordered stream of inputs. Out: records, and for each packet how much of it the journal
 //! must keep, so that feeding the journal again gives the same records. No I/O, no clock.
 
+mod by_name;
 mod charges;
 mod counts;
 mod isolated;
@@ -32,7 +33,7 @@ use crate::{
         owner::{Conclusion, LookedUp, Rival, Sighted},
         uid::AppId,
     },
-    evidence::body::{Record, SourceCount, Summary, Via},
+    evidence::body::{ByName, Record, SourceCount, Summary, Via},
     finding::{ContactBook, ContactId, Share},
     flow::{self, Closing, FlowId, FlowTable, Observed},
     input::{
@@ -250,6 +251,8 @@ pub struct Core {
     counts: Counts,
     samples: kept::Samples,
     probes: probe::Probes,
+    /// Only names are asked for: flows by theirs.
+    by_name: Option<ByName>,
 }
 
 impl Core {
@@ -289,12 +292,25 @@ impl Core {
             due_nanos: 0,
             samples: kept::Samples::default(),
             probes: probe::Probes::default(),
+            by_name: None,
         }
     }
 
-    /// From now on flows are judged and counted, and no record is made of them.
-    pub const fn count_only(&mut self) {
-        self.book.count_only();
+    /// A core that only looks for names: it judges nothing, and makes no record of flows.
+    pub fn for_names(session: u64, handset: Vec<IpAddr>, sources: Vec<String>) -> Self {
+        let nothing = Setup {
+            session,
+            handset,
+            inventory: Inventory::empty(),
+            rules: Vec::new(),
+            atlas: Arc::new(Atlas::empty()),
+            sources,
+            egress: None,
+        };
+        Self {
+            by_name: Some(ByName::default()),
+            ..Self::new(nothing)
+        }
     }
 
     /// Takes one input; appends what follows from it to `out`.
@@ -324,6 +340,9 @@ impl Core {
     fn note_records(&mut self, out: &[Record], before: usize) {
         if let Some(records @ [_, ..]) = out.get(before..) {
             self.counts.note_records(records);
+            if let Some(by_name) = &mut self.by_name {
+                by_name::note_gaps(by_name, records);
+            }
         }
     }
 
@@ -426,6 +445,9 @@ impl Core {
         view: &View<'_>,
         out: &mut Vec<Record>,
     ) {
+        if self.by_name.is_some() {
+            return;
+        }
         let phase = self.book.phase();
         let now_nanos = self.table.clock().elapsed_nanos();
         let Some(flow) = self.table.get_mut(observed.flow) else {
@@ -727,6 +749,8 @@ impl Core {
             packets: *packets,
             flows: *flows,
         };
+        let judged =
+            |count: fn(&ContactBook) -> u64| self.by_name.is_none().then(|| count(&self.book));
         Summary {
             packets: self.counts.packets,
             unparsed: self
@@ -736,8 +760,9 @@ impl Core {
                 .map(|(key, count)| ((*key).to_owned(), *count))
                 .collect(),
             flows: self.counts.flows,
-            contacts: u64::try_from(self.book.len()).unwrap_or(u64::MAX),
-            findings: self.book.findings(),
+            by_name: self.by_name,
+            contacts: judged(|book| u64::try_from(book.len()).unwrap_or(u64::MAX)),
+            findings: judged(ContactBook::findings),
             lost: self.counts.lost(),
             outbound: self.counts.outbound(),
             closes: self.counts.closes,

@@ -109,12 +109,24 @@ pub(super) fn believed<'a>(flow: &Flow, resolved: &'a ResolvedNames) -> Believed
 /// The endpoint's name, where one is known beyond a choice. What was asked of a resolver or of a proxy
 /// is not its own name, nor is one that covers another.
 pub(super) fn endpoint<'a>(flow: &'a Flow, resolved: &'a Resolution<'_>) -> Option<&'a str> {
-    let mut own = flow.user.names.iter().filter(|said| said.source.is_own());
-    match (own.next(), resolved) {
-        (Some(said), _) if !flow.user.through_proxy => Some(&said.name),
-        (_, Resolution::One(one)) => Some(&one.name),
+    own(flow).or(match resolved {
+        Resolution::One(one) => Some(&one.name),
         _ => None,
-    }
+    })
+}
+
+/// What the flow itself calls its other end.
+pub(super) fn own(flow: &Flow) -> Option<&str> {
+    let mut own = flow.user.names.iter().filter(|said| said.source.is_own());
+    let said = own.next().filter(|_| !flow.user.through_proxy)?;
+    Some(&said.name)
+}
+
+/// Whether names were asked for in the flow.
+pub(super) fn asks(flow: &Flow) -> bool {
+    use NameSource::{Dns, Llmnr, Mdns};
+    let mut names = flow.user.names.iter();
+    names.any(|said| matches!(said.source, Dns | Mdns | Llmnr))
 }
 
 /// What a flow said beside that name.

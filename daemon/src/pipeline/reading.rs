@@ -154,7 +154,7 @@ impl Core {
         let Some(flow) = self.table.get_mut(observed.flow) else {
             return Keep::Whole;
         };
-        let Some(mut shown) = shown(observed, view, self.book.is_counting_only()) else {
+        let Some(mut shown) = shown(observed, view, self.by_name.is_some()) else {
             return Keep::Whole;
         };
         let was_answered = flow.user.reading.is_answered();
@@ -188,7 +188,7 @@ impl Core {
             return;
         };
         // What stands in the records of flows only is not kept where none is made.
-        let keeps_handshakes = !self.book.is_counting_only();
+        let keeps_handshakes = self.by_name.is_none();
         let mut has_ech = false;
         for heard in self.heard.drain(..) {
             match heard {
@@ -273,7 +273,7 @@ impl Core {
         let mut known = Known {
             resolved: &self.resolved,
             at: flow.end,
-            keeps_handshakes: !self.book.is_counting_only(),
+            keeps_handshakes: self.by_name.is_none(),
             has_ech: false,
         };
         for heard in self.heard.drain(..) {

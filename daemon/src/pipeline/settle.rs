@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    Core, Flow, Settled, State, Turn, charges, due_after,
+    Core, Flow, Settled, State, Turn, by_name, charges, due_after,
     isolated::Isolated,
     kept::Samples,
     lateness::{self, Lateness},
@@ -52,6 +52,10 @@ impl Core {
 
     #[inline(never)]
     fn settle_all_ready(&mut self, out: &mut Vec<Record>) {
+        if self.by_name.is_some() {
+            self.ready.clear();
+            return;
+        }
         let mut ready = std::mem::take(&mut self.ready);
         for id in ready.drain(..) {
             if self.should_wait(id) {
@@ -202,9 +206,12 @@ impl Core {
         self.probes.note_ended(flow);
     }
 
-    /// Writes a flow that has ended.
+    /// Writes a flow that has ended, or where only names are asked for, counts it by its own.
     pub(super) fn write_flow(&mut self, flow: &mut Flow, out: &mut Vec<Record>) {
-        let wants_flows = !self.book.is_counting_only();
+        if let Some(by_name) = &mut self.by_name {
+            by_name::note(by_name, flow, &self.resolved);
+            return;
+        }
         let owner = conclude(flow).uid;
         if let Some(told) = &mut flow.user.told {
             self.paths.reconsider(&mut told.way, owner);
@@ -214,16 +221,11 @@ impl Core {
             .user
             .settled
             .is_some_and(|settled| !flow.user.ready && settled.via == via);
-        if stands && !wants_flows {
-            return;
-        }
         let (_, mut desk) = self.desk();
         if !stands {
             desk.settle(flow, out);
         }
-        if wants_flows {
-            out.push(Record::Flow(Box::new(desk.flow_record(flow))));
-        }
+        out.push(Record::Flow(Box::new(desk.flow_record(flow))));
     }
 }
 
@@ -332,28 +334,16 @@ impl<'a> Desk<'a> {
         let located = embedded_ipv4.map_or(addr, IpAddr::V4);
         let (atlas, sources, max_age_days) = (self.atlas, self.sources, self.max_age_days);
         let at = |addr| atlas.locate(addr, flow.start, max_age_days);
-        // Where nobody reads records, what only stands in them is left out.
-        let recorded = !self.book.is_counting_only();
-        let sources = if recorded { sources } else { &[] };
         let found = |name: Option<&str>| Found {
-            place: if recorded {
-                at(located)
-            } else {
-                atlas.locate_only(located, flow.start, max_age_days)
-            },
+            place: at(located),
             categories: atlas.purposes(name),
             resolvers: names::resolvers(believed, name)
-                .filter(|_| recorded)
                 .collect::<BTreeSet<IpAddr>>()
                 .into_iter()
                 .map(|addr| resolver(addr, at(addr)))
                 .collect(),
             names: names::all(flow, owner, &resolved, sources),
-            packets: if recorded {
-                packet_refs(flow, sources)
-            } else {
-                Vec::new()
-            },
+            packets: packet_refs(flow, sources),
         };
         self.book.settle(claim, found, apps.as_ref(), out)
     }

@@ -33,7 +33,7 @@ pub struct Engine {
     bytes: usize,
     urgent: bool,
     /// Nobody takes the drafts: none is made.
-    counts_only: bool,
+    keeps_nothing: bool,
 }
 
 impl Engine {
@@ -41,18 +41,13 @@ impl Engine {
     pub fn new(core: Core) -> Self {
         Self {
             journal: Some(JournalWriter::new()),
-            counts_only: false,
-            ..Self::with_core(core)
+            keeps_nothing: false,
+            ..Self::for_counts(core)
         }
     }
 
-    /// An engine that judges and counts, and keeps nothing of it but the counts.
-    pub fn for_counts(mut core: Core) -> Self {
-        core.count_only();
-        Self::with_core(core)
-    }
-
-    fn with_core(core: Core) -> Self {
+    /// An engine that keeps nothing but the counts of its core.
+    pub fn for_counts(core: Core) -> Self {
         Self {
             core,
             journal: None,
@@ -62,7 +57,7 @@ impl Engine {
             drafts: Vec::new(),
             bytes: 0,
             urgent: false,
-            counts_only: true,
+            keeps_nothing: true,
         }
     }
 
@@ -105,7 +100,7 @@ impl Engine {
     /// Takes a packet, as [`Engine::feed`] does: where only counts are asked for, without more.
     #[inline]
     pub fn feed_packet(&mut self, packet: &Packet<'_>) -> Result<(), SessionError> {
-        if !self.counts_only {
+        if !self.keeps_nothing {
             return self.feed(&Input::Packet(*packet));
         }
         self.core.feed_packet(packet, &mut self.records);
@@ -137,7 +132,7 @@ impl Engine {
     }
 
     fn draft_records(&mut self) -> Result<(), SessionError> {
-        if self.counts_only {
+        if self.keeps_nothing {
             self.records.clear();
             return Ok(());
         }

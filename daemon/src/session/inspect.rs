@@ -1,6 +1,6 @@
 //! Judges capture files, or another case's journal, through the same pipeline as a live watch.
 //!
-//! In: paths. Out: a case, or with a dry run only a summary. No clock is read, so that the same
+//! In: paths. Out: a case, or with a dry run only counts of names. No clock is read, so that the same
 //! captures with the same rules, apps and places give the same case, byte for byte.
 
 use std::{
@@ -71,7 +71,7 @@ pub struct Unread {
 /// Called with the bytes read so far.
 pub type Progress<'a> = &'a mut dyn FnMut(u64);
 
-/// Inspects, and keeps the result where a case is asked for.
+/// Inspects, and judges and keeps the result where a case is asked for.
 pub fn inspect(config: &InspectConfig, progress: Progress<'_>) -> Result<Inspected, SessionError> {
     if let Some(case) = config.files.iter().find(|path| path.is_dir()) {
         if config.files.len() > 1 {
@@ -79,41 +79,16 @@ pub fn inspect(config: &InspectConfig, progress: Progress<'_>) -> Result<Inspect
         }
         return replay::inspect_case(case, config, progress);
     }
-    let data = config.data.as_deref();
-    let materials = Materials::load(&config.rules, &inventory_from(config), data)?;
     if config.files.len() > usize::from(u16::MAX) {
         return Err(SessionError::TooManyFiles(config.files.len()));
     }
     let names = source_names(&config.files);
-    // Without a case there is no record that would say the hashes.
-    let sources = match config.case {
-        Some(_) => sources(&config.files, &names, progress)?,
-        None => Vec::new(),
+    let (mut output, mut engine) = if let Some(case) = &config.case {
+        begin(config, case, &names, progress)?
+    } else {
+        let core = Core::for_names(1, config.handset.clone(), names.clone());
+        (Output::nowhere(1), Engine::for_counts(core))
     };
-    let session = body::Session {
-        circumstances: config.circumstances.clone(),
-        ..session_record(1, "files", sources, config.handset.clone())
-    };
-    let mut output = Output::begin(config.case.as_deref(), &materials.files, &session)?;
-    let core = Core::new(Setup {
-        session: 1,
-        handset: config.handset.clone(),
-        inventory: materials.inventory,
-        rules: materials.rules,
-        atlas: materials.atlas,
-        sources: names.clone(),
-        egress: config
-            .circumstances
-            .as_ref()
-            .and_then(|stated| stated.egress.clone()),
-    });
-    let mut engine = output.engine(core);
-    for problem in &materials.problems {
-        engine.feed(&Input::Event(&Event::Gap(problem_gap(
-            problem,
-            Timestamp::default(),
-        ))))?;
-    }
     let mut unread = Vec::new();
     let mut done = 0;
     for ((number, path), place) in (0..).zip(&config.files).zip(&names) {
@@ -133,6 +108,42 @@ pub fn inspect(config: &InspectConfig, progress: Progress<'_>) -> Result<Inspect
         count.file = path.display().to_string();
     }
     Ok(Inspected { summary, unread })
+}
+
+/// Begins a case, with an engine that judges for it.
+fn begin(
+    config: &InspectConfig,
+    case: &Path,
+    names: &[String],
+    progress: Progress<'_>,
+) -> Result<(Output, Engine), SessionError> {
+    let data = config.data.as_deref();
+    let materials = Materials::load(&config.rules, &inventory_from(config), data)?;
+    let sources = sources(&config.files, names, progress)?;
+    let session = body::Session {
+        circumstances: config.circumstances.clone(),
+        ..session_record(1, "files", sources, config.handset.clone())
+    };
+    let output = Output::begin(case, &materials.files, &session)?;
+    let mut engine = Engine::new(Core::new(Setup {
+        session: 1,
+        handset: config.handset.clone(),
+        inventory: materials.inventory,
+        rules: materials.rules,
+        atlas: materials.atlas,
+        sources: names.to_vec(),
+        egress: config
+            .circumstances
+            .as_ref()
+            .and_then(|stated| stated.egress.clone()),
+    }));
+    for problem in &materials.problems {
+        engine.feed(&Input::Event(&Event::Gap(problem_gap(
+            problem,
+            Timestamp::default(),
+        ))))?;
+    }
+    Ok((output, engine))
 }
 
 /// Where an inspection has its inventory from.
@@ -356,27 +367,31 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Makes the case, if one is asked for, and writes its first session record.
+    /// None, for a session of which nothing is kept.
+    pub(super) const fn nowhere(session: u64) -> Self {
+        Self {
+            store: None,
+            session,
+        }
+    }
+
+    /// Makes the case and writes its first session record.
     pub(super) fn begin(
-        case: Option<&Path>,
+        dir: &Path,
         files: &CaseFiles,
         session: &body::Session,
     ) -> Result<Self, SessionError> {
-        let mut store = None;
-        if let Some(dir) = case {
-            let draft = Draft::new(Kind::SESSION, session)?;
-            let mut opened = if let Some(mut prepared) = prepared(dir)? {
-                prepared.append_files_of(session.session, files)?;
-                prepared
-            } else {
-                let meta = CaseMeta::new(case_id(&draft, files), None, tool(), "inspect");
-                Case::create(dir, meta, files, &Signing::timeless())?
-            };
-            opened.append(&[draft])?;
-            store = Some(opened);
-        }
+        let draft = Draft::new(Kind::SESSION, session)?;
+        let mut store = if let Some(mut prepared) = prepared(dir)? {
+            prepared.append_files_of(session.session, files)?;
+            prepared
+        } else {
+            let meta = CaseMeta::new(case_id(&draft, files), None, tool(), "inspect");
+            Case::create(dir, meta, files, &Signing::timeless())?
+        };
+        store.append(&[draft])?;
         Ok(Self {
-            store,
+            store: Some(store),
             session: session.session,
         })
     }
@@ -405,15 +420,6 @@ impl Output {
             store.append_inventory(change, files)?;
         }
         Ok(())
-    }
-
-    /// An engine that journals if there is a case to keep the journal, and else only counts.
-    pub(super) fn engine(&self, core: Core) -> Engine {
-        if self.store.is_some() {
-            Engine::new(core)
-        } else {
-            Engine::for_counts(core)
-        }
     }
 
     /// Writes what waits, if it is due or `all` is asked for.

@@ -18,7 +18,7 @@ use crate::{
     attribute::inventory::Inventory,
     evidence::{
         CaseBody, CaseFiles, DATA_FILE, FileEntry, FilesBody, Kind, PLACES_FILE, Reader, Record,
-        body::{self, Summary},
+        body::{self, ByName, Summary},
         journal::{JournalError, read_block},
         name_of,
     },
@@ -38,7 +38,10 @@ pub(super) fn inspect_case(
     let mut replay = Replay {
         dir,
         config,
-        given: Given::load(config)?,
+        given: match config.case {
+            Some(_) => Given::load(config)?,
+            None => Given::default(),
+        },
         files: Vec::new(),
         output: None,
         engine: None,
@@ -103,7 +106,7 @@ impl Replay<'_> {
             self.files = body.files;
             return Ok(());
         };
-        if self.given.inventory.is_none() {
+        if self.config.case.is_some() && self.given.inventory.is_none() {
             self.session.1 += 1;
             output.drain(engine, true)?;
             let files = folder(self.dir, &body.files, "inventory/")?;
@@ -113,6 +116,14 @@ impl Replay<'_> {
     }
 
     fn begin_session(&mut self, recorded: body::Session) -> Result<(), SessionError> {
+        self.session = (recorded.session, 0);
+        let Some(case) = &self.config.case else {
+            let sources = names_of(recorded.sources);
+            let core = Core::for_names(recorded.session, recorded.handset, sources);
+            self.output = Some(Output::nowhere(recorded.session));
+            self.engine = Some(Engine::for_counts(core));
+            return Ok(());
+        };
         let files = self.given.case_files(self.dir, &self.files)?;
         let session = body::Session {
             circumstances: recorded.circumstances.clone(),
@@ -123,20 +134,12 @@ impl Replay<'_> {
                 recorded.handset.clone(),
             )
         };
-        self.session = (recorded.session, 0);
         let core = self.given.core(self.dir, &self.files, recorded)?;
-        let output = match &mut self.output {
-            Some(output) => {
-                output.next_session(&files, &session)?;
-                output
-            }
-            none => none.insert(Output::begin(
-                self.config.case.as_deref(),
-                &files,
-                &session,
-            )?),
-        };
-        self.engine = Some(output.engine(core));
+        match &mut self.output {
+            Some(output) => output.next_session(&files, &session)?,
+            none => *none = Some(Output::begin(case, &files, &session)?),
+        }
+        self.engine = Some(Engine::new(core));
         Ok(())
     }
 
@@ -180,7 +183,7 @@ pub(super) fn parse<T: DeserializeOwned>(record: &Record) -> Result<T, SessionEr
 }
 
 /// What the caller wants used instead of the case's own.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Given {
     rules: Option<Vec<RuleSet>>,
     inventory: Option<Inventory>,
@@ -251,11 +254,7 @@ impl Given {
             inventory,
             rules,
             atlas,
-            sources: session
-                .sources
-                .into_iter()
-                .map(|source| source.name)
-                .collect(),
+            sources: names_of(session.sources),
             egress: session.circumstances.and_then(|stated| stated.egress),
         }))
     }
@@ -267,13 +266,11 @@ pub(super) fn recorded_core(
     files: &[FileEntry],
     session: body::Session,
 ) -> Result<Core, SessionError> {
-    Given {
-        rules: None,
-        inventory: None,
-        atlas: None,
-        files: None,
-    }
-    .core(dir, files, session)
+    Given::default().core(dir, files, session)
+}
+
+fn names_of(sources: Vec<body::Source>) -> Vec<String> {
+    sources.into_iter().map(|source| source.name).collect()
 }
 
 /// The rule sets that a session of the case in `dir` was judged by, as the case pinned them: a file
@@ -365,19 +362,27 @@ fn folder(
 }
 
 /// Adds a session's counts.
+/// The sum of two counts, or the one that is known.
+fn both<T>(one: Option<T>, other: Option<T>, sum: fn(T, T) -> T) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(sum(one, other)),
+        (one, other) => one.or(other),
+    }
+}
+
 fn add(total: &mut Summary, summary: Summary) {
     total.packets += summary.packets;
     total.flows += summary.flows;
-    total.contacts += summary.contacts;
-    total.findings += summary.findings;
+    total.by_name = both(total.by_name, summary.by_name, ByName::plus);
+    total.contacts = both(total.contacts, summary.contacts, u64::saturating_add);
+    total.findings = both(total.findings, summary.findings, u64::saturating_add);
     total.lost = total
         .lost
         .zip(summary.lost)
         .and_then(|(one, other)| one.checked_add(other));
-    total.outbound = match (total.outbound, summary.outbound) {
-        (Some(one), Some(other)) => Some(one.plus(&other)),
-        (one, other) => one.or(other),
-    };
+    total.outbound = both(total.outbound, summary.outbound, |one, other| {
+        one.plus(&other)
+    });
     if let Some(closes) = summary.closes {
         let sum = total.closes.get_or_insert_default();
         sum.joined += closes.joined;

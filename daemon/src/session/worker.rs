@@ -228,7 +228,9 @@ impl Worker {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         self.engine.phase().clone_into(&mut status.phase);
         (status.packets, status.flows) = (summary.packets, summary.flows);
-        (status.contacts, status.findings) = (summary.contacts, summary.findings);
+        // A watch judges.
+        status.contacts = summary.contacts.unwrap_or_default();
+        status.findings = summary.findings.unwrap_or_default();
         status.lost = summary.lost;
         (status.packets_kept, status.packets_bytes) = (kept.packets, kept.bytes);
         status.packets_quota = kept.quota;

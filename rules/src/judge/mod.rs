@@ -83,72 +83,29 @@ impl Answer {
 /// Judges a contact by every rule of every set.
 pub fn judge(sets: &[RuleSet], contact: &Contact) -> Vec<Verdict> {
     let day: Option<Day> = contact.day.parse().ok();
-    rules_of(sets)
+    sets.iter()
+        .flat_map(|set| set.rules().iter().map(move |rule| (set, rule)))
         .filter_map(|(set, rule)| judge_rule(set, rule, contact, day))
         .collect()
 }
 
-/// How many verdicts [`judge`] would give that are not [`Outcome::Excepted`], without their words.
-pub fn standing(sets: &[RuleSet], contact: &Contact) -> u64 {
-    let day: Option<Day> = contact.day.parse().ok();
-    rules_of(sets)
-        .filter_map(|(set, rule)| weigh(set, rule, contact, day))
-        .filter(|weighed| weighed.outcome != Outcome::Excepted)
-        .map(|_| 1)
-        .sum()
-}
-
-/// Every rule, with its set.
-fn rules_of(sets: &[RuleSet]) -> impl Iterator<Item = (&RuleSet, &Rule)> {
-    sets.iter()
-        .flat_map(|set| set.rules().iter().map(move |rule| (set, rule)))
-}
-
-/// What a rule that is not silent rests on.
-struct Weighed<'s> {
-    outcome: Outcome,
-    /// What is not known, then what holds.
-    grounds: Vec<String>,
-    /// What covers it.
-    exception: Option<&'s Exception>,
-}
-
-/// Asks a rule; none where it is silent.
-fn weigh<'s>(
-    set: &'s RuleSet,
-    rule: &Rule,
-    contact: &Contact,
-    day: Option<Day>,
-) -> Option<Weighed<'s>> {
+fn judge_rule(set: &RuleSet, rule: &Rule, contact: &Contact, day: Option<Day>) -> Option<Verdict> {
     let answers = ask_all(set, &rule.when, contact, day, ask)?;
     if !answers.not_known.is_empty() && rule.undeterminable == Undeterminable::Ignore {
         return None;
     }
-    let mut grounds = answers.not_known;
-    if grounds.is_empty() {
-        grounds.extend(too_low(rule, contact));
+    let mut doubts = answers.not_known;
+    if doubts.is_empty() {
+        doubts.extend(too_low(rule, contact));
     }
-    let outcome = if grounds.is_empty() {
+    let outcome = if doubts.is_empty() {
         rule.outcome
     } else {
         Outcome::NeedsReview
     };
-    grounds.extend(answers.yes);
+    doubts.extend(answers.yes);
+    let mut reason = doubts.join("; ");
     let exception = exception_for(set, rule, contact, day);
-    Some(Weighed {
-        outcome: exception.map_or(outcome, |_| Outcome::Excepted),
-        grounds,
-        exception,
-    })
-}
-
-fn judge_rule(set: &RuleSet, rule: &Rule, contact: &Contact, day: Option<Day>) -> Option<Verdict> {
-    let Weighed {
-        outcome,
-        grounds,
-        exception,
-    } = weigh(set, rule, contact, day)?;
-    let mut reason = grounds.join("; ");
     if let Some(exception) = exception {
         reason = format!(
             "exception {}: {} (approved by {}, until {}); {reason}",
@@ -165,7 +122,11 @@ fn judge_rule(set: &RuleSet, rule: &Rule, contact: &Contact, day: Option<Day>) -
         rule: rule.id.clone(),
         kind: rule.kind,
         severity: rule.severity,
-        outcome,
+        outcome: if exception.is_some() {
+            Outcome::Excepted
+        } else {
+            outcome
+        },
         reason,
         reference: in_force.map(|reference| reference.text.clone()).collect(),
     })

@@ -133,6 +133,17 @@ fn mix(dir: &Path, packets: u64, times: usize) -> Result<()> {
         row("tcpdump -w /dev/null", &of_tcpdump);
     }
     row("sakshi inspect --dry-run", &of_sakshi);
+    let whole_case = || {
+        let mut words = given(&capture);
+        words.extend(["--case".to_owned(), text(&dir.join("case")).to_owned()]);
+        let mut command = Command::new(sakshi_tests::program("sakshi"));
+        command.args(words);
+        command
+    };
+    row(
+        "sakshi inspect --case, judged and kept",
+        &runs(whole_case, 1)?,
+    );
     if installed("tshark") {
         row("tshark, names only", &runs(tshark, 1)?);
     }
@@ -255,8 +266,14 @@ fn size(path: &Path) -> u64 {
 }
 
 fn arguments(capture: &Path) -> Vec<String> {
-    let mut words = vec!["inspect".to_owned(), text(capture).to_owned()];
+    let mut words = given(capture);
     words.push("--dry-run".to_owned());
+    words
+}
+
+/// What `sakshi` is told of a capture, whatever becomes of it.
+fn given(capture: &Path) -> Vec<String> {
+    let mut words = vec!["inspect".to_owned(), text(capture).to_owned()];
     for addr in World::handset() {
         words.extend(["--handset".to_owned(), addr.to_string()]);
     }

@@ -9,7 +9,7 @@ use sakshi::{
     attribute::inventory::Inventory,
     capture::file::{CaptureFile, Next},
     evidence::{
-        body::Record,
+        body::{Record, Summary},
         journal::{DecodedBlock, JournalWriter, read_block},
     },
     input::{Batch, Event, Input},
@@ -131,17 +131,43 @@ pub(super) fn pipeline(data: &[u8]) {
     let (again, records) = feed(&first.blocks);
     assert_eq!(bodies(&records), bodies(&first.records));
     assert_eq!(again.summary(), summary);
+    for_names(&first.blocks, &summary, &first.records);
+}
+
+/// A core that only looks for names counts the same packets, flows and gaps, and each flow once.
+fn for_names(blocks: &[DecodedBlock], judged: &Summary, records: &[Record]) {
+    let core = Core::for_names(1, Vec::new(), vec!["fuzz.pcap".to_owned()]);
+    let (core, _) = feed_to(core, blocks);
+    let summary = core.summary();
+    let by_name = summary.by_name.expect("flows are counted by their names");
+    let gaps = records
+        .iter()
+        .filter(|record| matches!(record, Record::Gap(_)));
+    assert_eq!(by_name.gaps, gaps.count() as u64);
+    let named = by_name.said + by_name.resolved + by_name.candidates;
+    assert_eq!(named + by_name.asked + by_name.unnamed, summary.flows);
+    let as_judged = Summary {
+        by_name: None,
+        contacts: judged.contacts,
+        findings: judged.findings,
+        ..summary
+    };
+    assert_eq!(as_judged, *judged);
 }
 
 /// Feeds blocks to a core of their own; every record has its canonical form.
 pub(super) fn feed(blocks: &[DecodedBlock]) -> (Core, Vec<Record>) {
-    let mut core = core();
+    let (core, records) = feed_to(core(), blocks);
+    assert_eq!(bodies(&records).len(), records.len());
+    (core, records)
+}
+
+fn feed_to(mut core: Core, blocks: &[DecodedBlock]) -> (Core, Vec<Record>) {
     let mut records = Vec::new();
     for input in blocks.iter().flat_map(|block| block.inputs.iter()) {
         core.feed(&input, &mut records);
     }
     core.finish(&mut records);
-    assert_eq!(bodies(&records).len(), records.len());
     (core, records)
 }
 

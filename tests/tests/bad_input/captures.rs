@@ -297,6 +297,8 @@ fn standard_input_is_read_like_a_file() {
         &["-: byte 76, after packet 1"],
     );
     assert_eq!(said.count("packets"), 1);
+    // What was not read is a gap, which a dry run counts.
+    assert_eq!(said.summary()["by_name"]["gaps"], 1);
     run(&[], COULD_NOT, &["-: the capture is empty"]);
     run(b"text", COULD_NOT, &["-: not a capture"]);
 }

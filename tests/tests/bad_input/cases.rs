@@ -226,14 +226,10 @@ fn a_copied_rule_set_that_was_spoilt_is_named() {
     let place = Place::new();
     let case = place.case();
     place.file("case/rules/in-lab.toml", "no rules");
-    check(
-        &mut place.try_inspect(&case),
-        COULD_NOT,
-        &["in-lab.toml:1:"],
-    );
+    check(&mut place.try_case(&case), COULD_NOT, &["in-lab.toml:1:"]);
     fs::remove_file(case.join("rules/in-lab.toml")).expect("removed");
     check(
-        &mut place.try_inspect(&case),
+        &mut place.try_case(&case),
         COULD_NOT,
         &["in-lab.toml", "No such file"],
     );

@@ -159,7 +159,7 @@ fn a_missing_folder_is_refused() {
     let place = Place::new();
     let capture = place.file("sample.pcap", made::sample());
     let missing = place.at("nowhere");
-    let mut command = place.try_inspect(&capture);
+    let mut command = place.try_case(&capture);
     command.args(["--inventory", text(&missing)]);
     check(
         &mut command,
@@ -177,7 +177,7 @@ fn a_missing_folder_is_refused() {
 fn a_file_instead_of_the_folder_is_refused() {
     let place = Place::new();
     let capture = place.file("sample.pcap", made::sample());
-    let mut command = place.try_inspect(&capture);
+    let mut command = place.try_case(&capture);
     command.args(["--inventory", text(&capture)]);
     check(
         &mut command,

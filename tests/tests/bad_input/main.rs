@@ -122,6 +122,19 @@ impl Place {
         self.sakshi(["inspect", text(file), "--dry-run", "--format", "json"])
     }
 
+    /// The same, into a case.
+    fn try_case(&self, file: &Path) -> Command {
+        let case = self.at("judged");
+        self.sakshi([
+            "inspect",
+            text(file),
+            "--format",
+            "json",
+            "--case",
+            text(&case),
+        ])
+    }
+
     /// A case made from the sample capture.
     fn case(&self) -> PathBuf {
         let capture = self.file("sample.pcap", made::sample());

@@ -181,7 +181,7 @@ fn an_export_never_lands_in_the_case() {
 #[test]
 fn wrong_use_is_told_apart_from_what_cannot_be_done() {
     let place = Place::new();
-    let wrong: [&[&str]; 11] = [
+    let wrong: [&[&str]; 13] = [
         &["frobnicate"],
         &["run"],
         &["run", "--case", "x", "--capture", "magic"],
@@ -189,6 +189,8 @@ fn wrong_use_is_told_apart_from_what_cannot_be_done() {
         &["inspect", "--dry-run"],
         &["inspect", "x.pcap", "--dry-run", "--case", "x"],
         &["inspect", "x.pcap", "--dry-run", "--handset", "nowhere"],
+        &["inspect", "x.pcap", "--dry-run", "--rules", "x.toml"],
+        &["inspect", "x.pcap", "--dry-run", "--operator", "x"],
         &["export", "x"],
         &["export", "x", "--what", "secrets"],
         &["note"],

@@ -18,7 +18,7 @@ fn set(id: &str) -> String {
 
 fn inspect(place: &Place, rules: &[&Path], code: i32, says: &[&str]) -> Said {
     let capture = place.file("sample.pcap", made::sample());
-    let mut command = place.try_inspect(&capture);
+    let mut command = place.try_case(&capture);
     for file in rules {
         command.args(["--rules", text(file)]);
     }
