@@ -69,10 +69,11 @@ fn bench(packets: u64, times: usize) -> Result<()> {
     let dir = tempfile::tempdir().map_err(Error::io("making a temporary folder"))?;
     let dir = dir.path();
     let start = start_alone(dir, times)?;
-    // It is over before anybody can look at its memory; then none is taken off.
-    let memory = match start.peak_mib {
-        0.0 => "its memory was not seen".to_owned(),
-        peak => format!("{peak:.1} MiB"),
+    // It may be over before anybody has looked at its memory; then none is taken off.
+    let memory = if start.peak_mib < 1.0 {
+        "its memory was not seen".to_owned()
+    } else {
+        format!("{:.1} MiB", start.peak_mib)
     };
     println!(
         "start alone: {:.3} s, {memory} (taken off where it says *without the start*)\n",
