@@ -361,7 +361,6 @@ fn folder(
         .collect()
 }
 
-/// Adds a session's counts.
 /// The sum of two counts, or the one that is known.
 fn both<T>(one: Option<T>, other: Option<T>, sum: fn(T, T) -> T) -> Option<T> {
     match (one, other) {
@@ -370,6 +369,7 @@ fn both<T>(one: Option<T>, other: Option<T>, sum: fn(T, T) -> T) -> Option<T> {
     }
 }
 
+/// Adds a session's counts.
 fn add(total: &mut Summary, summary: Summary) {
     total.packets += summary.packets;
     total.flows += summary.flows;
