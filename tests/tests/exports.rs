@@ -76,14 +76,23 @@ fn validate(case: &Path) -> usize {
     lines
 }
 
+/// A dry run of a case's journal counts each of its flows by its name.
+fn look_for_names(case: &Path) {
+    let dry = daemon::output(["inspect", text(case), "--dry-run", "--format", "json"]);
+    let dry = daemon::json(dry.expect("inspected").trim()).expect("a summary");
+    assert_eq!(problems(&schema("summary"), &dry), [""; 0]);
+    let kinds = ["said", "asked", "resolved", "candidates", "unnamed"];
+    let counts = kinds.map(|kind| dry["by_name"][kind].as_u64().expect("a count"));
+    let flows = daemon::export(case, "flows").expect("an export").len();
+    assert_eq!(counts.iter().sum::<u64>(), flows as u64, "{dry}");
+}
+
 #[test]
 fn every_line_matches_its_schema() {
     let (dir, summary) = inspected();
     let case = dir.path().join("case");
     assert_eq!(problems(&schema("summary"), &summary), [""; 0]);
-    let dry = daemon::output(["inspect", text(&case), "--dry-run", "--format", "json"]);
-    let dry = daemon::json(dry.expect("inspected").trim()).expect("a summary");
-    assert_eq!(problems(&schema("summary"), &dry), [""; 0]);
+    look_for_names(&case);
     let lines = validate(&case);
     println!("{lines} lines are valid");
     for what in EXPORTS {
@@ -184,6 +193,7 @@ fn a_live_case_matches_the_schemas() {
     let summary = daemon.stop().expect("a summary");
     assert_eq!(problems(&schema("summary"), &summary), [""; 0]);
     println!("{} lines are valid", validate(&case));
+    look_for_names(&case);
     // The examination goes into the same transaction as the session, right behind it.
     let records = daemon::export(&case, "records").expect("records");
     let kinds: Vec<&str> = records
