@@ -18,8 +18,9 @@ use sakshi::{
     attribute::inventory::Inventory,
     capture::file::{CaptureFile, Next},
     evidence::body::Record,
-    input::Batch,
+    input::{Batch, Input},
     locate::Atlas,
+    packet::{Transport, dissect},
     pipeline::{Core, Setup},
 };
 use sakshi_rules::contact::NameSource;
@@ -79,18 +80,48 @@ fn key(protocol: u8, one: (IpAddr, u16), other: (IpAddr, u16), name: String) -> 
     (protocol, low, high, name)
 }
 
-/// Whether a name was seen between the same ports: tshark tells the outermost addresses of what is
-/// inside a tunnel, and we those inside.
-fn is_inside(seen: &BTreeMap<Seen, (NameSource, u64)>, wanted: &Seen) -> bool {
-    let ports = |seen: &Seen| {
-        let (low, high) = (seen.1.1, seen.2.1);
-        (low.min(high), low.max(high))
-    };
-    seen.keys()
-        .any(|key| key.0 == wanted.0 && key.3 == wanted.3 && ports(key) == ports(wanted))
+/// What a capture holds.
+#[derive(Default)]
+struct Found {
+    /// Names, with the packet that says each.
+    seen: BTreeMap<Seen, (NameSource, u64)>,
+    /// The outermost ends of datagrams.
+    datagrams: BTreeMap<u64, [(IpAddr, u16); 2]>,
 }
 
-fn read(path: &Path, atlas: &Arc<Atlas>) -> BTreeMap<Seen, (NameSource, u64)> {
+impl Found {
+    /// Where a name was seen inside tunnels. Of what is there tshark tells the outermost addresses, and
+    /// we those inside: it is between the same ports, or of datagrams in datagrams, of which it tells the
+    /// outermost ports too, in a packet between these.
+    fn inside(&self, wanted: &Seen) -> Vec<&Seen> {
+        let ports = |seen: &Seen| {
+            let (low, high) = (seen.1.1, seen.2.1);
+            (low.min(high), low.max(high))
+        };
+        let outermost = |frame: &u64| {
+            let ends: Option<&[(IpAddr, u16); 2]> = self.datagrams.get(frame);
+            ends.is_some_and(|ends| ends.contains(&wanted.1) && ends.contains(&wanted.2))
+        };
+        let is_it = |(key, (_, frame)): &(&Seen, &(NameSource, u64))| {
+            (key.0, &key.3) == (wanted.0, &wanted.3)
+                && (ports(key) == ports(wanted) || outermost(frame))
+        };
+        self.seen.iter().filter(is_it).map(|(key, _)| key).collect()
+    }
+
+    fn note_datagram(&mut self, input: &Input<'_>) {
+        if let Input::Packet(packet) = input
+            && let Ok(view) = dissect(packet.link, packet.data, packet.original_len)
+            && let Transport::Udp(udp) = view.transport
+        {
+            let ends = [(view.src(), udp.sport), (view.dst(), udp.dport)];
+            self.datagrams.insert(packet.frame, ends);
+        }
+    }
+}
+
+fn read(path: &Path, atlas: &Arc<Atlas>) -> Found {
+    let mut found = Found::default();
     let mut core = Core::new(Setup {
         session: 1,
         handset: Vec::new(),
@@ -108,6 +139,7 @@ fn read(path: &Path, atlas: &Arc<Atlas>) -> BTreeMap<Seen, (NameSource, u64)> {
             let next = file.next(&mut batch);
             for input in batch.iter() {
                 core.feed(&input, &mut records);
+                found.note_datagram(&input);
             }
             if let Next::End(_) = next {
                 break;
@@ -115,7 +147,6 @@ fn read(path: &Path, atlas: &Arc<Atlas>) -> BTreeMap<Seen, (NameSource, u64)> {
         }
     }
     core.finish(&mut records);
-    let mut seen = BTreeMap::new();
     for record in records {
         let Record::Flow(flow) = record else {
             continue;
@@ -134,10 +165,10 @@ fn read(path: &Path, atlas: &Arc<Atlas>) -> BTreeMap<Seen, (NameSource, u64)> {
                 (flow.dst, dport),
                 name.name,
             );
-            seen.insert(key, (name.source, frame));
+            found.seen.insert(key, (name.source, frame));
         }
     }
-    seen
+    found
 }
 
 #[test]
@@ -154,7 +185,7 @@ fn public_captures_have_the_names_that_tshark_found() {
     for line in list.lines() {
         let expected: Expected = serde_json::from_str(line).unwrap();
         let tunnelled = expected.tunnelled_packets * 10 >= expected.packets;
-        let seen = read(&folder.join(&expected.path), &atlas);
+        let found = read(&folder.join(&expected.path), &atlas);
         let mut wanted = BTreeSet::new();
         for (kind, names) in expected.kinds() {
             for (proto, src, sport, dst, dport, name) in names {
@@ -162,7 +193,13 @@ fn public_captures_have_the_names_that_tshark_found() {
                 let key = key(protocol, (*src, *sport), (*dst, *dport), ours(kind, name));
                 let count = counts.entry((tunnelled, kind)).or_default();
                 count.1 += 1;
-                if seen.contains_key(&key) || (tunnelled && is_inside(&seen, &key)) {
+                let inside = if tunnelled {
+                    found.inside(&key)
+                } else {
+                    Vec::new()
+                };
+                if found.seen.contains_key(&key) || !inside.is_empty() {
+                    wanted.extend(inside.into_iter().cloned());
                     count.0 += 1;
                 } else {
                     let mark = if tunnelled { "tunnelled " } else { "" };
@@ -174,7 +211,7 @@ fn public_captures_have_the_names_that_tshark_found() {
                 wanted.insert(key);
             }
         }
-        for (key, (source, frame)) in seen.iter().filter(|(key, _)| !wanted.contains(*key)) {
+        for (key, (source, frame)) in found.seen.iter().filter(|(key, _)| !wanted.contains(*key)) {
             further += 1;
             let (protocol, one, other, name) = key;
             println!(

@@ -10,7 +10,7 @@ use crate::input::LinkType;
 
 /// Tags, labels and encapsulations that are followed below one link header; more is
 /// [`Unparsed::LinkMalformed`] (the deepest stacks in use have three or four).
-const NESTED_MAX: usize = 16;
+pub(super) const NESTED_MAX: usize = 16;
 
 /// Largest value of the length field of 802.3; from 0x600 on it is an `EtherType`.
 const LENGTH_802_3_MAX: u16 = 0x5ff;
@@ -18,6 +18,8 @@ const LENGTH_802_3_MAX: u16 = 0x5ff;
 const CISCO_METADATA: u16 = 0x8909;
 /// Bytes of an Ethernet header.
 const ETHERNET_LEN: usize = 14;
+/// Offset in it of the `EtherType`.
+pub(super) const ETHERTYPE_AT: usize = 12;
 /// Link type of FDDI: frame control, two addresses, then LLC.
 const FDDI: u16 = 10;
 /// Link type of Cisco HDLC: address, control, then an `EtherType`.
@@ -78,7 +80,7 @@ pub(super) fn network(
 fn less_common(link: LinkType, data: &[u8], original_len: u32) -> Result<Network<'_>, Unparsed> {
     let (version, offset) = match link {
         LinkType::RawIp | LinkType::Pcapdroid => (Version::Nibble, 0),
-        LinkType::Ethernet => ethertype(data, 12, NESTED_MAX)?,
+        LinkType::Ethernet => ethertype(data, ETHERTYPE_AT, NESTED_MAX)?,
         LinkType::Sll => sll(data)?,
         LinkType::Sll2 => sll2(data)?,
         LinkType::Null | LinkType::Loop => (loopback(data)?, 4),
@@ -118,7 +120,11 @@ fn be16(data: &[u8], at: usize) -> Result<u16, Unparsed> {
 }
 
 /// An `EtherType` (or 802.3 length) at `at`, VLAN tags, labels and sessions behind it.
-fn ethertype(data: &[u8], at: usize, steps: usize) -> Result<(Version, usize), Unparsed> {
+pub(super) fn ethertype(
+    data: &[u8],
+    at: usize,
+    steps: usize,
+) -> Result<(Version, usize), Unparsed> {
     let mut at = at;
     for left in (0..steps).rev() {
         let kind = be16(data, at)?;
@@ -179,7 +185,7 @@ fn mpls(data: &[u8], at: usize, steps: usize) -> Result<(Version, usize), Unpars
 
 /// PPP at `at`, with or without HDLC framing and protocol field compression (RFC 1661, RFC 1662),
 /// or Cisco HDLC, which captures of serial lines mix in.
-fn ppp(data: &[u8], at: usize, steps: usize) -> Result<(Version, usize), Unparsed> {
+pub(super) fn ppp(data: &[u8], at: usize, steps: usize) -> Result<(Version, usize), Unparsed> {
     let at = match data.get(at..at + 2) {
         Some([0xff, 0x03]) => at + 2,
         Some([0x0f | 0x8f, 0x00]) => return ethertype(data, at + 2, steps),
