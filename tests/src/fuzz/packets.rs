@@ -14,7 +14,7 @@ use sakshi::{
         rtnetlink::{self, RouteMessage},
     },
     input::{Batch, Event, Input, LinkType},
-    packet::{self, Transport},
+    packet::{self, TUNNELS_MAX, Transport, View},
 };
 
 /// Link types in the order of the first byte of a `dissect` input.
@@ -45,6 +45,20 @@ pub(super) fn dissect(data: &[u8]) {
     let Ok(view) = packet::dissect(*link, packet, captured_len) else {
         return;
     };
+    lies_within(&view, packet);
+    // What tunnels carry lies further behind each time.
+    let mut outer = view;
+    for _ in 0..TUNNELS_MAX {
+        let Some(inside) = packet::inner(&outer, packet) else {
+            return;
+        };
+        lies_within(&inside, packet);
+        assert!(inside.headers_len > outer.headers_len);
+        outer = inside;
+    }
+}
+
+fn lies_within(view: &View<'_>, packet: &[u8]) {
     // What a header-only copy keeps must lie within the packet, its payload behind it.
     assert!(view.headers_len <= packet.len());
     let (payload, payload_len) = match view.transport {
