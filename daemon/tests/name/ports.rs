@@ -98,6 +98,35 @@ fn quic_and_dtls_are_read_there() {
     says(&records, NameSource::Tls, AppProtocol::Dtls);
 }
 
+/// A capture may begin with what the other end sent. That it was no DNS was read off its bytes, so that the
+/// journal keeps them, and what it kept says the same.
+#[test]
+fn what_was_kept_says_the_same_where_the_other_end_is_seen_first() {
+    let mut datagrams = initials(Version::V1);
+    datagrams.insert(0, datagrams[0].clone());
+    for (local_port, remote_port) in ports() {
+        let (mut first, mut again) = (Reading::default(), Reading::default());
+        let (mut heard, mut heard_again) = (Vec::new(), Vec::new());
+        for (number, bytes) in datagrams.iter().enumerate() {
+            let shown = Shown {
+                proto: SocketProto::Udp,
+                local_port,
+                remote_port,
+                outbound: number > 0,
+                names_only: false,
+                tcp: Numbers::default(),
+                wire_len: u32::try_from(bytes.len()).unwrap(),
+                bytes,
+            };
+            let read = first.show(&shown, &mut heard).read;
+            let bytes: &[u8] = if read { bytes } else { &[] };
+            again.show(&Shown { bytes, ..shown }, &mut heard_again);
+        }
+        assert!(!heard.is_empty());
+        assert_eq!(heard_again, heard, "{local_port} {remote_port}");
+    }
+}
+
 #[test]
 fn questions_are_still_read_there() {
     let question = dns(1, QUERY, &[("asked.example", 1)], &[]);

@@ -51,9 +51,21 @@ impl Datagrams {
         if shown.wire_len == 0 {
             return Took::NOTHING;
         }
+        // To a port of DNS it is the bytes that tell something else from a message.
+        let told_apart = DnsKind::of_port(shown.remote_port).is_some()
+            && matches!(self, Self::Fresh | Self::Unknown(_) | Self::Dns);
         if let Some(took) = self.dns(shown, heard) {
             return took;
         }
+        let took = self.show_other(shown, heard);
+        Took {
+            read: took.read || told_apart,
+            ..took
+        }
+    }
+
+    /// The same of what is no message of the DNS format.
+    fn show_other(&mut self, shown: &Shown<'_>, heard: &mut Vec<Heard>) -> Took {
         match self {
             Self::Fresh if shown.outbound => self.look(Looked::default(), shown, heard),
             Self::Unknown(looked) if shown.outbound => {
