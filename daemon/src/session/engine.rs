@@ -24,6 +24,7 @@ pub const DRAFT_BYTES_MAX: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Engine {
     core: Core,
+    /// None where nothing is kept: no draft is made.
     journal: Option<JournalWriter>,
     keeper: Option<Keeper>,
     records: Vec<Record>,
@@ -32,8 +33,6 @@ pub struct Engine {
     drafts: Vec<Draft>,
     bytes: usize,
     urgent: bool,
-    /// Nobody takes the drafts: none is made.
-    keeps_nothing: bool,
 }
 
 impl Engine {
@@ -41,7 +40,6 @@ impl Engine {
     pub fn new(core: Core) -> Self {
         Self {
             journal: Some(JournalWriter::new()),
-            keeps_nothing: false,
             ..Self::for_counts(core)
         }
     }
@@ -57,7 +55,6 @@ impl Engine {
             drafts: Vec::new(),
             bytes: 0,
             urgent: false,
-            keeps_nothing: true,
         }
     }
 
@@ -100,7 +97,7 @@ impl Engine {
     /// Takes a packet, as [`Engine::feed`] does: where only counts are asked for, without more.
     #[inline]
     pub fn feed_packet(&mut self, packet: &Packet<'_>) -> Result<(), SessionError> {
-        if !self.keeps_nothing {
+        if self.journal.is_some() {
             return self.feed(&Input::Packet(*packet));
         }
         self.core.feed_packet(packet, &mut self.records);
@@ -132,7 +129,7 @@ impl Engine {
     }
 
     fn draft_records(&mut self) -> Result<(), SessionError> {
-        if self.keeps_nothing {
+        if self.journal.is_none() {
             self.records.clear();
             return Ok(());
         }

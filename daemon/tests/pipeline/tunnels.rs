@@ -141,8 +141,8 @@ fn what_datagrams_carry_is_a_flow_of_its_own() {
     assert_eq!(told(outer, Vantage::Both), [(None, vec![]), inside]);
 }
 
-/// A payload that is one byte longer, is cut, or has another first byte in any place before the packet's
-/// addresses that must be as it is.
+/// A payload that is longer, is cut, carries another version or length, or whose header is not as it is
+/// to be.
 #[test]
 fn another_payload_at_a_tunnels_port_is_none() {
     let nothing: [(Option<&str>, Vec<String>); 1] = [(None, vec![])];
